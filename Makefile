@@ -1,0 +1,64 @@
+# Every target works on a fresh clone with Python 3.11 or newer and make, and again when run twice.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The machine's own index settings are used; nothing here names a registry.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help setup setup-dev setup-bench demo test check bench soak golden requirements clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/python:
+	@echo "== creating the virtual environment $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit("halo-usm needs Python 3.11 or newer; say make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV)
+
+# A stamp is newer than its requirements once they are installed.
+$(VENV)/.%.stamp: %.txt pyproject.toml | $(BIN)/python
+	@echo "== installing $< (hashes checked)"
+	@$(PIP) install --require-hashes -r $<
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(VENV)/.requirements.stamp ## virtual environment with the halo-usm command in it
+	@echo "== ready: $(BIN)/halo-usm"
+
+setup-dev: $(VENV)/.requirements-dev.stamp
+
+setup-bench: $(VENV)/.requirements-bench.stamp
+
+demo: setup ## everything on this machine, no account needed
+	@$(BIN)/halo-usm demo
+
+test: setup-dev ## the whole test suite
+	@sh tests/install_syslog_ng.sh
+	@echo "== running the tests"
+	@$(BIN)/python -m pytest
+
+check: setup-dev ## format, lint, types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: setup-bench ## measure against the targets; exit code 1 below one
+	@sh tests/install_syslog_ng.sh
+	@$(BIN)/python -m tests.bench
+
+soak: setup-dev ## the long tests: every crash point, a million events, ten minutes of fuzzing
+	@sh tests/install_syslog_ng.sh
+	@$(BIN)/python -m pytest -m soak --timeout 7200
+
+golden: setup-dev ## rewrite the golden files; review the change as a diff
+	@$(BIN)/python -m tests.golden
+
+requirements: ## pin anew, with hashes (needs uv)
+	@for extra in "" dev bench; do \
+		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml \
+		$${extra:+--extra dev} $${extra:+--extra $$extra} -o requirements$${extra:+-$$extra}.txt; done
+
+clean: ## remove the virtual environment and caches
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
