@@ -1,0 +1,1 @@
+"""Renderings of normalized events: CEF for the sensor, and the formats of `export`."""

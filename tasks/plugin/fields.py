@@ -51,12 +51,13 @@ class Field:
     @property
     def header(self) -> str | None:
         """The position in the CEF header, where the field is part of it."""
-        return self.cef.removeprefix("header:") if (self.cef or "").startswith("header:") else None
+        kind, _, position = (self.cef or "").partition(":")
+        return position if kind == "header" else None
 
 
 def _field(declared: dict[str, Any]) -> Field:
-    lists = {key: tuple(declared[key]) for key in ("source", "ipv6") if key in declared}
-    return Field(**{**declared, **lists})
+    lists = {key: tuple(value) for key, value in declared.items() if isinstance(value, list)}
+    return Field(**(declared | lists))
 
 
 _DECLARED = tomllib.loads((files(__package__) / "fields.toml").read_text("utf-8"))

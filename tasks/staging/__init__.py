@@ -1,0 +1,1 @@
+"""The staging: Parquet files whose names are the state of the pipeline, and the delivery ledger."""

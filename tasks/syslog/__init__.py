@@ -1,0 +1,1 @@
+"""Syslog delivery: destinations, encoding, framing, and transports that confirm what was read."""
