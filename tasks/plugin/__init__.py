@@ -1,1 +1,1 @@
-"""The USM Anywhere Halo plugin: its fields, the event catalogue, and raw events normalized into them."""
+"""The USM Anywhere Halo plugin: its fields, the event catalogue, and the normalizer."""

@@ -1,0 +1,86 @@
+"""Windows: the arithmetic that decides what is fetched and what is missing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.errors import SettingsError
+from tasks.windows import Window, difference, isoformat, parse_time, union
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+moments = st.integers(0, 5 * 86_400).map(lambda s: START + timedelta(seconds=s))
+windows = (
+    st.tuples(moments, moments)
+    .filter(lambda pair: pair[0] != pair[1])
+    .map(lambda pair: Window(min(pair), max(pair)))
+)
+
+
+@given(windows, st.lists(windows, max_size=6), moments)
+def test_difference_is_what_is_wanted_and_not_covered(
+    wanted: Window, covered: list[Window], moment: datetime
+) -> None:
+    """A moment is missing exactly where it is wanted and in no covered window."""
+    missing = any(moment in window for window in difference(wanted, covered))
+    assert missing == (moment in wanted and not any(moment in window for window in covered))
+
+
+@given(st.lists(windows, max_size=6), moments)
+def test_union_holds_the_same_moments_in_windows_that_do_not_touch(
+    given_windows: list[Window], moment: datetime
+) -> None:
+    """A union holds what its windows hold, sorted, with a gap between any two."""
+    merged = union(given_windows)
+    assert any(moment in w for w in merged) == any(moment in w for w in given_windows)
+    assert all(
+        first.until < second.since for first, second in zip(merged, merged[1:], strict=False)
+    )
+
+
+@given(windows, st.integers(1, 9))
+def test_days_and_split_tile_the_window(window: Window, parts: int) -> None:
+    """Pieces follow each other without gap or overlap, and days stay within a UTC date."""
+    for pieces in (window.days(), window.split(parts)):
+        assert pieces[0].since == window.since
+        assert pieces[-1].until == window.until
+        assert all(a.until == b.since for a, b in zip(pieces, pieces[1:], strict=False))
+    assert all(
+        piece.since.date() == (piece.until - timedelta(microseconds=1)).date()
+        for piece in window.days()
+    )
+
+
+def test_a_microsecond_is_not_split() -> None:
+    """The smallest window stays whole, however many parts are asked for."""
+    window = Window(START, START + timedelta(microseconds=1))
+    assert window.split(8) == [window]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-03-01", "2026-03-01T00:00:00Z"),
+        ("2026-03-01T12:30:00", "2026-03-01T12:30:00Z"),
+        ("2026-03-01T12:30:00.5+02:00", "2026-03-01T10:30:00.500000Z"),
+        (" 2026-03-01T12:30:00Z ", "2026-03-01T12:30:00Z"),
+    ],
+)
+def test_times_are_utc_unless_they_say_otherwise(text: str, expected: str) -> None:
+    """A time without an offset is UTC, a bare date its 00:00."""
+    assert isoformat(parse_time(text)) == expected
+
+
+def test_a_time_that_is_none_is_refused_with_an_example() -> None:
+    """The message names the setting and the value, and shows a time that works."""
+    with pytest.raises(SettingsError, match=r"--since: 'yesterday' is no ISO 8601 time; write"):
+        parse_time("yesterday", "--since")
+
+
+def test_an_empty_or_backward_window_is_refused() -> None:
+    """No code can hold a window that holds nothing."""
+    with pytest.raises(ValueError, match="empty or backward"):
+        Window(START, START)
