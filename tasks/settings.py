@@ -1,0 +1,261 @@
+"""The settings: environment over settings file, checked as a whole before anything is touched."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from datetime import datetime  # noqa: TC003 - pydantic reads the annotation
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from tasks.errors import SettingsError
+from tasks.windows import parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PREFECT = "PREFECT_"
+
+
+class Account(BaseModel):
+    """One Halo account: the name of its folders, and the key that reads its events."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    key_id: str
+    secret: SecretStr
+
+
+class Sensors(BaseModel):
+    """Sensor URLs as given, and the folder that relative paths in them start from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    text: str
+    folder: Path
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a URL's host can only be this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _api_url(text: str) -> str:
+    url = urlsplit(text)
+    if url.username or url.password:
+        raise ValueError("it holds a user or a password; keys belong in HALO_AUTH_FILE")
+    if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
+        raise ValueError("it is no base URL; write one such as https://api.cloudpassage.com")
+    if url.scheme == "http" and not is_loopback(url.hostname):
+        raise ValueError("http:// would show the key to the network; write https://")
+    return text.rstrip("/")
+
+
+def _time(value: object) -> object:
+    return parse_time(value, "HALO_START") if isinstance(value, str) else value
+
+
+def _sensors(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return Sensors(text=value, folder=Path.cwd()) if value.strip() else None
+
+
+def _address(text: str) -> str:
+    return str(ipaddress.ip_address(text))
+
+
+class Settings(BaseSettings):
+    """Every setting, under the name of its environment variable in lower case."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    halo_api_url: Annotated[str, AfterValidator(_api_url)] = Field(
+        "https://api.cloudpassage.com",
+        description="Base URL of the Halo API; http:// only for a loopback host.",
+    )
+    halo_auth_file: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
+        Path("haloEvents.auth"),
+        description="One key_id|secret or key_id|secret|account a line, any number of accounts.",
+    )
+    halo_staging: Annotated[str, AfterValidator(os.path.expanduser)] = Field(
+        "data",
+        description="Where Parquet is staged: a folder, or a URI that pyarrow opens.",
+    )
+    halo_start: Annotated[datetime | None, BeforeValidator(_time)] = Field(
+        None,
+        description="Where the very first sync of an account begins; 90 days ago by default.",
+    )
+    halo_lookback_minutes: int = Field(
+        15,
+        ge=0,
+        le=90 * 24 * 60,
+        description="Minutes of covered time that every sync reads again, for late events.",
+    )
+    halo_concurrency: int = Field(
+        8, ge=1, le=128, description="Requests in flight for one account."
+    )
+    halo_requests_per_second: float | None = Field(
+        None, gt=0, description="A ceiling of requests a second for one account; none by default."
+    )
+    halo_device_address: Annotated[str, AfterValidator(_address)] = Field(
+        "50.57.180.190",
+        description="Address of the reporting device: rep_device_address, the CEF dvc.",
+    )
+    halo_retention_days: int = Field(
+        90, ge=1, description="Days that raw, normalized and rejected events are kept."
+    )
+    halo_ledger_days: int = Field(400, ge=1, description="Days that the ledger is kept.")
+    usm_sensor: Annotated[Sensors | None, BeforeValidator(_sensors)] = Field(
+        None,
+        description="Where events go: one or more sensor URLs, separated by white space.",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags and environment; `read_settings` adds the file, whose paths have their own base."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return init_settings, env_settings
+
+
+def read_settings(env_file: Path | None = None, **flags: Any) -> Settings:
+    """The settings from flags, the environment and the settings file, in this order.
+
+    Args:
+        env_file: A settings file; `.env` in the working folder by default, where there is one.
+        flags: Settings given on the command line, by field name; None where not given.
+
+    Raises:
+        SettingsError: The file is missing, or a setting cannot be used; nothing was touched.
+    """
+    if env_file is not None and not env_file.is_file():
+        raise SettingsError(f"--env-file: there is no file {env_file}; check the path")
+    path = env_file or Path(".env")
+    in_file = _from_file(path) if path.is_file() else {}
+    given = {name: value for name, value in flags.items() if value is not None}
+    set_outside = {name for name in Settings.model_fields if os.environ.get(name.upper())}
+    try:
+        return Settings(**{n: v for n, v in in_file.items() if n not in set_outside} | given)
+    except ValidationError as error:
+        raise SettingsError(_describe(error)) from None
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    """The file's settings by field name, relative paths made to start from its folder.
+
+    Prefect's own settings in it are put into the environment, where Prefect looks for them.
+    """
+    folder = path.absolute().parent
+    try:
+        read = dotenv_values(path, encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from None
+    values: dict[str, Any] = {}
+    for name, value in read.items():
+        if not value:
+            continue
+        if name.startswith(_PREFECT):
+            os.environ.setdefault(name, value)
+        elif name.lower() == "usm_sensor":
+            values["usm_sensor"] = Sensors(text=value, folder=folder)
+        elif name.lower() in {"halo_auth_file", "halo_staging"} and "://" not in value:
+            values[name.lower()] = str(folder / Path(value).expanduser())
+        elif name.lower() in Settings.model_fields:
+            values[name.lower()] = value
+    return values
+
+
+def _describe(error: ValidationError) -> str:
+    faults = []
+    for fault in error.errors(include_url=False):
+        name = str(fault["loc"][0]).upper()
+        description = Settings.model_fields[str(fault["loc"][0])].description
+        # A URL with a password in it is the one value that must not be shown.
+        shown = "" if "password" in fault["msg"] else f"{fault['input']!r}: "
+        reason = fault["msg"].removeprefix("Value error, ")
+        faults.append(f"{name}: {shown}{reason}. ({description})")
+    return "\n".join(faults)
+
+
+def read_accounts(path: Path) -> list[Account]:
+    """The accounts of an auth file, in its order.
+
+    Raises:
+        SettingsError: The file is missing, empty or unreadable, a line is malformed, or an
+            account is named twice. The message gives line numbers and never a line's text.
+    """
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise SettingsError(
+            f"HALO_AUTH_FILE: there is no file {path}; create it with one key_id|secret a line, "
+            "readable by you alone (chmod 600)"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise SettingsError(f"HALO_AUTH_FILE: {path} cannot be read: {reason}") from None
+    accounts: dict[str, Account] = {}
+    first_line: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        account = _account(text)
+        if account is None:
+            raise SettingsError(
+                f"HALO_AUTH_FILE: line {number} of {path} is neither key_id|secret nor "
+                "key_id|secret|account (key ids and accounts are 1-64 of A-Z a-z 0-9 _ -)"
+            )
+        if account.name in accounts:
+            raise SettingsError(
+                f"HALO_AUTH_FILE: line {number} of {path} names the account of line "
+                f"{first_line[account.name]} again; remove one, or give them different names"
+            )
+        accounts[account.name] = account
+        first_line[account.name] = number
+    if not accounts:
+        raise SettingsError(f"HALO_AUTH_FILE: {path} names no account; add key_id|secret lines")
+    return list(accounts.values())
+
+
+def _account(line: str) -> Account | None:
+    parts = [part.strip() for part in line.split("|")]
+    if len(parts) not in {2, 3}:
+        return None
+    key_id, secret, name = (*parts, parts[0])[:3]
+    if not (_FOLDER_NAME.fullmatch(key_id) and _FOLDER_NAME.fullmatch(name) and secret):
+        return None
+    return Account(name=name, key_id=key_id, secret=SecretStr(secret))
+
+
+def prefect_api_url(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The Prefect API that is configured, or None: then no flow run is made."""
+    return environment.get("PREFECT_API_URL") or None

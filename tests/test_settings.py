@@ -1,0 +1,157 @@
+"""Settings: where they come from, which wins, and what a bad one says."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasks.errors import SettingsError
+from tasks.settings import Settings, prefect_api_url, read_accounts, read_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_flags_win_over_the_environment_and_it_over_the_file(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flag beats an environment variable, which beats a line of `.env`."""
+    (in_folder / ".env").write_text(
+        "HALO_CONCURRENCY=2\nHALO_LOOKBACK_MINUTES=20\nHALO_LEDGER_DAYS=30\n"
+    )
+    monkeypatch.setenv("HALO_CONCURRENCY", "3")
+    monkeypatch.setenv("HALO_LOOKBACK_MINUTES", "30")
+    settings = read_settings(halo_lookback_minutes=40)
+    assert settings.halo_lookback_minutes == 40
+    assert settings.halo_concurrency == 3
+    assert settings.halo_ledger_days == 30
+
+
+def test_paths_in_a_settings_file_start_from_its_folder(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same file means the same places, whatever the working folder."""
+    folder = in_folder / "etc"
+    folder.mkdir()
+    (folder / "halo.env").write_text(
+        "HALO_AUTH_FILE=keys\nHALO_STAGING=staged\nUSM_SENSOR=tls://sensor:6514?ca=ca.pem\n"
+    )
+    settings = read_settings(folder / "halo.env")
+    assert settings.halo_auth_file == folder / "keys"
+    assert settings.halo_staging == str(folder / "staged")
+    assert settings.usm_sensor is not None
+    assert settings.usm_sensor.folder == folder
+    monkeypatch.setenv("USM_SENSOR", "udp://sensor:514")
+    settings = read_settings(folder / "halo.env")
+    assert settings.usm_sensor is not None
+    assert (settings.usm_sensor.text, settings.usm_sensor.folder) == ("udp://sensor:514", in_folder)
+
+
+def test_a_staging_uri_stays_as_it_is(in_folder: Path) -> None:
+    """Object storage has no folder to start from."""
+    (in_folder / ".env").write_text("HALO_STAGING=s3://bucket/prefix\n")
+    assert read_settings().halo_staging == "s3://bucket/prefix"
+
+
+def test_prefect_settings_in_the_file_reach_prefect(in_folder: Path) -> None:
+    """`PREFECT_API_URL` may stand in the settings file."""
+    (in_folder / ".env").write_text("PREFECT_API_URL=http://127.0.0.1:4200/api\n")
+    assert prefect_api_url() is None
+    read_settings()
+    assert prefect_api_url() == "http://127.0.0.1:4200/api"
+
+
+def test_a_start_without_offset_is_utc(in_folder: Path) -> None:
+    """`HALO_START` follows the rule of every time."""
+    assert read_settings(halo_start="2026-03-01").halo_start == datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("HALO_API_URL", "http://halo.example.com", "http:// would show the key to the network"),
+        ("HALO_API_URL", "halo.example.com", "it is no base URL; write one such as https://"),
+        ("HALO_API_URL", "https://me:hunter2@halo.example.com", "keys belong in HALO_AUTH_FILE"),
+        ("HALO_START", "yesterday", "'yesterday' is no ISO 8601 time"),
+        ("HALO_CONCURRENCY", "0", "'0': Input should be greater than or equal to 1"),
+        ("HALO_CONCURRENCY", "many", "'many': Input should be a valid integer"),
+        ("HALO_REQUESTS_PER_SECOND", "-1", "'-1': Input should be greater than 0"),
+        ("HALO_DEVICE_ADDRESS", "grid", "'grid' does not appear to be an IPv4 or IPv6 address"),
+        ("HALO_LOOKBACK_MINUTES", "-5", "greater than or equal to 0"),
+    ],
+)
+def test_a_bad_setting_is_named_with_its_value_and_what_it_means(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    """One message: which setting, what it was, what would do; never a password."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=re.escape(message)) as caught:
+        read_settings()
+    assert str(caught.value).startswith(name)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:9"])
+def test_plain_http_is_for_this_machine_alone(in_folder: Path, url: str) -> None:
+    """A loopback host may be spoken to without TLS."""
+    assert read_settings(halo_api_url=url).halo_api_url == url
+
+
+def test_a_settings_file_that_is_not_there_is_refused(in_folder: Path) -> None:
+    """A misspelt path is not taken for an empty file."""
+    with pytest.raises(SettingsError, match="there is no file"):
+        read_settings(in_folder / "nowhere.env")
+
+
+def test_every_setting_says_what_it_is() -> None:
+    """Each has a description that ends as a sentence does."""
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert field.description.endswith("."), name
+
+
+def test_an_auth_file_names_accounts(in_folder: Path) -> None:
+    """Blank lines and comments are skipped; the account is the key id unless named."""
+    auth = in_folder / "auth"
+    auth.write_text("# keys\n\nabc123|s3cret\n key2 | other\nk3|x|prod-eu\n")
+    accounts = read_accounts(auth)
+    assert [(a.name, a.key_id) for a in accounts] == [
+        ("abc123", "abc123"),
+        ("key2", "key2"),
+        ("prod-eu", "k3"),
+    ]
+    assert accounts[0].secret.get_secret_value() == "s3cret"
+    assert "s3cret" not in repr(accounts)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "names no account"),
+        ("key|hunter2\nkey-hunter2\n", "line 2 of .* is neither"),
+        ("key|hunter2|a|b\n", "line 1 of .* is neither"),
+        ("key|\n", "line 1 of .* is neither"),
+        ("../key|hunter2\n", "line 1 of .* is neither"),
+        ("key|hunter2|../../etc\n", "line 1 of .* is neither"),
+        (f"{'k' * 65}|hunter2\n", "line 1 of .* is neither"),
+        ("k|hunter2|a\n#\nl|hunter2|a\n", "line 3 of .* names the account of line 1 again"),
+    ],
+)
+def test_a_bad_auth_file_is_refused_by_line_number(
+    in_folder: Path, content: str, message: str
+) -> None:
+    """The message says which line, and never what is in it."""
+    auth = in_folder / "auth"
+    auth.write_text(content)
+    with pytest.raises(SettingsError, match=message) as caught:
+        read_accounts(auth)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_missing_auth_file_says_how_to_make_one(in_folder: Path) -> None:
+    """A newcomer learns what belongs in it."""
+    with pytest.raises(SettingsError, match=r"create it with one key_id\|secret a line"):
+        read_accounts(in_folder / "haloEvents.auth")
