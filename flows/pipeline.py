@@ -1,0 +1,128 @@
+"""The pipelines, each written once: which steps there are, and which waits for which.
+
+Who runs them is the runner's affair: threads of this process, or Prefect. What a step does is
+in `tasks`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flows.runner import Step
+from tasks.extract import extract_account
+from tasks.transform import transform_account
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flows.runner import Runner, StageResult
+    from flows.work import Work
+    from tasks.load import Only
+    from tasks.windows import Window
+
+
+def sync(work: Work, runner: Runner) -> list[StageResult]:
+    """One pass: extract what is new, transform it, load it, for all accounts.
+
+    An account is transformed as soon as it is extracted; destinations wait for all accounts.
+    """
+    extracted = _extract(work, runner)
+    waits = dict(zip([account.name for account in work.accounts], extracted, strict=True))
+    transformed = _transform(work, runner, waits=waits)
+    loaded = _load(work, runner, after=transformed)
+    return runner.results([*extracted, *transformed, *loaded])
+
+
+def extract(work: Work, runner: Runner, window: Window | None = None) -> list[StageResult]:
+    """Only stage raw events: of a range, or what a sync would."""
+    return runner.results(_extract(work, runner, window))
+
+
+def transform(work: Work, runner: Runner, window: Window | None = None) -> list[StageResult]:
+    """Only normalize: what is not normalized yet, or a range anew."""
+    return runner.results(_transform(work, runner, window))
+
+
+def load(work: Work, runner: Runner) -> list[StageResult]:
+    """Only deliver what is normalized and not delivered."""
+    return runner.results(_load(work, runner))
+
+
+def replay(work: Work, runner: Runner, window: Window, only: Only) -> list[StageResult]:
+    """Deliver a range again from staging."""
+    from tasks.load import replay_destination  # noqa: PLC0415 - only who delivers
+
+    by_name = {destination.name: destination for destination in work.destinations}
+    step = Step(
+        "replay",
+        lambda name: replay_destination(
+            work.store,
+            by_name[name],
+            window,
+            only=only,
+            run_id=work.run_id,
+            stop=work.stop,
+            progress=lambda done, total: work.progress("replay", name, done, total),
+        ),
+    )
+    return runner.results([runner.submit(step, name) for name in by_name])
+
+
+def _extract(work: Work, runner: Runner, window: Window | None = None) -> list[Any]:
+    by_name = {account.name: account for account in work.accounts}
+    step = Step(
+        "extract",
+        lambda name: extract_account(
+            work.store,
+            by_name[name],
+            work.settings,
+            window=window,
+            run_id=work.run_id,
+            stop=work.stop,
+            progress=lambda done, total: work.progress("extract", name, done, total),
+        ),
+    )
+    return [runner.submit(step, name) for name in by_name]
+
+
+def _transform(
+    work: Work,
+    runner: Runner,
+    window: Window | None = None,
+    waits: dict[str, Any] | None = None,
+) -> list[Any]:
+    step = Step(
+        "transform",
+        lambda name: transform_account(
+            work.store,
+            name,
+            device_address=work.settings.halo_device_address,
+            window=window,
+            run_id=work.run_id,
+            stop=work.stop,
+            progress=lambda done, total: work.progress("transform", name, done, total),
+        ),
+    )
+    waits = waits or {}
+    # Accounts that are no longer in the auth file may still have events to normalize.
+    names = [*waits, *(name for name in work.store.accounts("raw") if name not in waits)]
+    return [
+        runner.submit(step, name, after=[waits[name]] if name in waits else []) for name in names
+    ]
+
+
+def _load(work: Work, runner: Runner, after: Sequence[Any] = ()) -> list[Any]:
+    from tasks.load import load_destination  # noqa: PLC0415 - only who delivers
+
+    by_name = {destination.name: destination for destination in work.destinations}
+    step = Step(
+        "load",
+        lambda name: load_destination(
+            work.store,
+            by_name[name],
+            run_id=work.run_id,
+            stop=work.stop,
+            progress=lambda done, total: work.progress("load", name, done, total),
+        ),
+    )
+    return [runner.submit(step, name, after=after) for name in by_name]

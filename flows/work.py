@@ -1,0 +1,85 @@
+"""What every stage needs to run: settings checked as a whole, before anything is touched."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from tasks.errors import SettingsError
+from tasks.settings import Account, Settings, read_accounts
+from tasks.staging.store import Store, open_store
+
+if TYPE_CHECKING:
+    from tasks.syslog.destination import Destination
+
+
+class Progress(Protocol):
+    """Told how far a step is."""
+
+    def __call__(self, stage: str, subject: str, done: int, total: int) -> None:
+        """`done` of `total` of the step's pieces (windows, files, events) are complete."""
+
+
+def _silent(stage: str, subject: str, done: int, total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Work:
+    """One run: its settings, its accounts and destinations, and how it is told to stop.
+
+    Attributes:
+        run_id: Identifies the run in the ledger and among rejected events.
+        stop: Set when the run is to end early, in order.
+    """
+
+    settings: Settings
+    store: Store
+    accounts: list[Account] = field(default_factory=list)
+    destinations: list[Destination] = field(default_factory=list)
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    stop: threading.Event = field(default_factory=threading.Event)
+    progress: Progress = _silent
+
+
+def prepare(
+    settings: Settings,
+    *,
+    accounts: bool = False,
+    sensors: bool = False,
+    stop: threading.Event | None = None,
+    progress: Progress = _silent,
+) -> Work:
+    """Check the settings that a command needs, and open the staging.
+
+    Args:
+        settings: The settings.
+        accounts: Whether the command reads from Halo, and so needs the auth file.
+        sensors: Whether the command delivers, and so needs a sensor.
+        stop: Set by whoever may interrupt the run.
+        progress: Told how far each step is.
+
+    Raises:
+        SettingsError: A setting is missing or cannot be used; nothing was touched.
+    """
+    return Work(
+        settings=settings,
+        accounts=read_accounts(settings.halo_auth_file) if accounts else [],
+        destinations=_destinations(settings) if sensors else [],
+        store=open_store(settings.halo_staging),
+        stop=stop or threading.Event(),
+        progress=progress,
+    )
+
+
+def _destinations(settings: Settings) -> list[Destination]:
+    from tasks.syslog.destination import parse_destinations  # noqa: PLC0415 - only who delivers
+
+    if settings.usm_sensor is None:
+        raise SettingsError(
+            "USM_SENSOR is not set: say where events go, for example "
+            "USM_SENSOR=tls://sensor.example.com:6514?ca=sensor-ca.pem"
+        )
+    return parse_destinations(settings.usm_sensor.text, settings.usm_sensor.folder)
