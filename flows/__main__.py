@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    from flows.cli import run  # noqa: PLC0415 - after the guard below has had its say
+    from flows.cli import run
 
     sys.exit(run(sys.argv[1:]))
 

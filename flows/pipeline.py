@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flows.runner import Step
 from tasks.extract import extract_account
 from tasks.transform import transform_account
+
+from flows.runner import Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tasks.load import Only
+
     from flows.runner import Runner, StageResult
     from flows.work import Work
-    from tasks.load import Only
     from tasks.windows import Window
 
 
@@ -50,7 +52,7 @@ def load(work: Work, runner: Runner) -> list[StageResult]:
 
 def replay(work: Work, runner: Runner, window: Window, only: Only) -> list[StageResult]:
     """Deliver a range again from staging."""
-    from tasks.load import replay_destination  # noqa: PLC0415 - only who delivers
+    from tasks.load import replay_destination
 
     by_name = {destination.name: destination for destination in work.destinations}
     step = Step(
@@ -112,7 +114,7 @@ def _transform(
 
 
 def _load(work: Work, runner: Runner, after: Sequence[Any] = ()) -> list[Any]:
-    from tasks.load import load_destination  # noqa: PLC0415 - only who delivers
+    from tasks.load import load_destination
 
     by_name = {destination.name: destination for destination in work.destinations}
     step = Step(

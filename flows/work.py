@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 import uuid
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
+
+from tasks.staging.store import Store, open_store
 
 from tasks.errors import SettingsError
 from tasks.settings import Account, Settings, read_accounts
-from tasks.staging.store import Store, open_store
+from tasks.windows import Window, isoformat, parse_time
 
 if TYPE_CHECKING:
     from tasks.syslog.destination import Destination
@@ -22,8 +25,8 @@ class Progress(Protocol):
         """`done` of `total` of the step's pieces (windows, files, events) are complete."""
 
 
-def _silent(stage: str, subject: str, done: int, total: int) -> None:
-    pass
+def silent(stage: str, subject: str, done: int, total: int) -> None:
+    """Show nothing."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Work:
     destinations: list[Destination] = field(default_factory=list)
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     stop: threading.Event = field(default_factory=threading.Event)
-    progress: Progress = _silent
+    progress: Progress = silent
 
 
 def prepare(
@@ -49,8 +52,9 @@ def prepare(
     *,
     accounts: bool = False,
     sensors: bool = False,
+    destination: str | None = None,
     stop: threading.Event | None = None,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Work:
     """Check the settings that a command needs, and open the staging.
 
@@ -58,6 +62,7 @@ def prepare(
         settings: The settings.
         accounts: Whether the command reads from Halo, and so needs the auth file.
         sensors: Whether the command delivers, and so needs a sensor.
+        destination: The one destination that is wanted, by name; all by default.
         stop: Set by whoever may interrupt the run.
         progress: Told how far each step is.
 
@@ -67,19 +72,44 @@ def prepare(
     return Work(
         settings=settings,
         accounts=read_accounts(settings.halo_auth_file) if accounts else [],
-        destinations=_destinations(settings) if sensors else [],
+        destinations=_destinations(settings, destination) if sensors else [],
         store=open_store(settings.halo_staging),
         stop=stop or threading.Event(),
         progress=progress,
     )
 
 
-def _destinations(settings: Settings) -> list[Destination]:
-    from tasks.syslog.destination import parse_destinations  # noqa: PLC0415 - only who delivers
+def parse_range(since: str, until: str | None) -> Window:
+    """The range `[since, until)` that a command was given; `until` is now by default.
+
+    Raises:
+        SettingsError: A bound is no time, or the range is empty or backward.
+    """
+    first = parse_time(since, "--since")
+    last = parse_time(until, "--until") if until is not None else datetime.now(UTC)
+    if first >= last:
+        raise SettingsError(
+            f"--since {isoformat(first)} is not before --until {isoformat(last)}: "
+            "the range is empty or backward; exchange or change them"
+        )
+    return Window(first, last)
+
+
+def _destinations(settings: Settings, wanted: str | None) -> list[Destination]:
+    from tasks.syslog.destination import parse_destinations
 
     if settings.usm_sensor is None:
         raise SettingsError(
             "USM_SENSOR is not set: say where events go, for example "
             "USM_SENSOR=tls://sensor.example.com:6514?ca=sensor-ca.pem"
         )
-    return parse_destinations(settings.usm_sensor.text, settings.usm_sensor.folder)
+    destinations = parse_destinations(settings.usm_sensor.text, settings.usm_sensor.folder)
+    if wanted is None:
+        return destinations
+    named = [destination for destination in destinations if destination.name == wanted]
+    if not named:
+        raise SettingsError(
+            f"--destination: there is no destination {wanted!r} in USM_SENSOR; it names "
+            + ", ".join(destination.name for destination in destinations)
+        )
+    return named

@@ -1,0 +1,367 @@
+"""The command line. Each command checks its settings, runs its pipeline, and shows the outcome.
+
+Exit codes: 0 all done · 1 something failed or stays pending · 2 wrong usage or settings, and
+nothing was touched · 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from flows.work import parse_range, prepare
+from tasks.errors import HaloUsmError, SettingsError
+from tasks.settings import prefect_api_url, read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from flows.runner import Runner, StageResult
+    from flows.work import Work
+    from tasks.settings import Settings
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+Since = Annotated[str, Parameter(help="Start of the range, ISO 8601; a bare date is its 00:00.")]
+Until = Annotated[str | None, Parameter(help="End of the range, not part of it; now by default.")]
+Json = Annotated[bool, Parameter(help="Print JSON, for machines.", negative="")]
+Auth = Annotated[Path | None, Parameter(help="The file of keys; wins over HALO_AUTH_FILE.")]
+Starting = Annotated[
+    str | None, Parameter(help="Where the very first sync of an account begins; HALO_START.")
+]
+Only = Annotated[
+    Literal["failed", "undelivered", "all"],
+    Parameter(help="Which events: last attempt failed, not delivered, or all."),
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """What every command takes."""
+
+    env_file: Annotated[
+        Path | None,
+        Parameter(help="Another settings file than .env; its paths start from its folder."),
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class InPrefect:
+    """What the commands that are Prefect flows take."""
+
+    prefect: Annotated[
+        bool,
+        Parameter(
+            help="Run as a flow on Prefect's own temporary server where no API is configured.",
+            negative="",
+        ),
+    ] = False
+
+
+NO_COMMON = Common()
+NOT_ASKED = InPrefect()
+
+app = App(
+    name="halo-usm",
+    help="CloudPassage Halo security events to a USM Anywhere sensor, with proof of delivery.",
+    help_epilogue="Settings: environment variables or a .env file, see the README.",
+    version=lambda: version("halo-usm"),
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; expected faults are one message on stderr."""
+    try:
+        code: int | None = app(arguments, exit_on_error=False, result_action="return_value")
+    except CycloptsError:
+        return USAGE  # the message was printed where it arose
+    except SettingsError as error:
+        return _say(error, USAGE)
+    except HaloUsmError as error:
+        return _say(error, FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away; Python must not complain of it again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return code or DONE
+
+
+def _say(error: HaloUsmError, code: int) -> int:
+    print(f"halo-usm: {error}", file=sys.stderr)
+    return code
+
+
+@app.command(help_epilogue="Example: halo-usm demo --keep")
+def demo(
+    *,
+    keep: Annotated[
+        bool, Parameter(help="Leave the Prefect UI open until Ctrl-C.", negative="")
+    ] = False,
+) -> int:
+    """Show everything on this machine: a Halo stand-in, a receiver, and a sync between them."""
+    from flows.demo import run_demo
+
+    return run_demo(keep=keep)
+
+
+@app.command(help_epilogue="Example: halo-usm check --env-file /etc/halo-usm.env")
+def check(*, auth: Auth = None, common: Common = NO_COMMON) -> int:
+    """Say whether the auth file, each key, the staging and each sensor are usable; send nothing."""
+    from flows.check import run_check
+
+    return DONE if run_check(read_settings(common.env_file, halo_auth_file=auth)) else FAILED
+
+
+@app.command(help_epilogue="Example: halo-usm sync --lookback 1440")
+def sync(
+    *,
+    starting: Starting = None,
+    auth: Auth = None,
+    lookback: Annotated[
+        int | None, Parameter(help="Minutes of covered time to read again, for late events.")
+    ] = None,
+    in_prefect: InPrefect = NOT_ASKED,
+    common: Common = NO_COMMON,
+) -> int:
+    """One pass for all accounts: extract what is new, transform it, load it."""
+    from flows import pipeline
+
+    settings = read_settings(
+        common.env_file,
+        halo_start=starting,
+        halo_auth_file=auth,
+        halo_lookback_minutes=lookback,
+    )
+    return _run(
+        settings,
+        pipeline.sync,
+        accounts=True,
+        sensors=True,
+        flow="sync",
+        prefect=in_prefect.prefect,
+        parameters={
+            "starting": starting,
+            "lookback": lookback,
+            "auth_file": auth,
+            "env_file": common.env_file,
+        },
+    )
+
+
+@app.command(help_epilogue="Example: halo-usm extract --since 2026-03-01 --until 2026-03-08")
+def extract(
+    *,
+    since: Annotated[str | None, Parameter(help="Start of the range, ISO 8601.")] = None,
+    until: Until = None,
+    starting: Starting = None,
+    auth: Auth = None,
+    common: Common = NO_COMMON,
+) -> int:
+    """Only stage raw events: of a range, which is read again, or what a sync would."""
+    from flows import pipeline
+
+    settings = read_settings(common.env_file, halo_start=starting, halo_auth_file=auth)
+    window = _range(since, until)
+    return _run(
+        settings, lambda work, runner: pipeline.extract(work, runner, window), accounts=True
+    )
+
+
+@app.command(help_epilogue="Example: halo-usm transform --since 2026-03-01 --until 2026-03-08")
+def transform(
+    *,
+    since: Annotated[str | None, Parameter(help="Start of a range to normalize anew.")] = None,
+    until: Until = None,
+    common: Common = NO_COMMON,
+) -> int:
+    """Only normalize: whatever has no normalized file yet, or a range anew."""
+    from flows import pipeline
+
+    settings = read_settings(common.env_file)
+    window = _range(since, until)
+    return _run(settings, lambda work, runner: pipeline.transform(work, runner, window))
+
+
+@app.command(help_epilogue="Example: halo-usm load")
+def load(*, common: Common = NO_COMMON) -> int:
+    """Only deliver what is normalized and not delivered, whether never tried or failed."""
+    from flows import pipeline
+
+    return _run(read_settings(common.env_file), pipeline.load, sensors=True)
+
+
+@app.command(
+    help_epilogue="Example: halo-usm replay --since 2026-03-01 --until 2026-03-02 --only all"
+)
+def replay(
+    *,
+    since: Since,
+    until: Until = None,
+    only: Only = "failed",
+    destination: Annotated[
+        str | None, Parameter(help="One destination by name; all by default.")
+    ] = None,
+    in_prefect: InPrefect = NOT_ASKED,
+    common: Common = NO_COMMON,
+) -> int:
+    """Deliver a range again from staging; no Halo call is made."""
+    from flows import pipeline
+
+    settings = read_settings(common.env_file)
+    window = parse_range(since, until)
+    return _run(
+        settings,
+        lambda work, runner: pipeline.replay(work, runner, window, only),
+        sensors=True,
+        destination=destination,
+        flow="replay",
+        prefect=in_prefect.prefect,
+        parameters={
+            "since": since,
+            "until": until,
+            "only": only,
+            "destination": destination,
+            "env_file": common.env_file,
+        },
+    )
+
+
+@app.command(help_epilogue="Example: halo-usm status --json")
+def status(
+    *, as_json: Annotated[Json, Parameter(name="--json")] = False, common: Common = NO_COMMON
+) -> int:
+    """Per account and destination: what is covered, staged, delivered, pending, failed."""
+    from tasks.status import status as read_status
+
+    from flows.answers import show_status
+
+    settings = read_settings(common.env_file)
+    work = prepare(settings, sensors=settings.usm_sensor is not None)
+    answer = read_status(work.store, work.destinations)
+    print(json.dumps(answer, indent=2)) if as_json else show_status(answer)
+    return DONE
+
+
+@app.command(help_epilogue="Example: halo-usm audit --since 2026-03-01 --until 2026-04-01 --json")
+def audit(
+    *,
+    event: Annotated[str | None, Parameter(help="One event by its id: its whole life.")] = None,
+    since: Annotated[str | None, Parameter(help="Start of a range to account for.")] = None,
+    until: Until = None,
+    as_json: Annotated[Json, Parameter(name="--json")] = False,
+    common: Common = NO_COMMON,
+) -> int:
+    """Answer an auditor: one event's whole life, or whether a range adds up."""
+    from tasks.audit import audit_event, audit_range
+
+    from flows.answers import show_event, show_range
+
+    settings = read_settings(common.env_file)
+    if (event is None) == (since is None):
+        raise SettingsError("audit: say either --event ID or --since T (with --until T)")
+    window = _range(since, until)
+    work = prepare(settings, sensors=settings.usm_sensor is not None)
+    if window is None:
+        answer = audit_event(work.store, event or "")
+        print(json.dumps(answer, indent=2)) if as_json else show_event(answer)
+        return DONE if answer["staged"] or answer["rejected"] else FAILED
+    answer = audit_range(work.store, window, work.destinations)
+    print(json.dumps(answer, indent=2)) if as_json else show_range(answer)
+    return DONE if answer["consistent"] else FAILED
+
+
+@app.command(
+    help_epilogue="Example: halo-usm export --since 2026-03-01 --format leef --output march.leef"
+)
+def export(
+    *,
+    since: Since,
+    until: Until = None,
+    format: Annotated[  # noqa: A002 - the option's name is the interface
+        Literal["cef", "leef", "kv", "json"], Parameter(help="One line an event in each.")
+    ],
+    output: Annotated[Path | None, Parameter(help="A file; standard output by default.")] = None,
+    common: Common = NO_COMMON,
+) -> int:
+    """Write a range of events from staging to a file or standard output."""
+    from tasks.export import export_to
+
+    settings = read_settings(common.env_file)
+    window = parse_range(since, until)
+    count = export_to(prepare(settings).store, window, format, output)
+    print(f"{count} events exported", file=sys.stderr)
+    return DONE
+
+
+def _range(since: str | None, until: str | None) -> Any:
+    if since is None and until is not None:
+        raise SettingsError(f"--until {until} needs a --since: say where the range begins")
+    return None if since is None else parse_range(since, until)
+
+
+def _run(
+    settings: Settings,
+    pipeline: Callable[[Work, Runner], list[StageResult]],
+    *,
+    accounts: bool = False,
+    sensors: bool = False,
+    destination: str | None = None,
+    flow: Literal["sync", "replay"] | None = None,
+    prefect: bool = False,
+    parameters: dict[str, Any] | None = None,
+) -> int:
+    """Run a pipeline in this process, or as a flow run where Prefect is configured or asked for."""
+    from flows.report import ProgressDisplay, show
+    from flows.runner import ThreadRunner
+
+    stop = _stop_on_signals()
+    with ProgressDisplay() as progress:
+        work = prepare(
+            settings,
+            accounts=accounts,
+            sensors=sensors,
+            destination=destination,
+            stop=stop,
+            progress=progress,
+        )
+        if flow and (prefect or prefect_api_url()):
+            from flows.flow_run import run_flow
+
+            results = run_flow(flow, parameters or {}, stop, progress)
+        else:
+            results = pipeline(work, ThreadRunner())
+    show(results)
+    if stop.is_set() or any(result.interrupted for result in results):
+        return INTERRUPTED
+    return FAILED if any(result.problems for result in results) else DONE
+
+
+def _stop_on_signals() -> threading.Event:
+    """An event that the first SIGINT or SIGTERM sets; the second one ends the process at once."""
+    stop = threading.Event()
+
+    def on_signal(number: int, _frame: object) -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)  # every file is complete or absent: there is nothing to save
+        stop.set()
+        print(
+            f"{signal.Signals(number).name}: ending in order; once more to end at once",
+            file=sys.stderr,
+        )
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    return stop

@@ -1,0 +1,40 @@
+"""The flow `sync`: one pass over all accounts and destinations."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - Prefect reads the annotations
+from typing import Any
+
+from prefect import flow
+from prefect.states import State  # noqa: TC002
+
+from flows import pipeline
+from flows.flow_run import flow_body
+from tasks.settings import read_settings
+
+
+@flow(name="sync", validate_parameters=True, persist_result=False)
+def sync(
+    starting: str | None = None,
+    lookback: int | None = None,
+    auth_file: Path | None = None,
+    env_file: Path | None = None,
+) -> State[Any]:
+    """Extract what is new, transform it, load it, for all accounts.
+
+    Args:
+        starting: Where the very first sync of an account begins (ISO 8601); HALO_START.
+        lookback: Minutes of covered time to read again; HALO_LOOKBACK_MINUTES.
+        auth_file: The file of keys; HALO_AUTH_FILE.
+        env_file: Another settings file than `.env`.
+    """
+    return flow_body(
+        lambda: read_settings(
+            env_file,
+            halo_start=starting,
+            halo_lookback_minutes=lookback,
+            halo_auth_file=auth_file,
+        ),
+        pipeline.sync,
+        accounts=True,
+    )
