@@ -42,6 +42,7 @@ class Field:
     ipv6: tuple[str, str] | None = None
     limit: int | None = None
     constant: str | bool | None = None
+    leef: str | None = None
 
     @cached_property
     def arrow_type(self) -> pa.DataType:
@@ -70,8 +71,17 @@ FIELDS: tuple[Field, ...] = tuple(_field(declared) for declared in _DECLARED["fi
 
 BY_NAME: dict[str, Field] = {field.name: field for field in FIELDS}
 
-CEF_ORDER: tuple[Field, ...] = tuple(BY_NAME[name] for name in _DECLARED["cef_order"])
+CEF_PREFIX: tuple[Field, ...] = tuple(BY_NAME[name] for name in _DECLARED["cef_prefix"])
+"""The fields whose keys come first in the CEF extension, with no other key in between."""
+
+CEF_ORDER: tuple[Field, ...] = (
+    *CEF_PREFIX,
+    *(BY_NAME[name] for name in _DECLARED["cef_order"]),
+)
 """The fields of the CEF extension, in the order of their keys."""
+
+PRODUCT: str = _DECLARED["product"]
+"""The product in the headers of CEF and LEEF."""
 
 NORMALIZED_SCHEMA: pa.Schema = pa.schema(
     [pa.field(field.name, field.arrow_type) for field in FIELDS],

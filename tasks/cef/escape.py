@@ -1,0 +1,104 @@
+"""What a value may not hold inside a line, and what stands for it there.
+
+The rules are data: a format has one `Escape` for each kind of place that a value can take.
+Finding out that a value needs none of it is the common case and the only one that has to be
+fast: a whole column is looked through as bytes, without looking at its rows.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+REPLACEMENT = "\ufffd"
+
+FORBIDDEN = r"[\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}\x{feff}\x{202a}-\x{202e}\x{2066}-\x{2069}]"
+"""Characters that receivers split, truncate or reorder on (RE2 syntax): Unicode Cc, line and
+paragraph separator, byte order mark, bidirectional controls."""
+
+_FORBIDDEN_CHARACTERS = re.compile(
+    re.sub(r"\\x\{(\w+)\}", lambda hit: chr(int(hit[1], 16)), FORBIDDEN)
+)
+_FORBIDDEN_FIRST_BYTES = bytes([*range(0x20), 0x7F, 0xC2, 0xE2, 0xEF])
+
+_BLOCK = 1 << 16
+
+Bytes = npt.NDArray[np.uint8]
+Positions = npt.NDArray[np.int64]
+
+
+def replace_forbidden(texts: pa.StringArray) -> pa.StringArray:
+    """Put U+FFFD in place of every forbidden character."""
+    return pc.replace_substring_regex(texts, FORBIDDEN, REPLACEMENT)
+
+
+def spell_out_forbidden(texts: pa.StringArray) -> pa.StringArray:
+    r"""Spell every forbidden character as JSON does (`\u202e`, RFC 8259 section 7)."""
+    spelled = [
+        None
+        if text is None
+        else _FORBIDDEN_CHARACTERS.sub(lambda hit: f"\\u{ord(hit[0]):04x}", text)
+        for text in texts.to_pylist()
+    ]
+    return pa.array(spelled, pa.string())
+
+
+@dataclass(frozen=True)
+class Escape:
+    """The rules for the values of one kind of place in a line.
+
+    `replaced` maps characters to what stands for them, in the order in which they are
+    replaced; `forbidden` deals with the characters of `FORBIDDEN` that are left then.
+    """
+
+    replaced: Mapping[str, str]
+    forbidden: Callable[[pa.StringArray], pa.StringArray] = replace_forbidden
+
+    @cached_property
+    def _specials(self) -> list[int]:
+        return [ord(character) for character in self.replaced if " " < character < "\x7f"]
+
+    @cached_property
+    def _suspects(self) -> npt.NDArray[np.bool_]:
+        table = np.zeros(256, bool)
+        table[list(_FORBIDDEN_FIRST_BYTES)] = True
+        table[self._specials] = True
+        return table
+
+    def find(self, data: Bytes) -> Positions:
+        """Positions in UTF-8 `data` of bytes that a character to be escaped may begin with."""
+        found = []
+        low, special = np.empty(_BLOCK, np.uint8), np.empty(_BLOCK, bool)
+        suspect = np.empty(_BLOCK, bool)
+        for start in range(0, len(data), _BLOCK):
+            block = data[start : start + _BLOCK]
+            size = len(block)
+            # one comparison for both ends of printable ASCII: the subtraction wraps around
+            np.subtract(block, 0x20, out=low[:size])
+            np.greater(low[:size], 0x7E - 0x20, out=suspect[:size])
+            for byte in self._specials:
+                np.equal(block, byte, out=special[:size])
+                np.logical_or(suspect[:size], special[:size], out=suspect[:size])
+            found.append(np.flatnonzero(suspect[:size]) + start)
+        positions = np.concatenate(found) if found else np.empty(0, np.int64)
+        return positions[self._suspects[data[positions]]]
+
+    def apply(self, texts: pa.StringArray, bytes_found: Bytes) -> pa.StringArray:
+        """Escape `texts`, in which `find` saw `bytes_found` (any order, repetitions allowed)."""
+        seen = set(np.unique(bytes_found).tolist())
+        for character, replacement in self.replaced.items():
+            if character.encode()[0] in seen:
+                texts = pc.replace_substring(texts, character, replacement)
+        if seen - {ord(character) for character in self.replaced if character.isascii()}:
+            texts = self.forbidden(texts)
+        return texts

@@ -1,0 +1,216 @@
+"""The CEF line of every normalized event: what a USM Anywhere sensor's plugin reads.
+
+Rules: Micro Focus, "Implementing ArcSight Common Event Format (CEF)", version 25 (escapes,
+lengths), and the plugin's configuration guide (keys and their order). Which column goes to
+which key is declared in `tasks/plugin/fields.toml`.
+
+A line is a pure function of its row. Values that begin or end with spaces are kept: the
+specification gives all spaces but the one before the next key to the value. A receiver that
+trims values trims those.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.cef.escape import Escape
+from tasks.cef.times import receipt_times
+from tasks.cef.weave import ELLIPSIS, Slot, Woven, weave
+from tasks.plugin.fields import CEF_ORDER, CEF_PREFIX, FIELDS, PRODUCT, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+LONGEST_LINE = 60_000
+"""Bytes of UTF-8 that no line exceeds, whatever the transport (UDP takes 65,507 with headers)."""
+
+HEADER_ESCAPE = Escape({"\\": "\\\\", "|": "\\|", "\n": " ", "\r": " ", "\t": " "})
+EXTENSION_ESCAPE = Escape({"\\": "\\\\", "=": "\\=", "\n": "\\n", "\r": "\\r", "\t": " "})
+
+_SHORTENED_FIRST = ("cs6", "cs5", "msg")
+_CHUNK_ROWS = 2048  # the pieces of so many lines fit into a processor's second-level cache
+_CHUNK_BYTES = 64 << 20
+_HEADER = {field.header: field for field in FIELDS if field.header}
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """CEF lines, one an event, without syslog header and line end.
+
+    `truncated` is true where a value or the whole line was too long and something was cut.
+    """
+
+    lines: pa.StringArray
+    truncated: pa.BooleanArray
+
+
+def render(events: pa.Table | pa.RecordBatch) -> Rendered:
+    """Render `events` (NORMALIZED_SCHEMA), one line each, in their order.
+
+    All lines together are below 2 GiB: use `render_chunks` for more.
+
+    Raises:
+        KeyError: a column of NORMALIZED_SCHEMA is missing.
+        pyarrow.ArrowInvalid: the lines take 2 GiB or more.
+    """
+    chunks = list(render_chunks(events))
+    if not chunks:
+        return Rendered(pa.array([], pa.string()), pa.array([], pa.bool_()))
+    return Rendered(
+        pa.concat_arrays([chunk.lines for chunk in chunks]),
+        pa.concat_arrays([chunk.truncated for chunk in chunks]),
+    )
+
+
+def render_chunks(events: pa.Table | pa.RecordBatch) -> Iterator[Rendered]:
+    """Render `events` some thousand at a time: bounded memory, however many there are."""
+    table = pa.Table.from_batches([events]) if isinstance(events, pa.RecordBatch) else events
+    for batch in table.to_batches(max_chunksize=_CHUNK_ROWS):
+        for part in _bounded(batch):
+            yield _render(part)
+
+
+def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Halve a batch until its bytes fit, or one row is left; leave out empty ones."""
+    if batch.num_rows > 1 and batch.nbytes > _CHUNK_BYTES:
+        half = batch.num_rows // 2
+        yield from _bounded(batch.slice(0, half))
+        yield from _bounded(batch.slice(half))
+    elif batch.num_rows:
+        yield batch
+
+
+def _render(batch: pa.RecordBatch) -> Rendered:
+    woven = weave(_slots(batch), separator=" ")
+    lines, truncated = _fit(woven)
+    return Rendered(lines, truncated)
+
+
+def _slots(batch: pa.RecordBatch) -> list[Slot]:
+    ipv4, ipv6 = _addresses(batch)
+    slots = _header(batch)
+    pending = []
+    for field in CEF_ORDER:
+        values = ipv4.get(field.name)
+        if values is None:
+            values = _text(batch.column(field.name))
+        slots.append(_slot(field, values))
+        if field.name in ipv6:
+            pending.append(_ipv6_slot(field, ipv6[field.name]))
+        # plugins read the first keys by their order: nothing may come between those
+        if field not in CEF_PREFIX[:-1]:
+            slots += pending
+            pending = []
+    return slots
+
+
+def _header(batch: pa.RecordBatch) -> list[Slot]:
+    def slot(position: str, before: str) -> Slot:
+        field = _HEADER[position]
+        values = _text(batch.column(field.name))
+        escape = HEADER_ESCAPE if field.type == "string" else None
+        return Slot(values, before, "|", escape, field.limit, always=True)
+
+    return [
+        slot("vendor", "CEF:0|"),
+        slot("version", f"{PRODUCT}|"),
+        slot("signature_id", ""),
+        slot("name", ""),
+        slot("severity", ""),
+    ]
+
+
+def _slot(field: Field, values: pa.StringArray) -> Slot:
+    label = f" {field.cef}Label={field.label}" if field.label else ""
+    escape = EXTENSION_ESCAPE if field.type == "string" else None
+    return Slot(values, f"{field.cef}=", label, escape, field.limit)
+
+
+def _ipv6_slot(field: Field, values: pa.StringArray) -> Slot:
+    assert field.ipv6 is not None
+    key, label = field.ipv6
+    return Slot(values, f"{key}=", f" {key}Label={label}", EXTENSION_ESCAPE, field.limit)
+
+
+def _addresses(
+    batch: pa.RecordBatch,
+) -> tuple[dict[str, pa.StringArray], dict[str, pa.StringArray]]:
+    """The address columns that hold IPv6 anywhere, as what is not IPv6 and what is, by name."""
+    ipv4, ipv6 = {}, {}
+    nothing = pa.scalar(None, pa.string())
+    for field in CEF_ORDER:
+        if field.ipv6 is None:
+            continue
+        values = batch.column(field.name)
+        colons = pc.match_substring(values, ":")
+        if pc.any(colons).as_py():
+            ipv4[field.name] = pc.if_else(colons, nothing, values)
+            ipv6[field.name] = pc.if_else(colons, values, nothing)
+    return ipv4, ipv6
+
+
+def _text(column: pa.Array) -> pa.StringArray:
+    if pa.types.is_string(column.type):
+        return column
+    if pa.types.is_timestamp(column.type):
+        return receipt_times(column)
+    return pc.cast(column, pa.string())
+
+
+def _fit(woven: Woven) -> tuple[pa.StringArray, pa.BooleanArray]:
+    """Shorten the lines that are longer than `LONGEST_LINE`."""
+    offsets = np.frombuffer(woven.lines.buffers()[1], np.int32)
+    too_long = np.diff(offsets) > LONGEST_LINE
+    if not too_long.any():
+        return woven.lines, pa.array(woven.cut)
+    width = 2 * len(woven.slots) + 1
+    shortened = [
+        _shorten_line(woven.pieces.slice(row * width, width).to_pylist(), woven.slots)
+        for row in np.flatnonzero(too_long).tolist()
+    ]
+    lines = pc.replace_with_mask(woven.lines, pa.array(too_long), pa.array(shortened, pa.string()))
+    return lines, pa.array(woven.cut | too_long)
+
+
+def _shorten_line(pieces: list[str], slots: Sequence[Slot]) -> str:
+    """Join the pieces of one line, with values cut until it fits.
+
+    First those of `_SHORTENED_FIRST`, then the longest (the earlier of two as long), each by no
+    more than needed, and at most to the ellipsis alone.
+    """
+    pieces = list(pieces)
+    values = range(1, len(pieces), 2)
+    sizes = {at: len(pieces[at].encode()) for at in values}
+    keys = {at: slot.before.removesuffix("=") for at, slot in zip(values, slots, strict=True)}
+    excess = sum(len(piece.encode()) for piece in pieces) - LONGEST_LINE
+
+    def precedence(at: int) -> tuple[int, int]:
+        first = keys[at] in _SHORTENED_FIRST
+        return (_SHORTENED_FIRST.index(keys[at]), 0) if first else (len(keys), -sizes[at])
+
+    for at in sorted(values, key=precedence):
+        if excess <= 0:
+            break
+        shorter = _shorten_value(pieces[at], sizes[at] - excess)
+        excess -= sizes[at] - len(shorter.encode())
+        pieces[at] = shorter
+    return "".join(pieces)
+
+
+def _shorten_value(escaped: str, size: int) -> str:
+    """Cut an escaped value to `size` bytes if that leaves anything, else to the ellipsis."""
+    room = size - len(ELLIPSIS.encode())
+    kept = 0
+    # an escape sequence stands for one character, so it is kept whole or not at all
+    for unit in re.finditer(r"\\.|[^\\]", escaped):
+        room -= len(unit[0].encode())
+        if room < 0:
+            return escaped[:kept] + ELLIPSIS
+        kept = unit.end()
+    return escaped
