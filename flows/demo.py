@@ -52,13 +52,17 @@ def run_demo(*, keep: bool) -> int:
         halo = stack.enter_context(HaloStandIn.spawn(accounts=ACCOUNTS, events=EVENTS, days=DAYS))
         receiver = stack.enter_context(Receiver())
         sensor = receiver.url("tcp")
-        environment = os.environ | prefect | {
-            "HALO_API_URL": halo.url,
-            "HALO_AUTH_FILE": str(halo.write_auth(home / "haloEvents.auth")),
-            "HALO_STAGING": str(folder),
-            "USM_SENSOR": f"{sensor}?name=demo",
-            "PREFECT_LOGGING_LEVEL": "WARNING",
-        }
+        environment = (
+            os.environ
+            | prefect
+            | {
+                "HALO_API_URL": halo.url,
+                "HALO_AUTH_FILE": str(halo.write_auth(home / "haloEvents.auth")),
+                "HALO_STAGING": str(folder),
+                "USM_SENSOR": f"{sensor}?name=demo",
+                "PREFECT_LOGGING_LEVEL": "WARNING",
+            }
+        )
         wait_until_ready(prefect)
 
         say("[bold]2[/]  halo-usm sync, as a flow run on that server")
@@ -80,7 +84,7 @@ def run_demo(*, keep: bool) -> int:
             console.print(f"   {line.decode()}", markup=False, soft_wrap=True)
         say(f"\n[bold]5[/]  the Parquet lies in {folder}; to look at it:")
         console.print(
-            f"   {sys.executable} -c \"import pandas; "
+            f'   {sys.executable} -c "import pandas; '
             f"print(pandas.read_parquet('{folder}/normalized'))\"",
             markup=False,
             soft_wrap=True,
