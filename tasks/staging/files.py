@@ -1,0 +1,300 @@
+"""The two places a staging can be in: a folder of this machine, or whatever pyarrow can open.
+
+Both offer the same few operations on paths relative to the staging. A folder is first class:
+a file is written aside, forced to disk and renamed, its folder forced to disk too. On object
+storage one put is the publication.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pyarrow as pa
+
+from tasks.errors import InUseError, StagingError
+from tasks.staging.layout import SUFFIX, unique
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TMP = ".tmp"
+LOCKS = ".locks"
+
+
+class FileGone(StagingError):  # noqa: N818 - reads as a sentence, as its siblings do
+    """A file that was listed is not there any more: replaced by another run. List again."""
+
+
+@dataclass
+class Pending:
+    """A file that is being written: its bytes go to `sink`, its `name` must be set in the end."""
+
+    sink: Any
+    name: str = ""
+
+
+class Files(Protocol):
+    """What a place offers. Paths are relative and use `/`; folders need not exist."""
+
+    def folders(self, path: str) -> list[str]:
+        """Names of the folders in a folder, sorted; none where there is no such folder."""
+
+    def names(self, path: str) -> list[str]:
+        """Names of the Parquet files in a folder, sorted; none where there is no such folder."""
+
+    def tree(self, path: str) -> dict[str, list[str]]:
+        """Names of the Parquet files in each folder in a folder, both sorted."""
+
+    def create(self, path: str, owner: str) -> contextlib.AbstractContextManager[Pending]:
+        """A file to be filled, published in the folder `path` when the body is done.
+
+        `owner` names the lock under which the file is written. Where the body raises, or gives
+        the file no name, nothing is published.
+        """
+
+    def open(self, path: str) -> contextlib.AbstractContextManager[Any]:
+        """A file to be read.
+
+        Raises:
+            FileGone: There is no such file.
+        """
+
+    def remove(self, path: str) -> None:
+        """Remove a file; one that is not there is fine."""
+
+    def lock(self, owner: str, *, wait: bool) -> contextlib.AbstractContextManager[None]:
+        """Hold a lock.
+
+        Raises:
+            InUseError: Somebody else holds it, and `wait` is off.
+        """
+
+
+@contextlib.contextmanager
+def _reading(where: object) -> Iterator[None]:
+    """What goes wrong when a file is read, as a `StagingError` that names it."""
+    try:
+        with _faults(where):
+            yield
+    except pa.ArrowInvalid as broken:
+        raise StagingError(
+            f"{where} is no Parquet file that can be read ({broken}); "
+            "restore it, or move it away and extract its range again"
+        ) from broken
+
+
+@contextlib.contextmanager
+def _faults(where: object) -> Iterator[None]:
+    """What the operating system says, as a `StagingError` that names the file."""
+    try:
+        yield
+    except FileNotFoundError as gone:
+        raise FileGone(f"{where} is not there any more; run the command again") from gone
+    except OSError as fault:
+        raise StagingError(f"{where}: {fault.strerror or fault}") from fault
+
+
+def _in_use(owner: str) -> InUseError:
+    kind, _, name = owner.partition("=")
+    return InUseError(f"{kind} {name} is in the hands of another run, and is left to it")
+
+
+def _sync_folder(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _make_folder(path: Path) -> None:
+    """Make a folder and what is missing above it, each entry forced to disk."""
+    if path.is_dir():
+        return
+    _make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    _sync_folder(path.parent)
+
+
+class LocalFiles:
+    """A folder of this machine (or one mounted on it)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def _scan(self, path: str, *, folders: bool) -> list[str]:
+        with _faults(self.root / path):
+            try:
+                entries = os.scandir(self.root / path)
+            except FileNotFoundError:
+                return []
+            with entries:
+                if folders:
+                    return sorted(entry.name for entry in entries if entry.is_dir())
+                return sorted(entry.name for entry in entries if entry.name.endswith(SUFFIX))
+
+    def folders(self, path: str) -> list[str]:
+        """See `Files`."""
+        return self._scan(path, folders=True)
+
+    def names(self, path: str) -> list[str]:
+        """See `Files`."""
+        return self._scan(path, folders=False)
+
+    def tree(self, path: str) -> dict[str, list[str]]:
+        """See `Files`."""
+        return {folder: self.names(f"{path}/{folder}") for folder in self.folders(path)}
+
+    @contextlib.contextmanager
+    def create(self, path: str, owner: str) -> Iterator[Pending]:
+        """See `Files`: written in `.tmp`, synced, renamed, and the folder synced."""
+        aside = self.root / TMP / f"{owner}~{unique()}"
+        folder = self.root / path
+        with _faults(folder):
+            _make_folder(aside.parent)
+            _make_folder(folder)
+            try:
+                with aside.open("xb") as sink:
+                    pending = Pending(sink)
+                    yield pending
+                    sink.flush()
+                    os.fsync(sink.fileno())
+                if pending.name:
+                    aside.rename(folder / pending.name)
+                    _sync_folder(folder)
+            finally:
+                aside.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def open(self, path: str) -> Iterator[Any]:
+        """See `Files`."""
+        with _reading(self.root / path), pa.OSFile(str(self.root / path)) as source:
+            yield source
+
+    def remove(self, path: str) -> None:
+        """See `Files`."""
+        with _faults(self.root / path):
+            (self.root / path).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def lock(self, owner: str, *, wait: bool) -> Iterator[None]:
+        """See `Files`: `flock` on an empty file, which the kernel frees when its holder dies."""
+        path = self.root / LOCKS / owner
+        with _faults(path):
+            _make_folder(path.parent)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except OSError as fault:
+                if fault.errno in {errno.EWOULDBLOCK, errno.EACCES}:
+                    raise _in_use(owner) from None
+                raise StagingError(
+                    f"{path} cannot be locked ({fault.strerror}); "
+                    "the staging needs a file system with flock"
+                ) from fault
+            if not wait:
+                self._sweep(owner)
+            yield
+        finally:
+            os.close(fd)
+
+    def _sweep(self, owner: str) -> None:
+        """Remove what the lock's earlier holders left half written: they are all dead."""
+        with _faults(self.root / TMP):
+            for leftover in (self.root / TMP).glob(f"{owner}~*"):
+                leftover.unlink(missing_ok=True)
+
+
+class RemoteFiles:
+    """A file system of pyarrow's: object storage, or anything else a URI of it names."""
+
+    _guards: dict[str, threading.Lock] = {}  # noqa: RUF012 - shared by all on purpose
+    _FLAT = ("s3", "gcs", "abfs")
+
+    def __init__(self, filesystem: Any, root: str) -> None:
+        self.filesystem = filesystem
+        self.root = root.rstrip("/")
+
+    def __str__(self) -> str:
+        return f"{self.filesystem.type_name}://{self.root}"
+
+    def _path(self, path: str) -> str:
+        return f"{self.root}/{path}" if self.root else path
+
+    def _infos(self, path: str, *, recursive: bool = False) -> list[Any]:
+        from pyarrow.fs import FileSelector
+
+        selector = FileSelector(self._path(path), allow_not_found=True, recursive=recursive)
+        with _faults(self._path(path)):
+            infos: list[Any] = self.filesystem.get_file_info(selector)
+        return infos
+
+    def folders(self, path: str) -> list[str]:
+        """See `Files`."""
+        return sorted(info.base_name for info in self._infos(path) if not info.is_file)
+
+    def names(self, path: str) -> list[str]:
+        """See `Files`."""
+        return sorted(
+            info.base_name
+            for info in self._infos(path)
+            if info.is_file and info.base_name.endswith(SUFFIX)
+        )
+
+    def tree(self, path: str) -> dict[str, list[str]]:
+        """See `Files`: one listing for all."""
+        found: dict[str, list[str]] = {}
+        for info in self._infos(path, recursive=True):
+            if info.is_file and info.base_name.endswith(SUFFIX):
+                found.setdefault(info.path.rsplit("/", 2)[-2], []).append(info.base_name)
+        return {folder: sorted(found[folder]) for folder in sorted(found)}
+
+    @contextlib.contextmanager
+    def create(self, path: str, owner: str) -> Iterator[Pending]:  # noqa: ARG002
+        """See `Files`: filled in memory, then put at once."""
+        pending = Pending(pa.BufferOutputStream())
+        yield pending
+        if not pending.name:
+            return
+        with _faults(self._path(path)):
+            if self.filesystem.type_name not in self._FLAT:
+                self.filesystem.create_dir(self._path(path), recursive=True)
+            target = self._path(f"{path}/{pending.name}")
+            with self.filesystem.open_output_stream(target) as stream:
+                stream.write(pending.sink.getvalue())
+
+    @contextlib.contextmanager
+    def open(self, path: str) -> Iterator[Any]:
+        """See `Files`."""
+        with (
+            _reading(self._path(path)),
+            self.filesystem.open_input_file(self._path(path)) as source,
+        ):
+            yield source
+
+    def remove(self, path: str) -> None:
+        """See `Files`."""
+        with contextlib.suppress(FileGone), _faults(self._path(path)):
+            self.filesystem.delete_file(self._path(path))
+
+    @contextlib.contextmanager
+    def lock(self, owner: str, *, wait: bool) -> Iterator[None]:
+        """See `Files`: only within this process; between machines the scheduler sees to it."""
+        guard = self._guards.setdefault(f"{self}/{owner}", threading.Lock())
+        if not guard.acquire(blocking=wait):
+            raise _in_use(owner)
+        try:
+            yield
+        finally:
+            guard.release()

@@ -1,0 +1,292 @@
+"""Names: what a staged file is, whose it is and how much it holds is read from its path alone.
+
+    raw         {since}-{until}-{unique}-{rows}
+    normalized  {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}[-x{lost}][u]
+    rejected    {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}      (stage transform)
+                extract-{unique}-{rows}                                       (stage extract)
+    deliveries  {attempted at}-{unique}-{since}-{until}-{rows}-{delta}
+                settled-{total}-{ledger rows}-{after}-{delivered}-{unique}    (a note, no rows)
+
+all of them with `.parquet` behind. `since` and `until` are `HHMMSSffffff` in the UTC day of the
+folder, half-open, and bound the `created_at` of every row; midnight at the day's end is
+`240000000000`. Times of this form compare as text. Nothing here touches a disk.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+from tasks.errors import StagingError
+from tasks.windows import MICROSECOND, Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SUFFIX = ".parquet"
+STAGES = ("raw", "normalized", "rejected", "deliveries")
+"""The four trees of a staging."""
+
+END_OF_DAY = "240000000000"
+
+_SPAN = r"(?P<since>\d{12})-(?P<until>\d{12})"
+_RAW = re.compile(rf"{_SPAN}-(?P<unique>[0-9a-f]{{8}})-(?P<rows>\d+)\.parquet")
+_NORMALIZED = re.compile(
+    rf"(?P<key>{_SPAN}-[0-9a-f]{{8}}-(?P<raw_rows>\d+))-g(?P<generation>\d+)-(?P<rows>\d+)"
+    r"(?:-x(?P<lost>\d+))?(?P<unknown>u?)\.parquet"
+)
+_EXTRACT = re.compile(r"extract-[0-9a-f]{8}-(?P<rows>\d+)\.parquet")
+_ATTEMPTS = re.compile(
+    rf"(?P<at>\d{{8}}T\d{{12}})-[0-9a-f]{{8}}-{_SPAN}-(?P<rows>\d+)-(?P<delta>[+-]\d+)\.parquet"
+)
+_SETTLED = re.compile(
+    r"settled-(?P<total>\d+)-(?P<rows>\d+)-(?P<after>all|\d{12})-(?P<delivered>\d+)"
+    r"-[0-9a-f]{8}\.parquet"
+)
+
+
+def unique() -> str:
+    """Eight random hexadecimal digits: two writers never make the same name."""
+    return secrets.token_hex(4)
+
+
+def clock(moment: datetime, day: date) -> str:
+    """`HHMMSSffffff` of a UTC time in `day`, or of the midnight that ends it."""
+    if moment.date() > day:
+        return END_OF_DAY
+    return moment.strftime("%H%M%S%f")
+
+
+def moment(clock_text: str, day: date) -> datetime:
+    """The UTC time that `clock` wrote."""
+    if clock_text == END_OF_DAY:
+        return datetime.combine(day, time(), UTC) + timedelta(days=1)
+    hour, minute, second = int(clock_text[:2]), int(clock_text[2:4]), int(clock_text[4:6])
+    return datetime(
+        day.year, day.month, day.day, hour, minute, second, int(clock_text[6:]), tzinfo=UTC
+    )
+
+
+def span(window: Window) -> str:
+    """The part of a name that says which window of its day a file is about.
+
+    Raises:
+        ValueError: The window reaches over the end of its UTC day.
+    """
+    day = window.day
+    if window.until - Window.of_day(day).since > timedelta(days=1):
+        raise ValueError(f"window {window} is not within one UTC day")
+    return f"{clock(window.since, day)}-{clock(window.until, day)}"
+
+
+def around(first: datetime, last: datetime) -> Window:
+    """The smallest window that holds both times."""
+    return Window(first, last + MICROSECOND)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spanned:
+    """A file about a window of its day. `since` and `until` are clock texts."""
+
+    name: str
+    since: str
+    until: str
+    rows: int
+
+    def window(self, day: date) -> Window:
+        """The window its name tells, in the day of its folder."""
+        return Window(moment(self.since, day), moment(self.until, day))
+
+    def overlaps(self, since: str, until: str) -> bool:
+        """Whether a moment lies in both."""
+        return self.since < until and since < self.until
+
+
+@dataclass(frozen=True, slots=True)
+class RawFile(_Spanned):
+    """A window of raw events; of no rows where Halo had none."""
+
+    @property
+    def key(self) -> str:
+        """What its normalized and rejected files' names begin with."""
+        return self.name.removesuffix(SUFFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class NormalizedFile(_Spanned):
+    """What became of the raw file `key` when it was normalized the `generation`th time.
+
+    `lost` counts the events that earlier generations had and the one after them had no more;
+    `unknown` tells that the file has events of types the catalogue does not know.
+    """
+
+    key: str
+    raw_rows: int
+    generation: int
+    lost: int
+    unknown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedFile:
+    """Rejected events: `key` and `generation` are those of the normalized file beside it.
+
+    A file of stage `extract` has no key and generation 0.
+    """
+
+    name: str
+    rows: int
+    key: str | None = None
+    generation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptsFile(_Spanned):
+    """One row an attempt; `delta` is how many more events are delivered since."""
+
+    at: str
+    delta: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettledNote:
+    """Says without rows that a day had nothing left to deliver, where sums alone don't show it.
+
+    It held when names told `total` normalized events and `rows` attempts, for a destination
+    that takes events of this day from `after` on (`all`: the whole day).
+    """
+
+    name: str
+    total: int
+    rows: int
+    after: str
+    delivered: int
+
+
+def _foreign(name: str, stage: str) -> StagingError:
+    return StagingError(
+        f"{name!r} is no name of a {stage} file of this version; "
+        "move it out of the staging, or use the version that wrote it"
+    )
+
+
+def raw_name(window: Window, rows: int) -> str:
+    """A new name for a raw file."""
+    return f"{span(window)}-{unique()}-{rows}{SUFFIX}"
+
+
+def raw_files(names: Iterable[str]) -> list[RawFile]:
+    """Raw files by their names, in order of their windows.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    files = []
+    for name in names:
+        match = _RAW.fullmatch(name)
+        if match is None:
+            raise _foreign(name, "raw")
+        files.append(RawFile(name, match["since"], match["until"], int(match["rows"])))
+    return sorted(files, key=lambda file: (file.since, file.until, file.name))
+
+
+def normalized_name(key: str, generation: int, rows: int, *, lost: int, unknown: bool) -> str:
+    """The name of a normalized file."""
+    losses = f"-x{lost}" if lost else ""
+    return f"{key}-g{generation}-{rows}{losses}{'u' if unknown else ''}{SUFFIX}"
+
+
+def normalized_files(names: Iterable[str]) -> list[NormalizedFile]:
+    """Normalized files by their names, every generation, in order of their windows.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    files = []
+    for name in names:
+        match = _NORMALIZED.fullmatch(name)
+        if match is None:
+            raise _foreign(name, "normalized")
+        files.append(
+            NormalizedFile(
+                name,
+                match["since"],
+                match["until"],
+                int(match["rows"]),
+                match["key"],
+                int(match["raw_rows"]),
+                int(match["generation"]),
+                int(match["lost"] or 0),
+                bool(match["unknown"]),
+            )
+        )
+    return sorted(files, key=lambda file: (file.since, file.until, file.key, file.generation))
+
+
+def rejected_name(key: str, generation: int, rows: int) -> str:
+    """The name of a rejected file of stage transform."""
+    return f"{key}-g{generation}-{rows}{SUFFIX}"
+
+
+def extract_name(rows: int) -> str:
+    """A new name for a rejected file of stage extract."""
+    return f"extract-{unique()}-{rows}{SUFFIX}"
+
+
+def rejected_files(names: Iterable[str]) -> list[RejectedFile]:
+    """Rejected files by their names, of both stages and every generation.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    files = []
+    for name in sorted(names):
+        if match := _EXTRACT.fullmatch(name):
+            files.append(RejectedFile(name, int(match["rows"])))
+        elif match := _NORMALIZED.fullmatch(name):
+            rows, generation = int(match["rows"]), int(match["generation"])
+            files.append(RejectedFile(name, rows, match["key"], generation))
+        else:
+            raise _foreign(name, "rejected")
+    return files
+
+
+def attempts_name(attempted_at: datetime, window: Window, rows: int, delta: int) -> str:
+    """A new name for a ledger file whose events lie within `window`."""
+    stamp = attempted_at.strftime("%Y%m%dT%H%M%S%f")
+    return f"{stamp}-{unique()}-{span(window)}-{rows}-{delta:+d}{SUFFIX}"
+
+
+def settled_name(total: int, rows: int, after: str, delivered: int) -> str:
+    """A new name for a note in the ledger."""
+    return f"settled-{total}-{rows}-{after}-{delivered}-{unique()}{SUFFIX}"
+
+
+def deliveries_files(names: Iterable[str]) -> tuple[list[AttemptsFile], list[SettledNote]]:
+    """A day's ledger by its names: attempts in the order they were made, and notes.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    attempts, notes = [], []
+    for name in sorted(names):
+        if match := _ATTEMPTS.fullmatch(name):
+            attempts.append(
+                AttemptsFile(
+                    name,
+                    match["since"],
+                    match["until"],
+                    int(match["rows"]),
+                    match["at"],
+                    int(match["delta"]),
+                )
+            )
+        elif match := _SETTLED.fullmatch(name):
+            total, rows, delivered = (int(match[group]) for group in ("total", "rows", "delivered"))
+            notes.append(SettledNote(name, total, rows, match["after"], delivered))
+        else:
+            raise _foreign(name, "deliveries")
+    return attempts, notes

@@ -1,0 +1,279 @@
+"""Raw events as Halo sent them: which time is covered, and staging each event once.
+
+Coverage is the union of the windows in the names of raw files. A window without events is a
+file without rows; next to another such, one file for both replaces them, so that idle hours
+don't pile up. A second look at covered time writes what it finds new, and nothing otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.staging import layout
+from tasks.windows import Window, difference, union
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import date
+
+    from tasks.staging.layout import RawFile
+    from tasks.staging.store import Store
+
+_TIME = pa.timestamp("us", tz="UTC")
+
+RAW_SCHEMA = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("created_at", _TIME),
+        ("type", pa.string()),
+        ("name", pa.string()),
+        ("critical", pa.bool_()),
+        ("event", pa.string()),
+        ("extracted_at", _TIME),
+    ]
+)
+"""One row an event; `event` is its JSON, no value changed."""
+
+REJECTED_SCHEMA = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("created_at", _TIME),
+        ("stage", pa.string()),
+        ("reason", pa.string()),
+        ("event", pa.string()),
+        ("rejected_at", _TIME),
+        ("run_id", pa.string()),
+    ]
+)
+"""One row an event that could not be understood, at stage `extract` or `transform`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What one look at a window added.
+
+    Attributes:
+        new: Events staged now.
+        known: Events of the window that were staged before.
+        malformed: Events without id or date that were put into rejected now.
+    """
+
+    new: int
+    known: int
+    malformed: int
+
+
+def coverage(store: Store, account: str) -> list[Window]:
+    """The time that raw covers, sorted, nothing overlapping or touching. No file is opened."""
+    covered: list[Window] = []
+    for day, names in store.tree("raw", account).items():
+        covered += _covered(layout.raw_files(names), day)
+    return union(covered)
+
+
+def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
+    store: Store,
+    account: str,
+    window: Window,
+    events: pa.Table,
+    malformed: pa.Table,
+    run_id: str,
+    now: datetime | None = None,
+) -> Staged:
+    """Stage what Halo returned for a window, each event once, and mark the window as covered.
+
+    Windows may overlap, be staged at the same time, and again after a crash.
+
+    Args:
+        store: The staging.
+        account: Whose events they are.
+        window: Within one UTC day; of `events` only what was created in it is staged.
+        events: The columns of `RAW_SCHEMA`, `extracted_at` not needed; ids and dates not null.
+        malformed: `event_id` (null where there is none), `created_at` (null where there is
+            none), `reason`, `event`.
+        run_id: The run that read them; kept with what is rejected.
+        now: The time of extraction; this machine's by default.
+
+    Raises:
+        ValueError: The window is not within one UTC day, or an event lacks its id or date.
+        StagingError: The staging cannot be read or written.
+    """
+    layout.span(window)
+    now = now or datetime.now(UTC)
+    with store.backend.lock(f"staging={account}", wait=True):
+        rejected = _reject(store, account, window, _malformed(malformed, run_id, now))
+        files = layout.raw_files(store.files("raw", account, window.day))
+        inside = _once(_inside(_conform(events, now), window))
+        fresh = _unknown(store, account, window.day, files, inside)
+        covered = _covered(files, window.day)
+        missing = difference(window, covered)
+        for piece in difference(window, missing):
+            late = _inside(fresh, piece)
+            if late.num_rows:
+                _publish(store, account, _bounds(late), late)
+        idle = []
+        for piece in missing:
+            rows = _inside(fresh, piece)
+            if rows.num_rows:
+                _publish(store, account, piece, rows)
+            else:
+                idle.append(piece)
+        _publish_idle(store, account, idle, files)
+    return Staged(fresh.num_rows, inside.num_rows - fresh.num_rows, rejected)
+
+
+def _covered(files: Iterable[RawFile], day: date) -> list[Window]:
+    """The windows of a day's files, merged as text: a thousand names cost a millisecond."""
+    merged: list[list[str]] = []
+    for file in files:
+        if merged and file.since <= merged[-1][1]:
+            merged[-1][1] = max(merged[-1][1], file.until)
+        else:
+            merged.append([file.since, file.until])
+    return [Window(layout.moment(since, day), layout.moment(until, day)) for since, until in merged]
+
+
+def _conform(events: pa.Table, now: datetime) -> pa.Table:
+    """The events in `RAW_SCHEMA`."""
+    if "extracted_at" not in events.column_names:
+        stamp = pa.repeat(pa.scalar(now, _TIME), events.num_rows)
+        events = events.append_column("extracted_at", stamp)
+    events = events.select(RAW_SCHEMA.names).cast(RAW_SCHEMA)
+    if events["event_id"].null_count or events["created_at"].null_count:
+        raise ValueError("an event without id or date is malformed and cannot be staged as raw")
+    return events
+
+
+def _inside(events: pa.Table, window: Window) -> pa.Table:
+    created = events["created_at"]
+    return events.filter(
+        pc.and_(
+            pc.greater_equal(created, pa.scalar(window.since, _TIME)),
+            pc.less(created, pa.scalar(window.until, _TIME)),
+        )
+    )
+
+
+def _once(events: pa.Table) -> pa.Table:
+    """The first row of each id, in order of creation."""
+    ids = events["event_id"].combine_chunks().dictionary_encode()
+    if len(ids.dictionary) < len(ids):
+        _, first = np.unique(ids.indices.to_numpy(), return_index=True)
+        events = events.take(pa.array(first))
+    return events.sort_by([("created_at", "ascending"), ("event_id", "ascending")])
+
+
+def _unknown(
+    store: Store, account: str, day: date, files: Iterable[RawFile], events: pa.Table
+) -> pa.Table:
+    """The events that no file has which may hold them; only those files are opened."""
+    if not events.num_rows:
+        return events
+    bounds = _bounds(events)
+    since, until = layout.clock(bounds.since, day), layout.clock(bounds.until, day)
+    folder = store.folder("raw", account, day)
+    known = [
+        store.read(f"{folder}/{file.name}", ["event_id"])["event_id"]
+        for file in files
+        if file.rows and file.overlaps(since, until)
+    ]
+    if not known:
+        return events
+    ids = pa.chunked_array([chunk for column in known for chunk in column.chunks], pa.string())
+    return events.filter(pc.invert(pc.is_in(events["event_id"], value_set=ids)))
+
+
+def _bounds(events: pa.Table) -> Window:
+    """The smallest window that holds events in order of creation."""
+    created = events["created_at"]
+    return layout.around(created[0].as_py(), created[-1].as_py())
+
+
+def _publish(store: Store, account: str, window: Window, rows: pa.Table) -> None:
+    name = layout.raw_name(window, rows.num_rows)
+    store.publish(rows, "raw", account, window.day, name)
+
+
+def _publish_idle(store: Store, account: str, idle: list[Window], files: Iterable[RawFile]) -> None:
+    """Mark windows as without events, each together with its neighbours that are so too."""
+    if not idle:
+        return
+    day = idle[0].day
+    empty = {file.name: file.window(day) for file in files if not file.rows}
+    for merged in union([*idle, *empty.values()]):
+        if any(window.since in merged for window in idle):
+            _publish(store, account, merged, RAW_SCHEMA.empty_table())
+            for name, part in empty.items():
+                if part.overlaps(merged):
+                    store.remove(f"{store.folder('raw', account, day)}/{name}")
+
+
+def _malformed(malformed: pa.Table, run_id: str, now: datetime) -> pa.Table:
+    """The malformed events in `REJECTED_SCHEMA`, the first row of each id."""
+    events = malformed["event"].cast(pa.string())
+    ids = [
+        event_id or hashlib.sha256((event or "").encode()).hexdigest()
+        for event_id, event in zip(
+            malformed["event_id"].to_pylist(), events.to_pylist(), strict=True
+        )
+    ]
+    count = malformed.num_rows
+    count = malformed.num_rows
+    rows = pa.table(
+        [
+            pa.array(ids, pa.string()),
+            malformed["created_at"].cast(_TIME),
+            pa.repeat("extract", count),
+            malformed["reason"].cast(pa.string()),
+            events,
+            pa.repeat(pa.scalar(now, _TIME), count),
+            pa.repeat(run_id, count),
+        ],
+        schema=REJECTED_SCHEMA,
+    )
+    first = {event_id: row for row, event_id in reversed(list(enumerate(ids)))}
+    return rows.take(pa.array(sorted(first.values()), pa.int64()))
+
+
+def _reject(store: Store, account: str, window: Window, malformed: pa.Table) -> int:
+    """Put malformed events into rejected, each once however often it is seen.
+
+    What has a date belongs to the window that holds it, as any event does.
+    """
+    if not malformed.num_rows:
+        return 0
+    known = pa.array(_rejected_ids(store, account, window), pa.string())
+    rows = malformed.filter(pc.invert(pc.is_in(malformed["event_id"], value_set=known)))
+    dated = _inside(rows, window)
+    dateless = rows.filter(pc.is_null(rows["created_at"]))
+    for day, part in ((window.day, dated), (None, dateless)):
+        if part.num_rows:
+            folder_day = day or part["rejected_at"][0].as_py().date()
+            name = layout.extract_name(part.num_rows)
+            store.publish(part, "rejected", account, folder_day, name)
+    return int(dated.num_rows + dateless.num_rows)
+
+
+def _rejected_ids(store: Store, account: str, window: Window) -> set[str]:
+    """Ids that extraction rejected on the window's day or later.
+
+    An event without a date lies in the day of its extraction, which a later look does not know.
+    """
+    known: set[str] = set()
+    for day in store.dates("rejected", account):
+        if day < window.day:
+            continue
+        folder = store.folder("rejected", account, day)
+        for file in layout.rejected_files(store.files("rejected", account, day)):
+            if file.key is None:
+                known.update(
+                    store.read(f"{folder}/{file.name}", ["event_id"])["event_id"].to_pylist()
+                )
+    return known

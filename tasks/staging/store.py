@@ -1,0 +1,230 @@
+"""One staging: four trees of Parquet, listed by names, written file by file.
+
+    <staging>/raw/account=<account>/date=<YYYY-MM-DD>/*.parquet
+    <staging>/normalized/account=<account>/date=<YYYY-MM-DD>/*.parquet
+    <staging>/rejected/account=<account>/date=<YYYY-MM-DD>/*.parquet
+    <staging>/deliveries/destination=<name>/account=<account>/date=<YYYY-MM-DD>/*.parquet
+
+A file is complete and on disk once it has its final name, and never changes afterwards. What
+the names mean is `tasks.staging.layout`'s.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from tasks.errors import StagingError
+from tasks.staging.files import FileGone, Files, LocalFiles, Pending, RemoteFiles
+from tasks.staging.layout import STAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["FileGone", "Store", "open_store"]
+
+ROW_GROUP = 65_536
+"""Rows of a row group: what is read at a time from a file of any size."""
+
+
+def _value(folder: str, key: str) -> str:
+    name, _, value = folder.partition("=")
+    if name != key or not value:
+        raise StagingError(
+            f"{folder!r} is no {key}=… folder; move it out of the staging, which is ours alone"
+        )
+    return value
+
+
+@dataclass(frozen=True)
+class Store:
+    """One staging. Cheap to make, picklable, safe to use from several threads."""
+
+    backend: Files
+
+    def __str__(self) -> str:
+        return str(self.backend)
+
+    @property
+    def root(self) -> Path | None:
+        """Its folder; None on object storage."""
+        return self.backend.root if isinstance(self.backend, LocalFiles) else None
+
+    @staticmethod
+    def folder(
+        stage: str, account: str | None = None, day: date | None = None, destination: str = ""
+    ) -> str:
+        """The relative path of a stage's folder, of all it has or of an account and day."""
+        if stage not in STAGES or (stage == "deliveries") != bool(destination):
+            raise ValueError(f"no such tree: {stage!r} of destination {destination!r}")
+        parts = [stage, f"destination={destination}"] if destination else [stage]
+        if account is not None:
+            parts.append(f"account={account}")
+        if day is not None:
+            parts.append(f"date={day.isoformat()}")
+        return "/".join(parts)
+
+    def destinations(self) -> list[str]:
+        """Names of the destinations that have a ledger."""
+        return [_value(folder, "destination") for folder in self.backend.folders("deliveries")]
+
+    def accounts(self, stage: str, destination: str = "") -> list[str]:
+        """Accounts that a stage knows."""
+        folders = self.backend.folders(self.folder(stage, destination=destination))
+        return [_value(folder, "account") for folder in folders]
+
+    def dates(self, stage: str, account: str, destination: str = "") -> list[date]:
+        """Days of which a stage has a folder, oldest first."""
+        folders = self.backend.folders(self.folder(stage, account, destination=destination))
+        return [date.fromisoformat(_value(folder, "date")) for folder in folders]
+
+    def files(
+        self, stage: str, account: str, day: date | None = None, destination: str = ""
+    ) -> list[str]:
+        """Names of a day's files, sorted; of every day's without `day`. No file is opened."""
+        if day is None:
+            days = self.tree(stage, account, destination).values()
+            return [name for names in days for name in names]
+        return self.backend.names(self.folder(stage, account, day, destination))
+
+    def tree(self, stage: str, account: str, destination: str = "") -> dict[date, list[str]]:
+        """Names of every day's files, oldest day first. No file is opened."""
+        tree = self.backend.tree(self.folder(stage, account, destination=destination))
+        return {date.fromisoformat(_value(day, "date")): names for day, names in tree.items()}
+
+    def publish(
+        self,
+        table: pa.Table,
+        stage: str,
+        account: str,
+        day: date,
+        name: str,
+        *,
+        destination: str = "",
+    ) -> None:
+        """Write a table under its final name, complete and on disk, or not at all.
+
+        Raises:
+            StagingError: It cannot be written; the message says where and why.
+        """
+        with self.writer(table.schema, stage, account, day, destination=destination) as writer:
+            writer.write(table)
+            writer.name = name
+
+    @contextmanager
+    def writer(
+        self, schema: pa.Schema, stage: str, account: str, day: date, *, destination: str = ""
+    ) -> Iterator[Writer]:
+        """A file to be filled piece by piece, published at the end under the `name` it is given.
+
+        Nothing is published where the body raises.
+        """
+        owner = f"destination={destination}" if destination else f"account={account}"
+        folder = self.folder(stage, account, day, destination)
+        with self.backend.create(folder, owner) as pending:
+            writer = Writer(pending, schema)
+            yield writer
+            writer.close()
+
+    def read(self, path: str, columns: list[str] | None = None) -> pa.Table:
+        """The rows of a file, by its path in the staging.
+
+        Raises:
+            FileGone: Another run has replaced it since it was listed.
+            StagingError: It cannot be read.
+        """
+        import pyarrow.parquet as pq
+
+        with self.backend.open(path) as source:
+            return pq.ParquetFile(source).read(columns)
+
+    def batches(
+        self, path: str, columns: list[str] | None = None, rows: int = ROW_GROUP
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of a file, at most `rows` at a time.
+
+        Raises:
+            FileGone: Another run has replaced it since it was listed.
+            StagingError: It cannot be read.
+        """
+        import pyarrow.parquet as pq
+
+        with self.backend.open(path) as source:
+            yield from pq.ParquetFile(source).iter_batches(rows, columns=columns)
+
+    def remove(self, path: str) -> None:
+        """Remove a file, by its path in the staging; one that is not there is fine."""
+        self.backend.remove(path)
+
+
+class Writer:
+    """A Parquet file being written, in row groups of `ROW_GROUP` rows, zstd level 1.
+
+    Attributes:
+        name: The file's name in its folder, to be set before the end; none publishes nothing.
+        rows: How many rows were written so far.
+    """
+
+    def __init__(self, pending: Pending, schema: pa.Schema) -> None:
+        import pyarrow.parquet as pq
+
+        self._pending = pending
+        self._schema = schema
+        # ids and texts hardly repeat: a dictionary of them costs time and saves nothing
+        unique_columns = {"event_id", "event", "event_description", "extras", "line_sha256"}
+        self._parquet = pq.ParquetWriter(
+            pending.sink,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=[name for name in schema.names if name not in unique_columns],
+        )
+        self.name = ""
+        self.rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows; their columns are cast to the file's schema.
+
+        Raises:
+            ValueError: The table lacks a column of the schema, or has one more.
+        """
+        if table.schema != self._schema:
+            table = table.cast(self._schema)
+        self._parquet.write_table(table, row_group_size=ROW_GROUP)
+        self.rows += table.num_rows
+
+    def close(self) -> None:
+        """Write the footer; called by `Store.writer`."""
+        self._parquet.close()
+        self._pending.name = self.name
+
+
+def open_store(uri: str) -> Store:
+    """The staging at a path of this machine or a URI that pyarrow's file systems open.
+
+    Nothing is touched; the folder is made when the first file is written.
+
+    Raises:
+        StagingError: No file system of pyarrow's opens the URI.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return Store(LocalFiles(Path(uri).absolute()))
+    if scheme == "file":
+        return Store(LocalFiles(Path(unquote(rest))))
+    from pyarrow.fs import FileSystem
+
+    try:
+        filesystem, path = FileSystem.from_uri(uri)
+    except (OSError, pa.ArrowException, ValueError) as fault:
+        raise StagingError(
+            f"the staging {uri!r} cannot be opened ({fault}); "
+            "write a folder, or a URI such as s3://bucket/prefix"
+        ) from fault
+    return Store(RemoteFiles(filesystem, path))
