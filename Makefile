@@ -51,8 +51,9 @@ soak: setup-dev ## the long tests: every crash point, a million events, ten minu
 	@sh tests/install_syslog_ng.sh
 	@$(BIN)/python -m pytest -m soak --timeout 7200
 
-golden: setup-dev ## rewrite the golden files; review the change as a diff
+golden: setup-dev ## rewrite golden files and generated documentation; review the change as a diff
 	@$(BIN)/python -m tests.golden
+	@$(BIN)/python -m tests.documents
 
 requirements: ## pin anew, with hashes (needs uv)
 	@for extra in "" dev bench; do \

@@ -1,0 +1,72 @@
+"""Writes what the documentation takes from declarations: `python -m tests.documents`.
+
+A test compares, so that a declaration and its documentation cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasks.plugin.fields import FIELDS, PLUGIN_FIELD_COUNT, Field
+from tasks.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+FIELDS_PAGE = ROOT / "tasks" / "plugin" / "FIELDS.md"
+README = ROOT / "README.md"
+_BEGIN = "<!-- settings: written from the settings model, see tests/documents.py -->"
+_END = "<!-- /settings -->"
+
+
+def fields_page() -> str:
+    """Every column of normalized Parquet, as a page."""
+    lines = [
+        "# The columns of normalized Parquet",
+        "",
+        "Written from `fields.toml` by `make golden`. The first "
+        f"{PLUGIN_FIELD_COUNT} are the fields of the USM Anywhere CloudPassage Halo plugin.",
+        "",
+        "| column | type | from the Halo event | CEF | at most | meaning |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [_row(field) for field in FIELDS]
+    return "\n".join(lines) + "\n"
+
+
+def _row(field: Field) -> str:
+    described = {"constant": f"always `{field.constant}`", "setting": "a setting"}
+    sources = [described.get(source, source) for source in field.source]
+    sources += ["the log entry or the message"] if field.derived else []
+    keys = [f"header: {field.header}" if field.header else f"`{field.cef}`"] if field.cef else []
+    keys += [f"`{field.cef}Label={field.label}`"] if field.label else []
+    keys += [f"IPv6: `{field.ipv6[0]}`"] if field.ipv6 else []
+    limit = f"{field.limit:,} characters" if field.limit else ""
+    cells = [
+        f"`{field.name}`",
+        field.type,
+        ", else ".join(sources),
+        ", ".join(keys),
+        limit,
+        field.doc,
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def settings_table() -> str:
+    """Every setting, as a table."""
+    lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f"`{field.default}`"
+        lines.append(f"| `{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines)
+
+
+def readme(text: str) -> str:
+    """The README with its settings table written anew."""
+    before, rest = text.split(_BEGIN)
+    after = rest.split(_END)[1]
+    return f"{before}{_BEGIN}\n{settings_table()}\n{_END}{after}"
+
+
+if __name__ == "__main__":
+    FIELDS_PAGE.write_text(fields_page(), "utf-8")
+    README.write_text(readme(README.read_text("utf-8")), "utf-8")
