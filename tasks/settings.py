@@ -123,10 +123,6 @@ class Settings(BaseSettings):
         "50.57.180.190",
         description="Address of the reporting device: rep_device_address, the CEF dvc.",
     )
-    halo_retention_days: int = Field(
-        90, ge=1, description="Days that raw, normalized and rejected events are kept."
-    )
-    halo_ledger_days: int = Field(400, ge=1, description="Days that the ledger is kept.")
     usm_sensor: Annotated[Sensors | None, BeforeValidator(_sensors)] = Field(
         None,
         description="Where events go: one or more sensor URLs, separated by white space.",

@@ -22,8 +22,8 @@ def fields_page() -> str:
     lines = [
         "# The columns of normalized Parquet",
         "",
-        "Written from `fields.toml` by `make golden`. The first "
-        f"{PLUGIN_FIELD_COUNT} are the fields of the USM Anywhere CloudPassage Halo plugin.",
+        f"Written from `fields.toml` by `make golden`. The first {PLUGIN_FIELD_COUNT} are the fields",
+        "of the USM Anywhere CloudPassage Halo plugin.",
         "",
         "| column | type | from the Halo event | CEF | at most | meaning |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -51,12 +51,17 @@ def _row(field: Field) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def escape(text: str | None) -> str:
+    """A text as a cell of a Markdown table."""
+    return (text or "").replace("|", "\\|")
+
+
 def settings_table() -> str:
     """Every setting, as a table."""
     lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else f"`{field.default}`"
-        lines.append(f"| `{name.upper()}` | {default} | {field.description} |")
+        lines.append(f"| `{name.upper()}` | {default} | {escape(field.description)} |")
     return "\n".join(lines)
 
 

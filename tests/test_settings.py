@@ -20,14 +20,14 @@ def test_flags_win_over_the_environment_and_it_over_the_file(
 ) -> None:
     """A flag beats an environment variable, which beats a line of `.env`."""
     (in_folder / ".env").write_text(
-        "HALO_CONCURRENCY=2\nHALO_LOOKBACK_MINUTES=20\nHALO_LEDGER_DAYS=30\n"
+        "HALO_CONCURRENCY=2\nHALO_LOOKBACK_MINUTES=20\nHALO_DEVICE_ADDRESS=192.0.2.1\n"
     )
     monkeypatch.setenv("HALO_CONCURRENCY", "3")
     monkeypatch.setenv("HALO_LOOKBACK_MINUTES", "30")
     settings = read_settings(halo_lookback_minutes=40)
     assert settings.halo_lookback_minutes == 40
     assert settings.halo_concurrency == 3
-    assert settings.halo_ledger_days == 30
+    assert settings.halo_device_address == "192.0.2.1"
 
 
 def test_paths_in_a_settings_file_start_from_its_folder(
