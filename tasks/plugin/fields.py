@@ -37,6 +37,7 @@ class Field:
     source: tuple[str, ...]
     doc: str
     derived: bool = False
+    html: bool = False
     cef: str | None = None
     label: str | None = None
     ipv6: tuple[str, str] | None = None

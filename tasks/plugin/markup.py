@@ -1,0 +1,61 @@
+"""HTML out of a message: tags go, entities are decoded once, the rest of the text stays.
+
+A tag is `<`, the name of an HTML element and what belongs to it, up to `>`; a comment is a tag.
+`a < b`, `<bob@example.com>` and a tag that is never closed are text, and so is what a `<script>`
+holds.
+Every function here takes time in proportion to the text, whatever is in it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+# Elements of the HTML Living Standard, its obsolete ones, and the SVG and MathML roots.
+_ELEMENTS = (
+    "a abbr acronym address applet area article aside audio b base basefont bdi bdo bgsound big "
+    "blink blockquote body br button canvas caption center cite code col colgroup data datalist dd "
+    "del details dfn dialog dir div dl dt em embed fieldset figcaption figure font footer form "
+    "frame frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html i iframe image img input ins "
+    "isindex kbd keygen label legend li link listing main map mark marquee math menu menuitem meta "
+    "meter nav nobr noembed noframes noscript object ol optgroup option output p param picture "
+    "plaintext portal pre progress q rb rp rt rtc ruby s samp script search section select slot "
+    "small source spacer span strike strong style sub summary sup svg table tbody td template "
+    "textarea tfoot th thead time title tr track tt u ul var video wbr xmp"
+)
+# A scan ends at the next "<" and never goes back (possessive), so that a text full of unfinished
+# tags is still read once. ">" inside a quoted attribute value does not end the tag.
+_TAG = re.compile(
+    rf"</?(?:{'|'.join(_ELEMENTS.split())})(?=[\s/>])"
+    r"(?:=\s*+(?:\"[^\"<]*+\"|'[^'<]*+')|[^<>])*+>"
+    r"|<!doctype\s[^<>]*+>",
+    re.IGNORECASE,
+)
+# Only what ends in a semicolon: `?a=1&copy=2` is a query, not a copyright sign.
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+
+
+def text_of(message: str) -> str:
+    """The message as text: without tags and comments, entities decoded once.
+
+    An entity that names no character stays as it is.
+    """
+    if "<" in message:
+        message = _TAG.sub("", _without_comments(message))
+    if "&" in message:
+        message = _ENTITY.sub(_decoded, message)
+    return message
+
+
+def _without_comments(text: str) -> str:
+    kept = []
+    position = 0
+    while (start := text.find("<!--", position)) >= 0 and (end := text.find("-->", start + 4)) >= 0:
+        kept.append(text[position:start])
+        position = end + 3
+    kept.append(text[position:])
+    return "".join(kept)
+
+
+def _decoded(entity: re.Match[str]) -> str:
+    return html.unescape(entity.group()) or entity.group()
