@@ -22,8 +22,8 @@ def fields_page() -> str:
     lines = [
         "# The columns of normalized Parquet",
         "",
-        f"Written from `fields.toml` by `make golden`. The first {PLUGIN_FIELD_COUNT} are the fields",
-        "of the USM Anywhere CloudPassage Halo plugin.",
+        f"Written from `fields.toml` by `make golden`. The first {PLUGIN_FIELD_COUNT} are the",
+        "fields of the USM Anywhere CloudPassage Halo plugin.",
         "",
         "| column | type | from the Halo event | CEF | at most | meaning |",
         "| --- | --- | --- | --- | --- | --- |",
