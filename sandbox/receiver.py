@@ -1,0 +1,281 @@
+"""A syslog receiver for UDP, TCP and TLS that records what it reads.
+
+In a test or the demo, from threads of the same process:
+
+    with Receiver() as receiver:
+        …  # send to receiver.url("tcp")
+        assert receiver.messages("tcp") == [b"<14>Aug 22 16:24:30 host cpapi: CEF:0|…"]
+
+As a process of its own, which prints a JSON object of its sensor URLs once it listens, and what it
+counted when it ends by SIGTERM or Ctrl-C:
+
+    python -m sandbox.receiver --listen tcp --listen tls --output received.log
+
+It is honest: it reads to the sender's end and only then closes its own side, over TLS with a
+close_notify. The framing of a stream is told from its first byte (RFC 6587, 3.4.1).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import select
+import signal
+import socket
+import ssl
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Self
+from urllib.parse import quote
+
+from cyclopts import App, Parameter
+
+from sandbox.certificates import Authority
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO
+
+LISTENERS = ("udp", "tcp", "tls")
+_READ = 256 * 1024
+_DATAGRAM = 65_536
+# A peer that says nothing for so long has gone.
+_PATIENCE_SECONDS = 300.0
+_COUNT = re.compile(rb"([1-9][0-9]{0,9}) ")
+_COUNT_LONGEST = 11
+
+
+class Deframer:
+    """Cuts a stream into messages, framed by octet counting or by newlines (RFC 6587)."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    @property
+    def torn(self) -> bool:
+        """Whether a part of a message is left over."""
+        return bool(self._rest)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that are complete with this data.
+
+        Raises:
+            ValueError: The stream is framed in neither way.
+        """
+        self._rest += data
+        if not self._rest[:1].isdigit():
+            *messages, self._rest = self._rest.split(b"\n")
+            return messages
+        messages, position = [], 0
+        while found := _COUNT.match(self._rest, position):
+            end = found.end() + int(found[1])
+            if end > len(self._rest):
+                break
+            messages.append(self._rest[found.end() : end])
+            position = end
+        self._rest = self._rest[position:]
+        if not found and len(self._rest) >= _COUNT_LONGEST:
+            raise ValueError(f"no octet count where one is due: {self._rest[:_COUNT_LONGEST]!r}")
+        return messages
+
+
+class Receiver:
+    """Listens on free ports of one address while the context is entered.
+
+    Args:
+        listeners: Any of ``udp``, ``tcp``, ``tls``.
+        host: The address to listen on.
+        output: A file to append each message to, a line each.
+        context: For TLS; by default a throw-away certificate of a throw-away authority.
+
+    Attributes:
+        torn: Connections that ended inside a message.
+        faults: What broke connections off: a reset, a refused handshake, no known framing.
+        connections: Connections accepted.
+    """
+
+    def __init__(
+        self,
+        *listeners: str,
+        host: str = "127.0.0.1",
+        output: Path | None = None,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._names = listeners or LISTENERS
+        if unknown := set(self._names) - set(LISTENERS):
+            raise ValueError(f"unknown listeners {sorted(unknown)}; known are {LISTENERS}")
+        self._host = host
+        self._output = output
+        self._context = context
+        self._ca: Path | None = None
+        self._exits = contextlib.ExitStack()
+        self._sockets: dict[str, socket.socket] = {}
+        self._open: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._changed = threading.Condition()
+        self._messages: dict[str, list[bytes]] = {name: [] for name in self._names}
+        self._file: BinaryIO | None = None
+        self.torn = 0
+        self.faults: list[str] = []
+        self.connections = 0
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as exits:
+            if "tls" in self._names and self._context is None:
+                folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="receiver-")))
+                self._context, self._ca = _own_certificate(folder, self._host)
+            if self._output is not None:
+                self._file = exits.enter_context(self._output.open("ab"))
+            family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+            asleep, self._awake = socket.socketpair()
+            exits.enter_context(asleep)
+            exits.enter_context(self._awake)
+            for name in self._names:
+                kind = socket.SOCK_DGRAM if name == "udp" else socket.SOCK_STREAM
+                sock = exits.enter_context(socket.socket(family, kind))
+                sock.bind((self._host, 0))
+                if name != "udp":
+                    sock.listen()
+                self._sockets[name] = sock
+                self._start(self._read_datagrams if name == "udp" else self._accept, name, asleep)
+            self._exits = exits.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Hang up on everyone and wait for the threads."""
+        self._awake.close()
+        with self._changed:
+            for sock in self._open:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        self._exits.close()
+
+    def port(self, name: str) -> int:
+        """Where a listener listens."""
+        port: int = self._sockets[name].getsockname()[1]
+        return port
+
+    def url(self, name: str, **options: object) -> str:
+        """The sensor URL of a listener, with options; TLS comes with its ``ca``."""
+        if name == "tls" and self._ca:
+            options.setdefault("ca", self._ca)
+        query = "&".join(f"{key}={quote(str(value))}" for key, value in options.items())
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{name}://{host}:{self.port(name)}" + (f"?{query}" if query else "")
+
+    def messages(self, name: str | None = None) -> list[bytes]:
+        """What one listener has read so far, in order; without a name what all have."""
+        with self._changed:
+            if name is not None:
+                return list(self._messages[name])
+            return [message for read in self._messages.values() for message in read]
+
+    def counts(self) -> dict[str, int]:
+        """Messages read so far, by listener."""
+        with self._changed:
+            return {name: len(read) for name, read in self._messages.items()}
+
+    def wait_for(self, count: int, name: str | None = None, seconds: float = 10.0) -> list[bytes]:
+        """What was read once that is at least ``count`` messages.
+
+        Raises:
+            TimeoutError: It is still less after so many seconds.
+        """
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self.messages(name)) >= count, seconds):
+                raise TimeoutError(f"{len(self.messages(name))} of {count} messages came")
+            return self.messages(name)
+
+    def _start(self, work: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=work, args=args, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _record(self, name: str, messages: list[bytes]) -> None:
+        if not messages:
+            return
+        with self._changed:
+            self._messages[name].extend(messages)
+            if self._file is not None:
+                self._file.write(b"".join(message + b"\n" for message in messages))
+                self._file.flush()
+            self._changed.notify_all()
+
+    def _read_datagrams(self, name: str, asleep: socket.socket) -> None:
+        sock = self._sockets[name]
+        while asleep not in select.select([sock, asleep], [], [])[0]:
+            self._record(name, [sock.recv(_DATAGRAM)])
+
+    def _accept(self, name: str, asleep: socket.socket) -> None:
+        sock = self._sockets[name]
+        while asleep not in select.select([sock, asleep], [], [])[0]:
+            connection, _ = sock.accept()
+            with self._changed:
+                self.connections += 1
+                self._open.add(connection)
+            self._start(self._serve, name, connection)
+
+    def _serve(self, name: str, connection: socket.socket) -> None:
+        deframer = Deframer()
+        try:
+            connection.settimeout(_PATIENCE_SECONDS)
+            if name == "tls":
+                assert self._context is not None
+                connection = self._context.wrap_socket(connection, server_side=True)
+                with self._changed:
+                    self._open.add(connection)
+            while data := connection.recv(_READ):
+                self._record(name, deframer.feed(data))
+            if isinstance(connection, ssl.SSLSocket):
+                connection = connection.unwrap()
+        except (OSError, ValueError) as error:
+            with self._changed:
+                self.faults.append(f"{name}: {error}")
+        finally:
+            connection.close()
+        with self._changed:
+            self.torn += deframer.torn
+            self._open = {sock for sock in self._open if sock.fileno() >= 0}
+            self._changed.notify_all()
+
+
+def _own_certificate(folder: Path, host: str) -> tuple[ssl.SSLContext, Path]:
+    authority = Authority(folder)
+    own = authority.issue(host, "localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(own.cert, own.key)
+    return context, authority.cert
+
+
+def main(
+    *,
+    listen: Annotated[list[str] | None, Parameter(negative=())] = None,
+    host: str = "127.0.0.1",
+    output: Path | None = None,
+) -> None:
+    """Listen until SIGTERM or Ctrl-C, and record what is read.
+
+    Args:
+        listen: udp, tcp or tls; may be given several times, all three by default.
+        host: The address to listen on; ports are free ones.
+        output: A file to append each message to, a line each.
+    """
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # before threads, so that none takes them
+    with Receiver(*(listen or ()), host=host, output=output) as receiver:
+        urls = {name: receiver.url(name) for name in receiver.counts()}
+        print(json.dumps(urls), flush=True)
+        signal.sigwait(signals)
+        print(json.dumps(receiver.counts()), flush=True)
+
+
+if __name__ == "__main__":
+    App(default_command=main, name="python -m sandbox.receiver", version_flags=[])()

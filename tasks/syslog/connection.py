@@ -1,0 +1,210 @@
+"""One TCP connection whose end proves that the receiver has read everything.
+
+Syslog has no acknowledgement, and a successful ``send`` only means that this machine's kernel took
+the bytes. What can be known is known at the end: an honest receiver closes its side after it has
+read everything up to our end. So a connection ends well only if
+
+1. the receiver's end was not there before ours,
+2. it came after ours, acknowledging all of it, and
+3. the socket then ended cleanly: TIME_WAIT or CLOSE (Linux, TCP_INFO), no error.
+
+Where the platform cannot tell the third, the first two and a read error have to do. A proxy or load
+balancer answers for itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import struct
+import sys
+import time
+
+LINUX = sys.platform == "linux"
+if LINUX:
+    import fcntl
+    import termios
+
+# Bounds what lies unsent in the kernel: progress shows in small steps, and a broken connection
+# leaves less in doubt.
+_UNSENT_LIMIT = 256 * 1024
+_CHUNK = 256 * 1024
+_READ = 64 * 1024
+# A receiver that ends its side as soon as it has accepted needs this long to be found out, and one
+# that is honest uses it to finish reading. A receiver that is killed meanwhile is found out, too.
+_MANNERS_SECONDS = 0.01
+# Less than this in a whole time limit is no progress: it bounds the time for any size of batch.
+_PROGRESS = 16 * 1024
+_TIME_WAIT, _CLOSE = 6, 7  # linux/include/net/tcp_states.h
+_FIRST_STEP, _LAST_STEP = 0.00005, 0.01
+
+
+class Connection:
+    """A connected TCP socket. Every wait is bounded by ``timeout`` seconds without progress.
+
+    Attributes:
+        taken: Bytes handed to :meth:`send` of which at least a part may have gone out.
+
+    Raises:
+        OSError: From every method: the connection is broken, or took too long.
+    """
+
+    def __init__(self, sock: socket.socket, timeout: float) -> None:
+        self._sock = sock
+        self._timeout = timeout
+        self._poll = select.poll()
+        self._handed = 0
+        self._ended = False
+        self._deadline = 0.0
+        self._acknowledged = 0
+        self.taken = 0
+        sock.settimeout(0)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if LINUX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_LIMIT)
+        self._start_clock()
+
+    def send(self, data: memoryview) -> None:
+        """Hand all of it to the kernel."""
+        self._start_clock()
+        before = self._handed
+        try:
+            self._push(data)
+        finally:
+            self.taken += self._handed - before
+
+    def finish(self) -> None:
+        """End the connection in order; returning means that the receiver has read everything."""
+        self._mind_manners()
+        self._sock.shutdown(socket.SHUT_WR)
+        self._start_clock()
+        self._read_end()
+        self._require_clean_end()
+
+    def describe(self) -> str:
+        """What is known of the receiver's side, for people."""
+        return "connected"
+
+    def close(self) -> None:
+        """Free the socket after a clean end."""
+        self._sock.close()
+
+    def abort(self) -> None:
+        """Give up: what the kernel still holds is dropped rather than sent late, behind a repeat.
+
+        The receiver sees a reset, so that half a message is not taken for a whole one.
+        """
+        with contextlib.suppress(OSError):
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._sock.close()
+
+    def _push(self, data: memoryview | bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                count = self._sock.send(view[:_CHUNK])
+            except BlockingIOError:
+                self._wait(select.POLLOUT)
+                continue
+            self._handed += count
+            view = view[count:]
+
+    def _incoming(self, data: bytes) -> None:
+        """Receivers have nothing to say; it is read all the same, so that none waits for us."""
+
+    def _receive(self) -> None:
+        """Take what is readable, if anything; notices the receiver's end."""
+        try:
+            data = self._sock.recv(_READ)
+        except BlockingIOError:
+            return
+        if data:
+            self._incoming(data)
+        else:
+            self._ended = True
+
+    def _wait(self, events: int) -> None:
+        """Return once the socket is ready, or something was received; raise when out of time."""
+        self._ready(events, self._remaining())
+
+    def _ready(self, events: int, seconds: float) -> None:
+        if not self._ended:
+            events |= select.POLLIN
+        self._poll.register(self._sock, events)
+        for _, found in self._poll.poll(max(0.0, seconds) * 1000):
+            if not self._ended and found & (select.POLLIN | select.POLLERR | select.POLLHUP):
+                self._receive()
+
+    def _start_clock(self) -> None:
+        self._deadline = time.monotonic() + self._timeout
+        self._acknowledged = self._handed - self._unacknowledged()
+
+    def _remaining(self) -> float:
+        """Seconds left; the clock starts anew as long as the receiver takes a fair amount in each.
+
+        Raises:
+            TimeoutError: There are none.
+        """
+        now = time.monotonic()
+        if now >= self._deadline:
+            before = self._acknowledged
+            self._start_clock()
+            if self._acknowledged - before < _PROGRESS:
+                raise TimeoutError(
+                    f"the receiver took nothing more for {self._timeout:g} s, or did not close "
+                    "after our end; if it is only slow, raise timeout= or lower batch="
+                )
+        return self._deadline - now
+
+    def _unacknowledged(self) -> int:
+        """Bytes that the receiver's kernel has not acknowledged, our own end counting as one."""
+        if not LINUX:
+            return 0
+        return int.from_bytes(
+            fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder, signed=True
+        )
+
+    def _mind_manners(self) -> None:
+        """The first condition: the receiver has not ended its side of its own accord."""
+        until = time.monotonic() + _MANNERS_SECONDS
+        while not self._said_goodbye() and (left := until - time.monotonic()) > 0:
+            self._ready(0, left)
+        if self._said_goodbye():
+            # It may be reading all the same: what was sent is left to arrive.
+            self._sock.close()
+            raise ConnectionAbortedError(
+                "the receiver ended its side before we had ended ours, so that nothing shows "
+                "whether it reads; check what listens there"
+            )
+
+    def _said_goodbye(self) -> bool:
+        return self._ended
+
+    def _read_end(self) -> None:
+        """The second condition: the receiver's end, after ours."""
+        while not self._ended:
+            self._wait(0)
+
+    def _require_acknowledged(self, but: int = 0) -> None:
+        """Raise where the receiver's end had been sent before it can have seen ours."""
+        if self._unacknowledged() > but:
+            raise ConnectionAbortedError(
+                "the receiver ended its side before it can have read ours; check what listens there"
+            )
+
+    def _require_clean_end(self, but: int = 0) -> None:
+        """The third condition; ``but`` bytes of our end may still be on their way."""
+        self._require_acknowledged(but)
+        step = _FIRST_STEP
+        while LINUX and not self._is_down():
+            time.sleep(min(step, self._remaining()))
+            step = min(2 * step, _LAST_STEP)
+        error = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+
+    def _is_down(self) -> bool:
+        info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        return info[0] in (_TIME_WAIT, _CLOSE)

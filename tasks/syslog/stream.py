@@ -1,0 +1,144 @@
+"""Batches over TCP and TLS: a connection a batch, whose orderly end confirms it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from typing import TYPE_CHECKING
+
+from tasks.errors import SensorError
+from tasks.syslog.batch import runs_of, touched
+from tasks.syslog.connection import Connection
+from tasks.syslog.network import Address, Pace, explain, name_of, resolve
+from tasks.syslog.tls import TlsConnection, client_context
+from tasks.syslog.tls import explain as explain_tls
+from tasks.syslog.transport import CONFIRMED, FAILED, UNCONFIRMED, Outcome
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tasks.syslog.batch import Run
+    from tasks.syslog.destination import Destination
+
+_LEAST_SHARE = 0.05
+
+
+class StreamTransport:
+    """TCP or TLS to one destination."""
+
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+        self._pace = Pace(destination.rate)
+        self._preferred: Address | None = None
+        self._context: ssl.SSLContext | None = None
+        if destination.scheme == "tls":
+            self._context = client_context(destination)
+
+    def deliver(self, messages: pa.BinaryArray | pa.ChunkedArray) -> Outcome:
+        """See :class:`tasks.syslog.transport.Transport`: all confirmed, or none."""
+        total = len(messages)
+        if not total:
+            return Outcome.of()
+        runs = runs_of(messages)
+        try:
+            connection = self._connect()
+        except SensorError as error:
+            return Outcome.of((FAILED, total), error=str(error))
+        try:
+            for run in runs:
+                self._send(connection, run)
+            connection.finish()
+        except OSError as error:
+            connection.abort()
+            begun = touched(runs, connection.taken)
+            return Outcome.of((UNCONFIRMED, begun), (FAILED, total - begun), error=self._say(error))
+        except BaseException:
+            connection.abort()
+            raise
+        connection.close()
+        return Outcome.of((CONFIRMED, total))
+
+    def check(self) -> str:
+        """See :class:`tasks.syslog.transport.Transport`: goes through all but the sending."""
+        connection = self._connect()
+        about = connection.describe()
+        try:
+            connection.finish()
+        except OSError as error:
+            connection.abort()
+            raise SensorError(
+                f"{self._say(error)} (connected, then ended in order without sending anything: "
+                "batches would stay unconfirmed)"
+            ) from None
+        except BaseException:
+            connection.abort()
+            raise
+        connection.close()
+        return f"{about}, closes in order"
+
+    def _send(self, connection: Connection, run: Run) -> None:
+        burst = self._pace.burst or len(run)
+        for first in range(0, len(run), burst):
+            last = min(first + burst, len(run))
+            self._pace.wait(last - first)
+            connection.send(run.slice(first, last))
+
+    def _connect(self) -> Connection:
+        """Connect to the first address that answers, the one that did last time before others.
+
+        Raises:
+            SensorError: None does; nothing was sent.
+        """
+        deadline = time.monotonic() + self._destination.timeout
+        addresses = resolve(self._destination, socket.SOCK_STREAM)
+        addresses.sort(key=lambda address: address != self._preferred)
+        faults = []
+        for index, address in enumerate(addresses):
+            share = (deadline - time.monotonic()) / (len(addresses) - index)
+            try:
+                connection = self._open(address, max(share, _LEAST_SHARE))
+            except OSError as error:
+                faults.append(f"{name_of(address)}: {self._explain(error)}")
+            else:
+                self._preferred = address
+                return connection
+        raise SensorError(f"{self._destination.address}: {'; '.join(faults)}")
+
+    def _open(self, address: Address, seconds: float) -> Connection:
+        started = time.monotonic()
+        timeout = self._destination.timeout
+        family, where = address
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(seconds)
+            sock.connect(where)
+            _refuse_itself(sock)
+            if self._context is None:
+                return Connection(sock, timeout)
+            connection = TlsConnection(
+                sock,
+                timeout,
+                self._context,
+                self._destination.host,
+                close_notify=self._destination.close_notify,
+            )
+            connection.handshake(max(seconds - (time.monotonic() - started), _LEAST_SHARE))
+        except BaseException:
+            sock.close()
+            raise
+        return connection
+
+    def _say(self, error: OSError) -> str:
+        return f"{self._destination.address}: {self._explain(error)}"
+
+    def _explain(self, error: OSError) -> str:
+        if isinstance(error, ssl.SSLError):
+            return explain_tls(error)
+        return explain(error, self._destination.timeout)
+
+
+def _refuse_itself(sock: socket.socket) -> None:
+    """Where nothing listens on an ephemeral port, TCP may connect a socket to itself."""
+    if sock.getsockname() == sock.getpeername():
+        raise ConnectionRefusedError

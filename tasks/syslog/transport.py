@@ -1,0 +1,99 @@
+"""What a delivery promises, whatever carries it, and the way to the transport of a destination.
+
+```
+encoding (message) → framing → socket (udp; stream over connection, tls)
+```
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from tasks.syslog.destination import Destination
+
+CONFIRMED = "confirmed"
+SENT = "sent"
+FAILED = "failed"
+UNCONFIRMED = "unconfirmed"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one batch.
+
+    Attributes:
+        statuses: One a message, in order: ``confirmed`` (the receiver is known to have read it),
+            ``sent`` (UDP: handed to the network, nobody can know more), ``unconfirmed`` (handed
+            over at least in part, and nothing proves that it was read) or ``failed`` (never
+            handed over, or refused).
+        error: What happened to those that are neither confirmed nor sent, and what to do;
+            None where there are none.
+    """
+
+    statuses: pa.StringArray
+    error: str | None = None
+
+    @classmethod
+    def of(cls, *runs: tuple[str, int], error: str | None = None) -> Outcome:
+        """Statuses from runs of equal ones: ``("unconfirmed", 3), ("failed", 997)``."""
+        statuses = [status for status, count in runs for _ in range(count)]
+        return cls(pa.array(statuses, pa.string()), error)
+
+
+class Transport(Protocol):
+    """The socket of one destination. Not for several threads at once."""
+
+    def deliver(self, messages: pa.BinaryArray | pa.ChunkedArray) -> Outcome:
+        """Carry one batch of framed messages over: connect, send, confirm, close.
+
+        Every expected fault is an outcome, and each of connecting, sending and closing takes a
+        bounded time. Where an exception passes through all the same (Ctrl-C, a signal handler's),
+        the connection has been given up and the whole batch is to be called ``unconfirmed``:
+        any part of it may have gone out.
+        """
+
+    def check(self) -> str:
+        """Say what is known of the receiver without sending it anything.
+
+        Raises:
+            SensorError: It cannot be used; says why and what to do.
+        """
+
+
+def open_transport(destination: Destination) -> Transport:
+    """Make the transport of a destination; nothing is connected yet.
+
+    Raises:
+        SettingsError: The certificate files cannot be used.
+    """
+    # A run that has nothing to deliver pays for none of these, ssl above all.
+    if destination.scheme == "udp":
+        from tasks.syslog.udp import UdpTransport
+
+        return UdpTransport(destination)
+    from tasks.syslog.stream import StreamTransport
+
+    return StreamTransport(destination)
+
+
+def check(destination: Destination) -> str:
+    """One line for people: what the receiver is, and how messages are framed for it.
+
+    Sends nothing. Over TCP and TLS it goes through connecting, the handshake and the orderly close
+    that a confirmation needs.
+
+    Raises:
+        SensorError: The receiver cannot be used; says why and what to do.
+        SettingsError: The certificate files cannot be used.
+    """
+    framing = {
+        "none": "one datagram a message",
+        "newline": "a newline after each message",
+        "octet": "octet counting",
+    }[destination.framing]
+    found = open_transport(destination).check()
+    return f"{destination.address}: {found}; {destination.format}, {framing}"
