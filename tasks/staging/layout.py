@@ -5,7 +5,8 @@
     rejected    {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}      (stage transform)
                 extract-{unique}-{rows}                                       (stage extract)
     deliveries  {attempted at}-{unique}-{since}-{until}-{rows}-{delta}
-                settled-{total}-{ledger rows}-{after}-{delivered}-{unique}    (a note, no rows)
+                settled-{since}-{until}-{total}-{ledger rows}-{after}-{delivered}-{unique}
+                                                                              (a note, no rows)
 
 all of them with `.parquet` behind. `since` and `until` are `HHMMSSffffff` in the UTC day of the
 folder, half-open, and bound the `created_at` of every row; midnight at the day's end is
@@ -32,7 +33,8 @@ STAGES = ("raw", "normalized", "rejected", "deliveries")
 
 END_OF_DAY = "240000000000"
 
-_SPAN = r"(?P<since>\d{12})-(?P<until>\d{12})"
+_CLOCK = r"\d{12}"
+_SPAN = rf"(?P<since>{_CLOCK})-(?P<until>{_CLOCK})"
 _RAW = re.compile(rf"{_SPAN}-(?P<unique>[0-9a-f]{{8}})-(?P<rows>\d+)\.parquet")
 _NORMALIZED = re.compile(
     rf"(?P<key>{_SPAN}-[0-9a-f]{{8}}-(?P<raw_rows>\d+))-g(?P<generation>\d+)-(?P<rows>\d+)"
@@ -43,8 +45,8 @@ _ATTEMPTS = re.compile(
     rf"(?P<at>\d{{8}}T\d{{12}})-[0-9a-f]{{8}}-{_SPAN}-(?P<rows>\d+)-(?P<delta>[+-]\d+)\.parquet"
 )
 _SETTLED = re.compile(
-    r"settled-(?P<total>\d+)-(?P<rows>\d+)-(?P<after>all|\d{12})-(?P<delivered>\d+)"
-    r"-[0-9a-f]{8}\.parquet"
+    rf"settled-(?P<span>{_CLOCK}-{_CLOCK})-(?P<total>\d+)-(?P<rows>\d+)"
+    rf"-(?P<after>all|{_CLOCK})-(?P<delivered>\d+)-[0-9a-f]{{8}}\.parquet"
 )
 
 
@@ -68,6 +70,13 @@ def moment(clock_text: str, day: date) -> datetime:
     return datetime(
         day.year, day.month, day.day, hour, minute, second, int(clock_text[6:]), tzinfo=UTC
     )
+
+
+def after(since: datetime | None, day: date) -> str:
+    """The clock text from which on `since` admits events of `day`; `240000000000` for none."""
+    if since is None or since.date() < day:
+        return "000000000000"
+    return clock(since, day) if since.date() == day else END_OF_DAY
 
 
 def span(window: Window) -> str:
@@ -153,13 +162,14 @@ class AttemptsFile(_Spanned):
 
 @dataclass(frozen=True, slots=True)
 class SettledNote:
-    """Says without rows that a day had nothing left to deliver, where sums alone don't show it.
+    """Says without rows that `span` had nothing left to deliver, where sums don't show it.
 
-    It held when names told `total` normalized events and `rows` attempts, for a destination
-    that takes events of this day from `after` on (`all`: the whole day).
+    It holds as long as names tell `total` normalized events and `rows` attempts there, for a
+    destination that takes events from `after` on (`all`: the whole span).
     """
 
     name: str
+    span: str
     total: int
     rows: int
     after: str
@@ -260,9 +270,9 @@ def attempts_name(attempted_at: datetime, window: Window, rows: int, delta: int)
     return f"{stamp}-{unique()}-{span(window)}-{rows}-{delta:+d}{SUFFIX}"
 
 
-def settled_name(total: int, rows: int, after: str, delivered: int) -> str:
+def settled_name(span_text: str, total: int, rows: int, after: str, delivered: int) -> str:
     """A new name for a note in the ledger."""
-    return f"settled-{total}-{rows}-{after}-{delivered}-{unique()}{SUFFIX}"
+    return f"settled-{span_text}-{total}-{rows}-{after}-{delivered}-{unique()}{SUFFIX}"
 
 
 def deliveries_files(names: Iterable[str]) -> tuple[list[AttemptsFile], list[SettledNote]]:
@@ -286,7 +296,7 @@ def deliveries_files(names: Iterable[str]) -> tuple[list[AttemptsFile], list[Set
             )
         elif match := _SETTLED.fullmatch(name):
             total, rows, delivered = (int(match[group]) for group in ("total", "rows", "delivered"))
-            notes.append(SettledNote(name, total, rows, match["after"], delivered))
+            notes.append(SettledNote(name, match["span"], total, rows, match["after"], delivered))
         else:
             raise _foreign(name, "deliveries")
     return attempts, notes

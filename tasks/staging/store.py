@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -27,10 +27,14 @@ from tasks.staging.layout import STAGES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tasks.windows import Window
+
 __all__ = ["FileGone", "Store", "open_store"]
 
 ROW_GROUP = 65_536
 """Rows of a row group: what is read at a time from a file of any size."""
+
+_FEW_ROW_GROUPS = 2
 
 
 def _value(folder: str, key: str) -> str:
@@ -132,8 +136,13 @@ class Store:
             yield writer
             writer.close()
 
-    def read(self, path: str, columns: list[str] | None = None) -> pa.Table:
+    def read(
+        self, path: str, columns: list[str] | None = None, *, within: Window | None = None
+    ) -> pa.Table:
         """The rows of a file, by its path in the staging.
+
+        With `within`, row groups are left out that have nothing created in that window; others
+        are read whole.
 
         Raises:
             FileGone: Another run has replaced it since it was listed.
@@ -142,7 +151,10 @@ class Store:
         import pyarrow.parquet as pq
 
         with self.backend.open(path) as source:
-            return pq.ParquetFile(source).read(columns)
+            file = pq.ParquetFile(source)
+            if within is None or file.num_row_groups < _FEW_ROW_GROUPS:
+                return file.read(columns)
+            return file.read_row_groups(_groups_within(file, within), columns)
 
     def batches(
         self, path: str, columns: list[str] | None = None, rows: int = ROW_GROUP
@@ -161,6 +173,21 @@ class Store:
     def remove(self, path: str) -> None:
         """Remove a file, by its path in the staging; one that is not there is fine."""
         self.backend.remove(path)
+
+
+def _groups_within(file: Any, window: Window) -> list[int]:
+    """The row groups of a Parquet file that may have events created in a window."""
+    column = file.schema_arrow.names.index("created_at")
+    groups = []
+    for group in range(file.num_row_groups):
+        bounds = file.metadata.row_group(group).column(column).statistics
+        if (
+            bounds is None
+            or not bounds.has_min_max
+            or (bounds.min < window.until and bounds.max >= window.since)
+        ):
+            groups.append(group)
+    return groups
 
 
 class Writer:

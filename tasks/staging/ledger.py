@@ -1,0 +1,293 @@
+"""The ledger: one row an event and attempt, and what is delivered, told by names where possible.
+
+A day of an account falls into segments: stretches of time that no normalized file and no ledger
+file reaches across, so that all there is of an event lies in one of them. Names tell how many
+events of a segment are normalized and how many more each ledger file made delivered. Where the
+sums agree, everything is delivered, and no file is opened.
+
+Sums can be lower than what is delivered, never higher: every event a ledger file counts was
+normalized when it was sent, and what a later generation lost is still counted (`lost`). Where
+sums can't agree although nothing is left to deliver (such losses, or a destination whose `since`
+lies within the segment), a note says so: a ledger file without rows, whose name repeats the sums
+it was written for. Any new file makes it void.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.staging import layout
+from tasks.staging.normalized import current_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import date, datetime
+
+    from tasks.staging.layout import AttemptsFile, NormalizedFile, SettledNote
+    from tasks.staging.store import Store
+    from tasks.windows import Window
+
+_TIME = pa.timestamp("us", tz="UTC")
+
+DELIVERIES_SCHEMA = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("created_at", _TIME),
+        ("status", pa.string()),
+        ("attempt", pa.int32()),
+        ("attempted_at", _TIME),
+        ("transport", pa.string()),
+        ("bytes", pa.int64()),
+        ("truncated", pa.bool_()),
+        ("line_sha256", pa.string()),
+        ("error", pa.string()),
+        ("run_id", pa.string()),
+    ]
+)
+"""One row an event and attempt.
+
+`attempt` counts from 1; `bytes` is the length of the whole framed message; `line_sha256` is the
+SHA-256, in hex, of the CEF text in UTF-8, without syslog header and framing.
+"""
+
+DELIVERED = ("confirmed", "sent")
+"""The statuses of an event that needs nothing more."""
+
+ALONE = "failed alone, tried again after a day: "
+"""How the error of an attempt begins that shows the event to be at fault, not the receiver."""
+
+_NEVER = np.datetime64("NaT", "us")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of an account's day, for one destination, by names alone.
+
+    Attributes:
+        since: Clock text, as in names.
+        until: Clock text, as in names.
+        normalized: Its normalized files that count, in order of windows.
+        attempts: Its ledger files, in the order of the attempts.
+        after: The destination takes events of this day from here on; `all` for the whole segment.
+        note: The note that holds for the segment as it is, if there is one.
+    """
+
+    since: str
+    until: str
+    normalized: tuple[NormalizedFile, ...]
+    attempts: tuple[AttemptsFile, ...]
+    after: str = "all"
+    note: SettledNote | None = None
+
+    @cached_property
+    def rows(self) -> int:
+        """Events that are normalized."""
+        return sum(file.rows for file in self.normalized)
+
+    @cached_property
+    def total(self) -> int:
+        """Events that are normalized, or were once and are lost."""
+        return self.rows + sum(file.lost for file in self.normalized)
+
+    @cached_property
+    def ledger_rows(self) -> int:
+        """Attempts."""
+        return sum(file.rows for file in self.attempts)
+
+    @cached_property
+    def counted(self) -> int:
+        """Delivered events, lost ones among them."""
+        return sum(file.delta for file in self.attempts)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left to deliver."""
+        return self.total == self.counted or self.note is not None
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was ever tried, and everything is to be."""
+        return not self.attempts and self.after == "all"
+
+
+def _segments(files: list[NormalizedFile | AttemptsFile]) -> list[list[Any]]:
+    """Files in groups that no file reaches across."""
+    groups: list[list[Any]] = []
+    until = ""
+    for file in sorted(files, key=lambda file: (file.since, file.until)):
+        if file.since >= until:
+            groups.append([])
+        groups[-1].append(file)
+        until = max(until, file.until)
+    return groups
+
+
+def _segment(
+    group: list[NormalizedFile | AttemptsFile], notes: list[SettledNote], start: str
+) -> Segment:
+    since, until = group[0].since, max(file.until for file in group)
+    attempts = [file for file in group if isinstance(file, layout.AttemptsFile)]
+    part = Segment(
+        since,
+        until,
+        tuple(file for file in group if isinstance(file, layout.NormalizedFile)),
+        tuple(sorted(attempts, key=lambda file: file.name)),
+        start if start > since else "all",
+    )
+    state = (f"{since}-{until}", part.total, part.ledger_rows, part.after)
+    for note in notes:
+        if (note.span, note.total, note.rows, note.after) == state:
+            return Segment(since, until, part.normalized, part.attempts, part.after, note)
+    return part
+
+
+@dataclass(frozen=True)
+class LastAttempts:
+    """The last attempt of each of some events; aligned numpy arrays.
+
+    Attributes:
+        number: How many attempts there were; 0 for an event never tried.
+        delivered: Whether the last one is `confirmed` or `sent`.
+        alone: When an event was last shown to be at fault itself (datetime64[us]), else NaT.
+    """
+
+    number: Any
+    delivered: Any
+    alone: Any
+
+    @property
+    def failed(self) -> Any:
+        """Whether the last attempt is `failed` or `unconfirmed`."""
+        return (self.number > 0) & ~self.delivered
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """One destination's ledger of one account and day. Who writes holds the destination's lock."""
+
+    store: Store
+    destination: str
+    account: str
+    day: date
+
+    @property
+    def folder(self) -> str:
+        """Its relative path in the staging."""
+        return self.store.folder("deliveries", self.account, self.day, self.destination)
+
+    def names(self) -> list[str]:
+        """Its files."""
+        return self.store.files("deliveries", self.account, self.day, self.destination)
+
+    def segments(
+        self, normalized: Iterable[str], deliveries: Iterable[str], since: datetime | None = None
+    ) -> list[Segment]:
+        """The day's segments that have normalized events, from names alone.
+
+        Args:
+            normalized: Names of the day's normalized files.
+            deliveries: Names of the day's ledger files.
+            since: The destination takes nothing older; a segment before it is left out.
+
+        Raises:
+            StagingError: A name is not one of ours.
+        """
+        attempts, notes = layout.deliveries_files(deliveries)
+        start = layout.after(since, self.day)
+        groups = _segments([*current_files(normalized), *attempts])
+        found = (_segment(group, notes, start) for group in groups)
+        return [part for part in found if part.normalized and part.until > start]
+
+    def last_attempts(self, files: Iterable[AttemptsFile], events: pa.Table) -> LastAttempts:
+        """What the ledger last says of some events.
+
+        Only those of `files` are opened that reach into the time of the events.
+
+        Args:
+            files: The day's ledger files, or those of the events' segments.
+            events: `event_id` and `created_at`, each id once.
+
+        Raises:
+            FileGone: The ledger was compacted since it was listed.
+            StagingError: It cannot be read.
+        """
+        last = LastAttempts(
+            np.zeros(events.num_rows, np.int32),
+            np.zeros(events.num_rows, np.bool_),
+            np.full(events.num_rows, _NEVER),
+        )
+        rows = self._attempts(files, events)
+        if rows is None:
+            return last
+        position = pc.index_in(rows["event_id"], value_set=events["event_id"].combine_chunks())
+        ours = pc.is_valid(position)
+        rows = rows.filter(ours)
+        attempt = rows["attempt"].to_numpy()
+        # where an index is repeated numpy keeps the last value: the last attempt's
+        order = np.argsort(attempt, kind="stable")
+        where = position.filter(ours).to_numpy()[order]
+        last.number[where] = attempt[order]
+        delivered = pc.is_in(rows["status"], value_set=pa.array(DELIVERED)).to_numpy()
+        last.delivered[where] = delivered[order]
+        at_fault = pc.starts_with(rows["error"], ALONE).fill_null(value=False).to_numpy()
+        times = rows["attempted_at"].cast(pa.timestamp("us")).to_numpy()
+        last.alone[where] = np.where(at_fault, times, _NEVER)[order]
+        return last
+
+    def _attempts(self, files: Iterable[AttemptsFile], events: pa.Table) -> pa.Table | None:
+        if not events.num_rows:
+            return None
+        window = _bounds(events)
+        since, until = layout.clock(window.since, self.day), layout.clock(window.until, self.day)
+        columns = ["event_id", "attempt", "status", "error", "attempted_at"]
+        tables = [
+            self.store.read(f"{self.folder}/{file.name}", columns, within=window)
+            for file in files
+            if file.overlaps(since, until)
+        ]
+        return pa.concat_tables(tables) if tables else None
+
+    def append(self, rows: pa.Table, delta: int) -> None:
+        """Add the attempts of one batch: on disk when this returns.
+
+        Args:
+            rows: `DELIVERIES_SCHEMA`, at least one row.
+            delta: How many more events are delivered than before.
+
+        Raises:
+            StagingError: It cannot be written; what was delivered will be sent again.
+        """
+        attempted_at = rows["attempted_at"][0].as_py()
+        name = layout.attempts_name(attempted_at, _bounds(rows), rows.num_rows, delta)
+        self._publish(rows, name)
+
+    def note_settled(self, segment: Segment, delivered: int) -> None:
+        """Note that a segment has nothing left to deliver, where its sums don't show it.
+
+        Raises:
+            StagingError: It cannot be written.
+        """
+        span = f"{segment.since}-{segment.until}"
+        name = layout.settled_name(
+            span, segment.total, segment.ledger_rows, segment.after, delivered
+        )
+        self._publish(DELIVERIES_SCHEMA.empty_table(), name)
+        for note in layout.deliveries_files(self.names())[1]:
+            if note.span == span and note.name != name:
+                self.store.remove(f"{self.folder}/{note.name}")
+
+    def _publish(self, rows: pa.Table, name: str) -> None:
+        self.store.publish(
+            rows, "deliveries", self.account, self.day, name, destination=self.destination
+        )
+
+
+def _bounds(events: pa.Table) -> Window:
+    bounds = pc.min_max(events["created_at"]).as_py()
+    return layout.around(bounds["min"], bounds["max"])
