@@ -31,10 +31,22 @@ _FORBIDDEN_CHARACTERS = re.compile(
 )
 _FORBIDDEN_FIRST_BYTES = bytes([*range(0x20), 0x7F, 0xC2, 0xE2, 0xEF])
 
-_BLOCK = 1 << 16
+_BLOCK = 1 << 16  # bytes: with two arrays of marks as long, what the first caches can hold
+_SPACE = np.uint8(0x20)
+_PRINTABLE = np.uint8(0x7E - 0x20)
 
 Bytes = npt.NDArray[np.uint8]
 Positions = npt.NDArray[np.int64]
+
+
+def holds(texts: pa.StringArray, byte: bytes) -> bool:
+    """Say whether any of `texts` holds `byte`, without looking at the rows."""
+    _, ends, data = texts.buffers()
+    if data is None:
+        return False
+    offsets = np.frombuffer(ends, np.int32)
+    start, stop = offsets[texts.offset], offsets[texts.offset + len(texts)]
+    return bool((np.frombuffer(data, np.uint8)[start:stop] == ord(byte)).any())
 
 
 def replace_forbidden(texts: pa.StringArray) -> pa.StringArray:
@@ -65,8 +77,8 @@ class Escape:
     forbidden: Callable[[pa.StringArray], pa.StringArray] = replace_forbidden
 
     @cached_property
-    def _specials(self) -> list[int]:
-        return [ord(character) for character in self.replaced if " " < character < "\x7f"]
+    def _specials(self) -> list[np.uint8]:
+        return [np.uint8(ord(special)) for special in self.replaced if " " < special < "\x7f"]
 
     @cached_property
     def _suspects(self) -> npt.NDArray[np.bool_]:
@@ -77,20 +89,22 @@ class Escape:
 
     def find(self, data: Bytes) -> Positions:
         """Positions in UTF-8 `data` of bytes that a character to be escaped may begin with."""
-        found = []
-        low, special = np.empty(_BLOCK, np.uint8), np.empty(_BLOCK, bool)
-        suspect = np.empty(_BLOCK, bool)
+        found = [np.empty(0, np.int64)]
+        size = min(len(data), _BLOCK)
+        low = np.empty(size, np.uint8)
+        suspect, special = np.empty(size, bool), np.empty(size, bool)
         for start in range(0, len(data), _BLOCK):
             block = data[start : start + _BLOCK]
-            size = len(block)
+            low, suspect, special = low[: len(block)], suspect[: len(block)], special[: len(block)]
             # one comparison for both ends of printable ASCII: the subtraction wraps around
-            np.subtract(block, 0x20, out=low[:size])
-            np.greater(low[:size], 0x7E - 0x20, out=suspect[:size])
+            np.subtract(block, _SPACE, out=low)
+            np.greater(low, _PRINTABLE, out=suspect)
             for byte in self._specials:
-                np.equal(block, byte, out=special[:size])
-                np.logical_or(suspect[:size], special[:size], out=suspect[:size])
-            found.append(np.flatnonzero(suspect[:size]) + start)
-        positions = np.concatenate(found) if found else np.empty(0, np.int64)
+                np.equal(block, byte, out=special)
+                np.logical_or(suspect, special, out=suspect)
+            if suspect.any():
+                found.append(np.flatnonzero(suspect) + start)
+        positions = np.concatenate(found)
         return positions[self._suspects[data[positions]]]
 
     def apply(self, texts: pa.StringArray, bytes_found: Bytes) -> pa.StringArray:

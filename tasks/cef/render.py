@@ -19,10 +19,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.cef.escape import Escape
+from tasks.cef.escape import Escape, holds
 from tasks.cef.times import receipt_times
-from tasks.cef.weave import ELLIPSIS, Slot, Woven, weave
-from tasks.plugin.fields import CEF_ORDER, CEF_PREFIX, FIELDS, PRODUCT, Field
+from tasks.cef.weave import ELLIPSIS, Place, Woven, weave
+from tasks.plugin.fields import CEF_ORDER, CEF_PREFIX, FIELDS, PRODUCT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,7 +36,6 @@ EXTENSION_ESCAPE = Escape({"\\": "\\\\", "=": "\\=", "\n": "\\n", "\r": "\\r", "
 _SHORTENED_FIRST = ("cs6", "cs5", "msg")
 _CHUNK_ROWS = 2048  # the pieces of so many lines fit into a processor's second-level cache
 _CHUNK_BYTES = 64 << 20
-_HEADER = {field.header: field for field in FIELDS if field.header}
 
 
 @dataclass(frozen=True)
@@ -87,72 +86,11 @@ def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 
 def _render(batch: pa.RecordBatch) -> Rendered:
-    woven = weave(_slots(batch), separator=" ")
-    lines, truncated = _fit(woven)
-    return Rendered(lines, truncated)
-
-
-def _slots(batch: pa.RecordBatch) -> list[Slot]:
-    ipv4, ipv6 = _addresses(batch)
-    slots = _header(batch)
-    pending = []
-    for field in CEF_ORDER:
-        values = ipv4.get(field.name)
-        if values is None:
-            values = _text(batch.column(field.name))
-        slots.append(_slot(field, values))
-        if field.name in ipv6:
-            pending.append(_ipv6_slot(field, ipv6[field.name]))
-        # plugins read the first keys by their order: nothing may come between those
-        if field not in CEF_PREFIX[:-1]:
-            slots += pending
-            pending = []
-    return slots
-
-
-def _header(batch: pa.RecordBatch) -> list[Slot]:
-    def slot(position: str, before: str) -> Slot:
-        field = _HEADER[position]
-        values = _text(batch.column(field.name))
-        escape = HEADER_ESCAPE if field.type == "string" else None
-        return Slot(values, before, "|", escape, field.limit, always=True)
-
-    return [
-        slot("vendor", "CEF:0|"),
-        slot("version", f"{PRODUCT}|"),
-        slot("signature_id", ""),
-        slot("name", ""),
-        slot("severity", ""),
-    ]
-
-
-def _slot(field: Field, values: pa.StringArray) -> Slot:
-    label = f" {field.cef}Label={field.label}" if field.label else ""
-    escape = EXTENSION_ESCAPE if field.type == "string" else None
-    return Slot(values, f"{field.cef}=", label, escape, field.limit)
-
-
-def _ipv6_slot(field: Field, values: pa.StringArray) -> Slot:
-    assert field.ipv6 is not None
-    key, label = field.ipv6
-    return Slot(values, f"{key}=", f" {key}Label={label}", EXTENSION_ESCAPE, field.limit)
-
-
-def _addresses(
-    batch: pa.RecordBatch,
-) -> tuple[dict[str, pa.StringArray], dict[str, pa.StringArray]]:
-    """The address columns that hold IPv6 anywhere, as what is not IPv6 and what is, by name."""
-    ipv4, ipv6 = {}, {}
-    nothing = pa.scalar(None, pa.string())
-    for field in CEF_ORDER:
-        if field.ipv6 is None:
-            continue
-        values = batch.column(field.name)
-        colons = pc.match_substring(values, ":")
-        if pc.any(colons).as_py():
-            ipv4[field.name] = pc.if_else(colons, nothing, values)
-            ipv6[field.name] = pc.if_else(colons, values, nothing)
-    return ipv4, ipv6
+    columns = {name: _text(batch.column(name)) for name in _COLUMNS}
+    for name in _ADDRESSES:
+        columns[name], columns[name + _IPV6] = _by_version(columns[name])
+    woven = weave(_PLACES, [columns[name] for name in _NAMES], separator=" ")
+    return Rendered(*_fit(woven))
 
 
 def _text(column: pa.Array) -> pa.StringArray:
@@ -163,22 +101,63 @@ def _text(column: pa.Array) -> pa.StringArray:
     return pc.cast(column, pa.string())
 
 
+def _by_version(addresses: pa.StringArray) -> tuple[pa.StringArray, pa.StringArray]:
+    """Split a column of addresses into IPv4, null where it is not, and IPv6, likewise."""
+    nothing = pa.scalar(None, pa.string())
+    if not holds(addresses, b":"):
+        return addresses, pa.nulls(len(addresses), pa.string())
+    colons = pc.match_substring(addresses, ":")
+    return pc.if_else(colons, nothing, addresses), pc.if_else(colons, addresses, nothing)
+
+
+def _plan() -> Iterator[tuple[str, Place]]:
+    """The places of a line, in order, each with the name of what takes it."""
+    for position, before in (
+        ("vendor", "CEF:0|"),
+        ("version", f"{PRODUCT}|"),
+        ("signature_id", ""),
+        ("name", ""),
+        ("severity", ""),
+    ):
+        field = _HEADER[position]
+        yield field.name, Place(before, "|", HEADER_ESCAPE, field.limit, always=True)
+    pending: list[tuple[str, Place]] = []
+    for field in CEF_ORDER:
+        label = f" {field.cef}Label={field.label}" if field.label else ""
+        yield field.name, Place(f"{field.cef}=", label, EXTENSION_ESCAPE, field.limit)
+        if field.ipv6:
+            key, label = field.ipv6
+            place = Place(f"{key}=", f" {key}Label={label}", EXTENSION_ESCAPE, field.limit)
+            pending.append((field.name + _IPV6, place))
+        # plugins read the first keys by their order: nothing may come between those
+        if field not in CEF_PREFIX[:-1]:
+            yield from pending
+            pending = []
+
+
+_HEADER = {field.header: field for field in FIELDS if field.header}
+_IPV6 = ", IPv6"
+_NAMES, _PLACES = zip(*_plan(), strict=True)
+_ADDRESSES = [field.name for field in CEF_ORDER if field.ipv6]
+_COLUMNS = [name for name in _NAMES if not name.endswith(_IPV6)]
+
+
 def _fit(woven: Woven) -> tuple[pa.StringArray, pa.BooleanArray]:
     """Shorten the lines that are longer than `LONGEST_LINE`."""
     offsets = np.frombuffer(woven.lines.buffers()[1], np.int32)
     too_long = np.diff(offsets) > LONGEST_LINE
     if not too_long.any():
         return woven.lines, pa.array(woven.cut)
-    width = 2 * len(woven.slots) + 1
+    width = 2 * len(woven.places) + 1
     shortened = [
-        _shorten_line(woven.pieces.slice(row * width, width).to_pylist(), woven.slots)
+        _shorten_line(woven.pieces.slice(row * width, width).to_pylist(), woven.places)
         for row in np.flatnonzero(too_long).tolist()
     ]
     lines = pc.replace_with_mask(woven.lines, pa.array(too_long), pa.array(shortened, pa.string()))
     return lines, pa.array(woven.cut | too_long)
 
 
-def _shorten_line(pieces: list[str], slots: Sequence[Slot]) -> str:
+def _shorten_line(pieces: list[str], places: Sequence[Place]) -> str:
     """Join the pieces of one line, with values cut until it fits.
 
     First those of `_SHORTENED_FIRST`, then the longest (the earlier of two as long), each by no
@@ -187,7 +166,7 @@ def _shorten_line(pieces: list[str], slots: Sequence[Slot]) -> str:
     pieces = list(pieces)
     values = range(1, len(pieces), 2)
     sizes = {at: len(pieces[at].encode()) for at in values}
-    keys = {at: slot.before.removesuffix("=") for at, slot in zip(values, slots, strict=True)}
+    keys = {at: place.before.removesuffix("=") for at, place in zip(values, places, strict=True)}
     excess = sum(len(piece.encode()) for piece in pieces) - LONGEST_LINE
 
     def precedence(at: int) -> tuple[int, int]:

@@ -54,24 +54,18 @@ def _seconds(times: pa.TimestampArray) -> tuple[npt.NDArray[np.int64], npt.NDArr
 
 
 def _days(seconds: npt.NDArray[np.int64], style: str) -> Text:
-    days = seconds // _SECONDS_A_DAY
-    if len(days) and days[0] == days[-1] and (days == days[0]).all():
-        return _day_texts(days[:1], style)
-    unique, codes = np.unique(days, return_inverse=True)
-    return _day_texts(unique, style)[codes]
-
-
-def _day_texts(days: npt.NDArray[np.int64], style: str) -> Text:
-    parts = [day.split("-") for day in np.datetime_as_string(days.astype("datetime64[D]")).tolist()]
+    days, codes = np.unique(seconds // _SECONDS_A_DAY, return_inverse=True)
+    parts = [day.split("-") for day in np.datetime_as_string(days.astype("M8[D]")).tolist()]
     if style == "iso":
-        return np.array([f"{year}-{month}-{day}T" for year, month, day in parts], bytes)
-    named = [f"{_MONTHS[int(month) - 1]} {day} {year} " for year, month, day in parts]
-    return np.array(named, bytes)
+        texts = [f"{year}-{month}-{day}T" for year, month, day in parts]
+    else:
+        texts = [f"{_MONTHS[int(month) - 1]} {day} {year} " for year, month, day in parts]
+    return np.array(texts, bytes).take(codes)
 
 
 def _clock(seconds: npt.NDArray[np.int64]) -> dict[str, Text]:
     minutes, second = np.divmod(seconds % _SECONDS_A_DAY, 60)
-    return {"minute": _minute_texts()[minutes], "second": _numbers(60, 2)[second]}
+    return {"minute": _minute_texts().take(minutes), "second": _numbers(60, 2).take(second)}
 
 
 def _fraction(times: pa.TimestampArray, digits: int) -> Text:
