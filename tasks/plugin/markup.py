@@ -12,24 +12,24 @@ import html
 import re
 
 # Elements of the HTML Living Standard, its obsolete ones, and the SVG and MathML roots.
-_ELEMENTS = (
-    "a abbr acronym address applet area article aside audio b base basefont bdi bdo bgsound big "
-    "blink blockquote body br button canvas caption center cite code col colgroup data datalist dd "
-    "del details dfn dialog dir div dl dt em embed fieldset figcaption figure font footer form "
-    "frame frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html i iframe image img input ins "
-    "isindex kbd keygen label legend li link listing main map mark marquee math menu menuitem meta "
-    "meter nav nobr noembed noframes noscript object ol optgroup option output p param picture "
-    "plaintext portal pre progress q rb rp rt rtc ruby s samp script search section select slot "
-    "small source spacer span strike strong style sub summary sup svg table tbody td template "
-    "textarea tfoot th thead time title tr track tt u ul var video wbr xmp"
+_ELEMENTS = frozenset(
+    """
+    a abbr acronym address applet area article aside audio b base basefont bdi bdo bgsound big blink
+    blockquote body br button canvas caption center cite code col colgroup data datalist dd del
+    details dfn dialog dir div dl dt em embed fieldset figcaption figure font footer form frame
+    frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html i iframe image img input ins isindex kbd
+    keygen label legend li link listing main map mark marquee math menu menuitem meta meter nav nobr
+    noembed noframes noscript object ol optgroup option output p param picture plaintext pre
+    progress q rb rp rt rtc ruby s samp script search section select slot small source spacer span
+    strike strong style sub summary sup svg table tbody td template textarea tfoot th thead time
+    title tr track tt u ul var video wbr xmp !doctype
+    """.split()  # noqa: SIM905 - a list of quoted words would hide the words
 )
 # A scan ends at the next "<" and never goes back (possessive), so that a text full of unfinished
 # tags is still read once. ">" inside a quoted attribute value does not end the tag.
 _TAG = re.compile(
-    rf"</?(?:{'|'.join(_ELEMENTS.split())})(?=[\s/>])"
+    r"</?(?P<name>!?[A-Za-z][A-Za-z0-9]*+)(?=[\s/>])"
     r"(?:=\s*+(?:\"[^\"<]*+\"|'[^'<]*+')|[^<>])*+>"
-    r"|<!doctype\s[^<>]*+>",
-    re.IGNORECASE,
 )
 # Only what ends in a semicolon: `?a=1&copy=2` is a query, not a copyright sign.
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
@@ -41,7 +41,7 @@ def text_of(message: str) -> str:
     An entity that names no character stays as it is.
     """
     if "<" in message:
-        message = _TAG.sub("", _without_comments(message))
+        message = _TAG.sub(_unless_element, _without_comments(message))
     if "&" in message:
         message = _ENTITY.sub(_decoded, message)
     return message
@@ -55,6 +55,10 @@ def _without_comments(text: str) -> str:
         position = end + 3
     kept.append(text[position:])
     return "".join(kept)
+
+
+def _unless_element(tag: re.Match[str]) -> str:
+    return "" if tag["name"].lower() in _ELEMENTS else tag.group()
 
 
 def _decoded(entity: re.Match[str]) -> str:
