@@ -1,0 +1,71 @@
+"""Runs `halo-usm` as a user does: a process of its own, its exit code, what it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sandbox.halo_api import HaloStandIn, StandInProcess
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Command:
+    """The command line in a working folder, with settings in the environment.
+
+    Attributes:
+        folder: The working folder.
+        settings: Environment variables by name; none of this process's own settings are passed.
+    """
+
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def popen(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command."""
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("HALO_", "USM_", "PREFECT_"))
+        }
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows", *arguments],
+            cwd=self.folder,
+            env=kept | {"PYTHONPATH": str(ROOT)} | self.settings,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command that is to exit with `code`."""
+        process = self.popen(*arguments)
+        out, err = process.communicate(timeout=100)
+        assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{err}"
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def status(self) -> dict[str, Any]:
+        """What `status --json` says."""
+        answer: dict[str, Any] = json.loads(self("status", "--json").stdout)
+        return answer
+
+
+def command_for(folder: Path, halo: HaloStandIn | StandInProcess, sensor: str) -> Command:
+    """The command line with a stand-in for Halo and a sensor; the staging is `folder/staging`."""
+    return Command(
+        folder,
+        {
+            "HALO_API_URL": halo.url,
+            "HALO_AUTH_FILE": str(halo.write_auth(folder / "haloEvents.auth")),
+            "HALO_STAGING": str(folder / "staging"),
+            "USM_SENSOR": sensor,
+        },
+    )

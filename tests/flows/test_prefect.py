@@ -1,0 +1,181 @@
+"""The flows on a real Prefect server: run by the command, and deployed to a worker."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from flows.prefect_server import prefect_server, wait_until_ready
+from sandbox.halo_api import HaloStandIn
+from sandbox.receiver import Receiver
+from tests.flows.command import ROOT, Command, command_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+EVENTS = 90
+POOL = "halo-usm"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A Prefect server of these tests' own."""
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as environment:
+        wait_until_ready(environment)
+        yield environment
+
+
+@pytest.fixture
+def halo() -> Iterator[HaloStandIn]:
+    """Three accounts with some events."""
+    with HaloStandIn(accounts=3, events=EVENTS, days=2) as halo:
+        yield halo
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A sensor on loopback."""
+    with Receiver("tcp") as receiver:
+        yield receiver
+
+
+def ask(server: dict[str, str], what: str, **query: Any) -> list[dict[str, Any]]:
+    """Rows that the server's API finds."""
+    answer = httpx.post(f"{server['PREFECT_API_URL']}/{what}/filter", json=query, timeout=30)
+    answer.raise_for_status()
+    rows: list[dict[str, Any]] = answer.json()
+    return rows
+
+
+def task_names(server: dict[str, str], run: dict[str, Any]) -> dict[str, str]:
+    """A flow run's task runs by name, with their states."""
+    rows = ask(server, "task_runs", flow_runs={"id": {"any_": [run["id"]]}})
+    return {row["name"]: row["state_type"] for row in rows}
+
+
+def settle(server: dict[str, str], run: dict[str, Any], tasks: int) -> dict[str, str]:
+    """`task_names` once there are so many: the server learns of task runs by events."""
+    until = time.monotonic() + 20
+    while len(names := task_names(server, run)) < tasks and time.monotonic() < until:
+        time.sleep(0.2)
+    return names
+
+
+def test_sync_is_a_flow_run_whose_graph_the_server_shows(
+    tmp_path: Path, server: dict[str, str], halo: HaloStandIn, receiver: Receiver
+) -> None:
+    """A task run an account and stage, and one a destination; a refused key is a failed one."""
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp", name="sensor"))
+    halo_usm.settings |= server
+    halo_usm("sync")
+    assert len(receiver.messages("tcp")) == EVENTS
+    run = ask(server, "flow_runs", sort="START_TIME_DESC")[0]
+    assert run["state_type"] == "COMPLETED"
+    expected = {f"{stage}-{name}" for stage in ("extract", "transform") for name in halo.accounts}
+    names = settle(server, run, len(expected) + 1)
+    assert set(names) == expected | {"load-sensor"}
+    assert set(names.values()) == {"COMPLETED"}
+    text = httpx.get(f"{server['PREFECT_API_URL']}/flow_runs/{run['id']}").text
+    secrets = [line.split("|")[1] for line in halo.auth_lines().splitlines()]
+    assert not [secret for secret in secrets if secret in text]
+
+    auth = tmp_path / "haloEvents.auth"
+    auth.write_text(auth.read_text().replace(secrets[0], "wrong"))
+    result = halo_usm("sync", code=1)
+    assert "alpha" in result.stderr
+    assert "Traceback" not in result.stderr
+    run = ask(server, "flow_runs", sort="START_TIME_DESC")[0]
+    assert run["state_type"] == "FAILED"
+    names = settle(server, run, len(expected) + 1)
+    failed = {name for name, state in names.items() if state == "FAILED"}
+    assert failed == {"extract-alpha"}
+
+
+def test_a_deployed_sync_and_replay_are_completed_by_a_process_worker(
+    tmp_path: Path, server: dict[str, str], halo: HaloStandIn, receiver: Receiver
+) -> None:
+    """`deployments/prefect.yaml` deploys on a fresh server, and a worker runs each flow once."""
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+    settings = os.environ | server | halo_usm.settings | {"HALO_USM_HOME": str(ROOT)}
+
+    def prefect(*arguments: str) -> str:
+        result = subprocess.run(
+            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+            cwd=ROOT,
+            env=settings,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    prefect("work-pool", "create", POOL, "--type", "process")
+    prefect("deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
+    deployments = ask(server, "deployments")
+    schedules = {row["name"]: row["schedules"] for row in deployments}
+    assert set(schedules) == {"sync", "replay"}
+    assert schedules["sync"][0]["schedule"]["cron"] == "*/5 * * * *"
+    assert not schedules["replay"]
+
+    since = (datetime.now(UTC) - timedelta(days=3)).isoformat()
+    for name, parameters, messages in [
+        ("sync/sync", [], EVENTS),
+        ("replay/replay", ["--param", f"since={since}", "--param", "only=all"], 2 * EVENTS),
+    ]:
+        prefect("deployment", "run", name, *parameters)
+        prefect("worker", "start", "--pool", POOL, "--run-once")
+        flow = name.split("/")[0]
+        runs = ask(
+            server,
+            "flow_runs",
+            flows={"name": {"any_": [flow]}},
+            sort="START_TIME_DESC",
+            deployments={"name": {"any_": [flow]}},
+        )
+        states = [run["state_type"] for run in runs if run["state_type"] != "SCHEDULED"]
+        assert states[0] == "COMPLETED", runs[0]["state"]
+        assert len(receiver.messages("tcp")) == messages
+
+
+def test_a_prefect_api_that_does_not_answer_is_one_message(
+    tmp_path: Path, halo: HaloStandIn, receiver: Receiver
+) -> None:
+    """Exit code 1, with the remedy, and soon; nothing is fetched."""
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+    halo_usm.settings["PREFECT_API_URL"] = "http://127.0.0.1:1/api"
+    result = halo_usm("sync", code=1)
+    assert "PREFECT_API_URL" in result.stderr
+    assert "unset PREFECT_API_URL" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert halo.counters.requests == 0
+
+
+def test_a_plain_command_does_not_import_prefect(tmp_path: Path) -> None:
+    """Without a Prefect API a cron line pays for nothing of it."""
+    halo_usm = Command(tmp_path)
+    process = subprocess.run(
+        [
+            sys.executable,
+            "-X",
+            "importtime",
+            "-c",
+            "import sys, flows.cli, flows.pipeline, tasks.load; "
+            "sys.exit(any(name == 'prefect' or name == 'pandas' for name in sys.modules))",
+        ],
+        cwd=ROOT,
+        env=os.environ | halo_usm.settings,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 0, process.stderr[-2000:]

@@ -1,0 +1,208 @@
+"""The main job, end to end: Halo events arrive at a sensor as CEF, each once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pycef
+import pytest
+
+from sandbox.halo_api import HaloStandIn
+from sandbox.receiver import Receiver
+from tests.flows.command import command_for
+from tests.syslog_ng import LISTENERS, SyslogNG, require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EVENTS = 5_000
+
+
+@pytest.fixture
+def halo() -> Iterator[HaloStandIn]:
+    """Three accounts with some events of three days."""
+    with HaloStandIn(accounts=3, events=300, days=3) as halo:
+        yield halo
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A sensor on loopback."""
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.mark.syslog_ng
+def test_each_event_reaches_each_listener_once_and_a_second_sync_sends_nothing(
+    tmp_path: Path,
+) -> None:
+    """Three accounts, five listeners of a real syslog-ng: every event once, fields right."""
+    require()
+    with (
+        HaloStandIn(accounts=3, events=EVENTS, days=3) as halo,
+        SyslogNG(tmp_path / "syslog-ng") as sensor,
+    ):
+        urls = [sensor.url(name, name=name) for name in LISTENERS]
+        urls = [f"{url}&rate=5000" if url.startswith("udp") else url for url in urls]
+        halo_usm = command_for(tmp_path, halo, " ".join(urls))
+        halo_usm("sync")
+        normalized = pd.read_parquet(tmp_path / "staging" / "normalized")
+        expected = Counter(normalized["event_id"])
+        assert len(expected) == EVENTS
+        for name in LISTENERS:
+            lines = sensor.wait_for(name, EVENTS)
+            events = [pycef.parse(line) for line in lines]
+            assert Counter(event["externalId"] for event in events) == expected, name
+        by_id = normalized.set_index("event_id")
+        for event in events[::50]:
+            row = by_id.loc[event["externalId"]]
+            assert event["act"] == row["event_type"]
+            assert event["DeviceEventClassID"] == row["rep_device_rule_id"]
+            assert int(event["DeviceSeverity"]) == row["event_severity"]
+
+        again = halo_usm("sync")
+        assert "delivered" not in again.stdout
+        for name in LISTENERS:
+            assert len(sensor.messages(name)) == EVENTS
+
+        status = halo_usm.status()
+        assert sum(account["staged"] for account in status["accounts"].values()) == EVENTS
+        for name in LISTENERS:
+            destination = status["destinations"][name]
+            assert (destination["delivered"], destination["pending"]) == (EVENTS, 0)
+        assert status["unknown_types"] == {}
+
+
+def test_an_unreachable_api_is_one_message_and_the_rest_is_done(
+    tmp_path: Path, halo: HaloStandIn, receiver: Receiver
+) -> None:
+    """What was staged before is delivered all the same; exit code 1."""
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+    halo_usm("extract")
+    halo_usm.settings["HALO_API_URL"] = "http://127.0.0.1:1"
+    halo_usm.settings["HALO_CLIENT_PATIENCE_SECONDS"] = "1"
+    result = halo_usm("sync", code=1)
+    assert len(receiver.messages("tcp")) == 300
+    assert result.stderr.count("error: ") == 3
+    assert "127.0.0.1:1" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_wrong_key_stops_only_its_account(
+    tmp_path: Path, halo: HaloStandIn, receiver: Receiver
+) -> None:
+    """The other accounts' events arrive; the message names the account, never the secret."""
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+    auth = Path(halo_usm.settings["HALO_AUTH_FILE"])
+    lines = auth.read_text().splitlines()
+    key_id, _, name = lines[1].split("|")
+    auth.write_text("\n".join([lines[0], f"{key_id}|wr0ng-s3cret|{name}", lines[2]]))
+    result = halo_usm("sync", code=1)
+    assert len(receiver.messages("tcp")) == 200
+    assert result.stderr.count("error: ") == 1
+    assert name in result.stderr
+    assert "wr0ng-s3cret" not in result.stdout + result.stderr
+
+
+def test_a_sensor_that_refuses_leaves_its_events_pending_and_the_other_is_served(
+    tmp_path: Path, halo: HaloStandIn, receiver: Receiver
+) -> None:
+    """Exit code 1, one message; the next sync delivers what was left."""
+    halo_usm = command_for(tmp_path, halo, f"{receiver.url('tcp')} tcp://127.0.0.1:1?name=gone")
+    result = halo_usm("sync", code=1)
+    assert len(receiver.messages("tcp")) == 300
+    assert result.stderr.count("error: ") == 1
+    assert halo_usm.status()["destinations"]["gone"]["pending"] == 300
+
+    with Receiver("tcp") as back:
+        halo_usm.settings["USM_SENSOR"] = back.url("tcp", name="gone")
+        halo_usm("load")
+        assert len(back.messages("tcp")) == 300
+    assert halo_usm.status()["destinations"]["gone"]["pending"] == 0
+
+
+def test_stages_one_by_one_do_what_sync_does(
+    tmp_path: Path, halo: HaloStandIn, receiver: Receiver
+) -> None:
+    """extract, transform, load: each does its part and no more."""
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp", name="sensor"))
+    halo_usm("extract")
+    account = halo_usm.status()["accounts"]["alpha"]
+    assert (account["staged"], account["normalized"]) == (100, 0)
+    halo_usm("transform")
+    account = halo_usm.status()["accounts"]["alpha"]
+    assert (account["staged"], account["normalized"]) == (100, 100)
+    assert not receiver.messages("tcp")
+    halo_usm("load")
+    assert len(receiver.messages("tcp")) == 300
+
+
+def test_a_range_is_replayed_from_staging_without_halo(
+    tmp_path: Path, halo: HaloStandIn, receiver: Receiver
+) -> None:
+    """`replay --only all` sends the range's events again, the same bytes; nothing by default."""
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+    halo_usm("sync")
+    first = receiver.messages("tcp")
+    requests = halo.counters.requests
+    today = datetime.now(UTC).date()
+    since, until = str(today - timedelta(days=2)), str(today - timedelta(days=1))
+    halo_usm("replay", "--since", since, "--until", until)
+    assert len(receiver.messages("tcp")) == 300
+    halo_usm("replay", "--since", since, "--until", until, "--only", "all")
+    again = receiver.messages("tcp")[300:]
+    assert again
+    assert len(again) < 300
+    assert set(again) <= set(first)
+    assert halo.counters.requests == requests
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "message"),
+    [
+        ({"HALO_AUTH_FILE": "nowhere"}, ["sync"], "there is no file"),
+        ({"HALO_AUTH_FILE": "malformed"}, ["sync"], "line 2"),
+        ({"HALO_API_URL": "http://halo.example.com"}, ["sync"], "HALO_API_URL"),
+        ({"USM_SENSOR": "ftp://sensor:514"}, ["sync"], "ftp"),
+        ({"USM_SENSOR": "tcp://sensor:601?colour=red"}, ["sync"], "colour"),
+        ({"USM_SENSOR": "tcp://sensor:601 tcp://sensor:601"}, ["load"], "tcp-sensor-601"),
+        ({"USM_SENSOR": ""}, ["sync"], "USM_SENSOR"),
+        ({}, ["replay", "--since", "2026-03-02", "--until", "2026-03-01"], "backward"),
+        ({}, ["replay", "--since", "2026-03-01", "--until", "2026-03-01"], "empty"),
+        ({}, ["extract", "--until", "2026-03-01"], "--since"),
+        ({}, ["sync", "--lookback", "some"], "--lookback"),
+        ({}, ["sync", "--colour", "red"], "--colour"),
+        ({}, ["paint"], "paint"),
+        ({}, ["audit"], "--event"),
+    ],
+)
+def test_bad_settings_are_one_message_and_exit_code_2_before_anything_is_touched(
+    tmp_path: Path, settings: dict[str, str], arguments: list[str], message: str
+) -> None:
+    """No request is made, no folder is created."""
+    (tmp_path / "malformed").write_text("a|b\nhunter2\n")
+    with HaloStandIn(accounts=1) as halo:
+        halo_usm = command_for(tmp_path, halo, "tcp://127.0.0.1:1")
+        halo_usm.settings |= settings
+        result = halo_usm(*arguments, code=2)
+        assert halo.counters.requests == 0
+    assert message in result.stderr
+    assert "hunter2" not in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "staging").exists()
+
+
+def test_no_secret_is_staged_or_printed(
+    tmp_path: Path, halo: HaloStandIn, receiver: Receiver
+) -> None:
+    """Secrets and tokens appear in no output and no file but the auth file."""
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+    secrets = [line.split("|")[1] for line in halo.auth_lines().splitlines()]
+    result = halo_usm("sync")
+    texts = [result.stdout.encode(), result.stderr.encode()]
+    texts += [file.read_bytes() for file in (tmp_path / "staging").rglob("*") if file.is_file()]
+    assert not [secret for secret in secrets for text in texts if secret.encode() in text]
