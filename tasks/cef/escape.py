@@ -69,8 +69,8 @@ def spell_out_forbidden(texts: pa.StringArray) -> pa.StringArray:
 class Escape:
     """The rules for the values of one kind of place in a line.
 
-    `replaced` maps characters to what stands for them, in the order in which they are
-    replaced; `forbidden` deals with the characters of `FORBIDDEN` that are left then.
+    `replaced` maps ASCII characters, at most 15, to what stands for them, in the order in which
+    they are replaced; `forbidden` deals with the characters of `FORBIDDEN` that are left then.
     """
 
     replaced: Mapping[str, str]
@@ -81,14 +81,20 @@ class Escape:
         return [np.uint8(ord(special)) for special in self.replaced if " " < special < "\x7f"]
 
     @cached_property
-    def _suspects(self) -> npt.NDArray[np.bool_]:
-        table = np.zeros(256, bool)
-        table[list(_FORBIDDEN_FIRST_BYTES)] = True
-        table[self._specials] = True
+    def _kinds(self) -> npt.NDArray[np.uint16]:
+        """What to do about a byte: bit 0 calls for `forbidden`, the next for each of `replaced`."""
+        table = np.zeros(256, np.uint16)
+        table[list(_FORBIDDEN_FIRST_BYTES)] = 1
+        for at, character in enumerate(self.replaced):
+            table[ord(character)] = 2 << at
         return table
 
-    def find(self, data: Bytes) -> Positions:
-        """Positions in UTF-8 `data` of bytes that a character to be escaped may begin with."""
+    def find(self, data: Bytes) -> tuple[Positions, npt.NDArray[np.uint16]]:
+        """Find what needs escaping, or may, in UTF-8 `data`.
+
+        Returns the positions of bytes, ascending, and for each what is to be done, as bits:
+        `apply` takes those of a whole text, or-ed.
+        """
         found = [np.empty(0, np.int64)]
         size = min(len(data), _BLOCK)
         low = np.empty(size, np.uint8)
@@ -105,14 +111,12 @@ class Escape:
             if suspect.any():
                 found.append(np.flatnonzero(suspect) + start)
         positions = np.concatenate(found)
-        return positions[self._suspects[data[positions]]]
+        kinds = self._kinds[data[positions]]
+        return positions[kinds > 0], kinds[kinds > 0]
 
-    def apply(self, texts: pa.StringArray, bytes_found: Bytes) -> pa.StringArray:
-        """Escape `texts`, in which `find` saw `bytes_found` (any order, repetitions allowed)."""
-        seen = set(np.unique(bytes_found).tolist())
-        for character, replacement in self.replaced.items():
-            if character.encode()[0] in seen:
+    def apply(self, texts: pa.StringArray, kinds: int) -> pa.StringArray:
+        """Escape `texts`, all of which need what `kinds` says, and nothing else."""
+        for at, (character, replacement) in enumerate(self.replaced.items()):
+            if kinds & (2 << at):
                 texts = pc.replace_substring(texts, character, replacement)
-        if seen - {ord(character) for character in self.replaced if character.isascii()}:
-            texts = self.forbidden(texts)
-        return texts
+        return self.forbidden(texts) if kinds & 1 else texts

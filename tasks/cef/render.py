@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from tasks.cef.escape import Escape, holds
 from tasks.cef.times import receipt_times
-from tasks.cef.weave import ELLIPSIS, Place, Woven, weave
+from tasks.cef.weave import ELLIPSIS, Place, Woven, small_batches, weave
 from tasks.plugin.fields import CEF_ORDER, CEF_PREFIX, FIELDS, PRODUCT
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ HEADER_ESCAPE = Escape({"\\": "\\\\", "|": "\\|", "\n": " ", "\r": " ", "\t": " 
 EXTENSION_ESCAPE = Escape({"\\": "\\\\", "=": "\\=", "\n": "\\n", "\r": "\\r", "\t": " "})
 
 _SHORTENED_FIRST = ("cs6", "cs5", "msg")
-_CHUNK_ROWS = 2048  # the pieces of so many lines fit into a processor's second-level cache
-_CHUNK_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -69,20 +67,8 @@ def render(events: pa.Table | pa.RecordBatch) -> Rendered:
 
 def render_chunks(events: pa.Table | pa.RecordBatch) -> Iterator[Rendered]:
     """Render `events` some thousand at a time: bounded memory, however many there are."""
-    table = pa.Table.from_batches([events]) if isinstance(events, pa.RecordBatch) else events
-    for batch in table.to_batches(max_chunksize=_CHUNK_ROWS):
-        for part in _bounded(batch):
-            yield _render(part)
-
-
-def _bounded(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Halve a batch until its bytes fit, or one row is left; leave out empty ones."""
-    if batch.num_rows > 1 and batch.nbytes > _CHUNK_BYTES:
-        half = batch.num_rows // 2
-        yield from _bounded(batch.slice(0, half))
-        yield from _bounded(batch.slice(half))
-    elif batch.num_rows:
-        yield batch
+    for batch in small_batches(events):
+        yield _render(batch)
 
 
 def _render(batch: pa.RecordBatch) -> Rendered:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tasks.cef.escape import Bytes, Escape
 
@@ -27,6 +27,8 @@ ELLIPSIS = "…"
 
 _ABSENT, _PRESENT, _FIRST = 0, 1, 2
 _FORMS = 3
+_BATCH_ROWS = 4096
+_BATCH_BYTES = 64 << 20
 _NO_LIMIT = np.iinfo(np.int32).max
 
 
@@ -65,19 +67,18 @@ def weave(
     columns: Sequence[pa.StringArray],
     *,
     separator: str,
+    head: str = "",
+    tail: str = "",
     keep_empty: bool = False,
 ) -> Woven:
     """Make one line a row: a column's value in each place, `separator` between those with one.
 
-    Null is no value, and neither is an empty one unless `keep_empty`. There is at least one
-    column, and the sum of all values is below 1 GiB.
+    `head` and `tail` begin and end every line. Null is no value, and neither is an empty one
+    unless `keep_empty`. Places with `always` come first, and at least one place is used. The
+    columns are those of one of `small_batches`, so that no offset overflows.
     """
     rows = len(columns[0])
-    used = [
-        at
-        for at, place in enumerate(places)
-        if place.always or columns[at].null_count < rows
-    ]
+    used = [at for at, place in enumerate(places) if place.always or columns[at].null_count < rows]
     places = tuple(places[at] for at in used)
     values = pa.concat_arrays([columns[at] for at in used])
     lengths = np.diff(_offsets(values)).reshape(len(places), rows)
@@ -85,7 +86,7 @@ def weave(
     if not keep_empty:
         present &= lengths > 0
 
-    gaps = _gaps(places, separator)
+    gaps = _gaps(places, separator, head, tail)
     elements, patches, cut = _patches(places, values, lengths, present)
     pool = pa.concat_arrays([gaps, values, *patches])
     # a null's bytes, if it has any, are not to be taken: what is absent is element 0, empty
@@ -94,13 +95,32 @@ def weave(
     source *= present.reshape(-1)
 
     index = np.empty((rows, 2 * len(places) + 1), np.int32)
-    index[:, 1::2] = source.reshape(lengths.shape).T
-    index[:, 0::2] = _gap_index(places, present).T
+    # a column at a time: numpy is slower at assigning a transposed matrix
+    for at, of_value in enumerate(source.reshape(lengths.shape)):
+        index[:, 2 * at + 1] = of_value
+    for at, of_gap in enumerate(_gap_index(places, present)):
+        index[:, 2 * at] = of_gap
     pool = pa.StringArray.from_buffers(len(pool), *pool.buffers()[1:])
     pieces = pc.take(pool, pa.array(index.reshape(-1)), boundscheck=False)
     starts = np.ascontiguousarray(_offsets(pieces)[:: index.shape[1]])
     lines = pa.StringArray.from_buffers(rows, pa.py_buffer(starts), pieces.buffers()[2])
     return Woven(lines, cut, pieces, places)
+
+
+def small_batches(events: pa.Table | pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Cut `events` into batches that a processor's cache can hold, none of them empty.
+
+    However long a value is, a batch has one row or at most `_BATCH_BYTES`.
+    """
+    table = pa.Table.from_batches([events]) if isinstance(events, pa.RecordBatch) else events
+    pending = table.to_batches(max_chunksize=_BATCH_ROWS)[::-1]
+    while pending:
+        batch = pending.pop()
+        if batch.num_rows > 1 and batch.nbytes > _BATCH_BYTES:
+            half = batch.num_rows // 2
+            pending += [batch.slice(half), batch.slice(0, half)]
+        elif batch.num_rows:
+            yield batch
 
 
 def _offsets(array: pa.StringArray) -> npt.NDArray[np.int32]:
@@ -138,28 +158,33 @@ def _patches(
     for at in np.flatnonzero(lengths.max(axis=1, initial=0) > limits).tolist():
         long[at * rows : (at + 1) * rows] = lengths[at] > limits[at]
 
-    elements, patches, cut = [], [], np.zeros(rows, bool)
+    elements, patches, cut = [np.empty(0, np.int64)], [], np.zeros(rows, bool)
     start = 0
     for escape, members in groupby(places, key=lambda place: place.escape):
         stop = start + rows * len(list(members))
-        span = data[offsets[start] : offsets[stop]]
-        found = escape.find(span)
-        ends = offsets[start + 1 : stop + 1]
-        suspects = start + np.searchsorted(ends, found + offsets[start], side="right")
-        suspects = suspects[np.diff(suspects, prepend=-1) > 0]
+        positions, kinds = escape.find(data[offsets[start] : offsets[stop]])
+        positions += offsets[start]
+        found = start + np.searchsorted(offsets[start + 1 : stop + 1], positions, side="right")
+        firsts = np.flatnonzero(np.diff(found, prepend=-1))
+        needy = found[firsts]
+        needs = np.bitwise_or.reduceat(kinds, firsts) if len(firsts) else kinds
         too_long = start + np.flatnonzero(long[start:stop])
         if len(too_long):
-            suspects = np.union1d(suspects, too_long)
-        suspects = suspects[present.reshape(-1)[suspects]]
-        if len(suspects):
-            texts = values.take(pa.array(suspects))
+            merged = np.union1d(needy, too_long)
+            merged_needs = np.zeros(len(merged), kinds.dtype)
+            merged_needs[np.searchsorted(merged, needy)] = needs
+            needy, needs = merged, merged_needs
+        # texts that need the same are escaped together, and spared the rest
+        for kind in np.unique(needs).tolist():
+            same = needy[(needs == kind) & present.reshape(-1)[needy]]
+            texts = values.take(pa.array(same))
             if len(too_long):
-                texts, over = _shorten(texts, limits[suspects // rows])
-                cut[suspects[over] % rows] = True
-            patches.append(escape.apply(texts, span[found]))
-            elements.append(suspects)
+                texts, over = _shorten(texts, limits[same // rows])
+                cut[same[over] % rows] = True
+            patches.append(escape.apply(texts, kind))
+            elements.append(same)
         start = stop
-    return np.concatenate([np.empty(0, np.int64), *elements]), patches, cut
+    return np.concatenate(elements), patches, cut
 
 
 def _shorten(
@@ -175,17 +200,14 @@ def _shorten(
 
 
 @lru_cache(maxsize=256)
-def _gaps(places: tuple[Place, ...], separator: str) -> pa.StringArray:
+def _gaps(places: tuple[Place, ...], separator: str, head: str, tail: str) -> pa.StringArray:
     """Every constant that can stand before, between and after the places.
 
     Element 0 is empty. From element 1 + 9 * gap on: what stands there for each form of the place
     before (absent, present, first of those with a separator) and each of the place after.
     """
-    nothing = ("", "", "")
     befores = [
-        (place.before,) * _FORMS
-        if place.always
-        else ("", separator + place.before, place.before)
+        (place.before,) * _FORMS if place.always else ("", separator + place.before, place.before)
         for place in places
     ]
     afters = [
@@ -194,16 +216,16 @@ def _gaps(places: tuple[Place, ...], separator: str) -> pa.StringArray:
     ]
     constants = [
         after + before
-        for ends, begins in zip([nothing, *afters], [*befores, nothing], strict=True)
+        for ends, begins in zip(
+            [(head,) * _FORMS, *afters], [*befores, (tail,) * _FORMS], strict=True
+        )
         for after in ends
         for before in begins
     ]
     return pa.array(["", *constants], pa.string())
 
 
-def _gap_index(
-    places: Sequence[Place], present: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.int32]:
+def _gap_index(places: Sequence[Place], present: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
     """Element of `_gaps` for every gap (axis 0) and row (axis 1)."""
     forms = np.zeros((len(places) + 2, present.shape[1]), np.int8)
     inner = forms[1:-1]
