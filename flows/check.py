@@ -2,32 +2,106 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from tasks.errors import HaloUsmError
+from tasks.status import pending
+
+from flows.work import destinations_of
+from tasks.errors import HaloUsmError, StagingError
+from tasks.extract import check_account
 from tasks.settings import read_accounts
 from tasks.staging.store import open_store
+from tasks.syslog.transport import check as check_sensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tasks.settings import Settings
+    from tasks.staging.store import Store
+    from tasks.syslog.destination import Destination
+
+T = TypeVar("T")
 
 
-class _Checks:
-    """Runs checks and prints a line for each; remembers whether all went well."""
+def run_check(settings: Settings) -> bool:
+    """Check the auth file, each account's key, the staging and each sensor, a line for each.
 
-    def __init__(self) -> None:
-        self.well = True
+    Returns:
+        Whether all of it is usable.
+    """
+    well = True
 
-    def run[T](self, what: str, check: Callable[[], T], say: Callable[[T], str]) -> T | None:
+    def check(what: str, answer: Callable[[], T], say: Callable[[T], str]) -> T | None:
+        nonlocal well
         try:
-            answer = check()
+            found = answer()
         except HaloUsmError as error:
-            self.well = False
+            well = False
             print(f"FAIL {what}: {error}")
             return None
-        print(f"ok   {what}: {say(answer)}")
-        return answer
+        print(f"ok   {what}: {say(found)}", flush=True)
+        return found
+
+    auth = settings.halo_auth_file.absolute()
+    accounts = check(
+        f"auth file {auth}",
+        lambda: read_accounts(auth),
+        lambda found: ", ".join(account.name for account in found) + _readable_by_others(auth),
+    )
+    for account in accounts or []:
+        check(
+            f"account {account.name} at {settings.halo_api_url}",
+            lambda account=account: check_account(account, settings),  # type: ignore[misc]
+            str,
+        )
+    store = check(
+        f"staging {_in_full(settings.halo_staging)}",
+        lambda: _usable(open_store(settings.halo_staging)),
+        lambda _: "can be written",
+    )
+    destinations = check(
+        "sensors",
+        lambda: destinations_of(settings),
+        lambda found: ", ".join(destination.name for destination in found),
+    )
+    for destination in destinations or []:
+        check(
+            f"sensor {destination.name}",
+            lambda destination=destination: check_sensor(destination),  # type: ignore[misc]
+            lambda found, to=destination: f"{found}{_waiting(store, to)}",  # type: ignore[misc]
+        )
+    return well
+
+
+def _readable_by_others(auth: Path) -> str:
+    open_to_others = auth.stat().st_mode & 0o077
+    return f" (others may read it: chmod 600 {auth})" if open_to_others else ""
+
+
+def _in_full(staging: str) -> str:
+    return staging if "://" in staging else str(Path(staging).absolute())
+
+
+def _usable(store: Store) -> Store:
+    """Look at the staging without writing to it; where it is not there yet, at what is above.
+
+    Raises:
+        StagingError: It cannot be read or written.
+    """
+    store.accounts("raw")
+    if store.root is not None:
+        there = next(folder for folder in (store.root, *store.root.parents) if folder.exists())
+        if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+            raise StagingError(f"{there} cannot be written by this user; change HALO_STAGING")
+    return store
+
+
+def _waiting(store: Store | None, destination: Destination) -> str:
+    if store is None:
+        return ""
+    count = pending(store, destination)
+    if destination.name not in store.destinations():
+        return f"; new: it would get {count:,} events that are staged"
+    return f"; {count:,} events are pending"

@@ -47,7 +47,7 @@ def prefect_server(home: Path) -> Iterator[dict[str, str]]:
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
     }
     with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
             env=os.environ | environment,
             stdin=subprocess.DEVNULL,

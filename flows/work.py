@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from tasks.staging.store import Store, open_store
-
 from tasks.errors import SettingsError
 from tasks.settings import Account, Settings, read_accounts
+from tasks.staging.store import Store, open_store
 from tasks.windows import Window, isoformat, parse_time
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def prepare(
     return Work(
         settings=settings,
         accounts=read_accounts(settings.halo_auth_file) if accounts else [],
-        destinations=_destinations(settings, destination) if sensors else [],
+        destinations=destinations_of(settings, destination) if sensors else [],
         store=open_store(settings.halo_staging),
         stop=stop or threading.Event(),
         progress=progress,
@@ -95,7 +94,12 @@ def parse_range(since: str, until: str | None) -> Window:
     return Window(first, last)
 
 
-def _destinations(settings: Settings, wanted: str | None) -> list[Destination]:
+def destinations_of(settings: Settings, wanted: str | None = None) -> list[Destination]:
+    """The destinations that USM_SENSOR names, or the one that is wanted.
+
+    Raises:
+        SettingsError: There is none, or one cannot be understood.
+    """
     from tasks.syslog.destination import parse_destinations
 
     if settings.usm_sensor is None:
