@@ -111,6 +111,12 @@ class Segment:
         return self.total == self.counted or self.note is not None
 
     @property
+    def sums_tell(self) -> bool:
+        """Whether `total` less `counted` is just what is left to deliver."""
+        lost = self.total - self.rows
+        return self.after == "all" and not lost and self.counted <= self.total
+
+    @property
     def untouched(self) -> bool:
         """Whether nothing was ever tried, and everything is to be."""
         return not self.attempts and self.after == "all"
@@ -235,7 +241,7 @@ class Ledger:
         last.number[where] = attempt[order]
         delivered = pc.is_in(rows["status"], value_set=pa.array(DELIVERED)).to_numpy()
         last.delivered[where] = delivered[order]
-        at_fault = pc.starts_with(rows["error"], ALONE).fill_null(value=False).to_numpy()
+        at_fault = pc.starts_with(rows["error"].fill_null(""), ALONE).to_numpy()
         times = rows["attempted_at"].cast(pa.timestamp("us")).to_numpy()
         last.alone[where] = np.where(at_fault, times, _NEVER)[order]
         return last

@@ -1,0 +1,325 @@
+"""Load: deliver to a destination what is normalized and not delivered; and replay.
+
+What is to be done is normalized less what the ledger says is delivered, the oldest date first.
+Names tell which days are settled; only others are opened. A batch holds events of one account
+and day, in order of creation, and is in the ledger before the next one is sent, so that a crash
+repeats at most one batch.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+
+from tasks.errors import InUseError, SensorError, SettingsError, StagingError
+from tasks.staging.files import FileGone
+from tasks.staging.ledger import Ledger
+from tasks.staging.locks import hold
+from tasks.staging.survey import inside, states, survey
+from tasks.windows import Window, isoformat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import date
+
+    import pyarrow as pa
+
+    from tasks.delivery import Courier
+    from tasks.staging.layout import NormalizedFile
+    from tasks.staging.ledger import LastAttempts, Segment
+    from tasks.staging.store import Store
+    from tasks.syslog.destination import Destination
+
+T = TypeVar("T")
+
+Only = Literal["failed", "undelivered", "all"]
+"""Which events a replay delivers: those whose last attempt is `failed` or `unconfirmed`, those
+that are not delivered, or all."""
+
+_AT_FAULT_FOR = np.timedelta64(1, "D")
+_LOOKS = 5
+_PAUSES = (1.0, 4.0)
+
+
+@dataclass
+class Loaded:
+    """What a load or replay did for one destination.
+
+    Attributes:
+        subject: The destination's name.
+        delivered: Events that were delivered.
+        failed: Events that were tried and not delivered.
+        pending: Events that stay to be delivered, of what was there at the start.
+        batches: Attempts made.
+        problems: What failed or stays pending: who, how many, where, what to do.
+        notes: What is worth knowing and no failure.
+        interrupted: Whether it ended early because it was asked to.
+    """
+
+    subject: str
+    delivered: int = 0
+    failed: int = 0
+    pending: int = 0
+    batches: int = 0
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+
+def load_destination(
+    store: Store,
+    destination: Destination,
+    *,
+    run_id: str,
+    stop: threading.Event | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    pauses: tuple[float, ...] = _PAUSES,
+) -> Loaded:
+    """Deliver to a destination what is normalized and not delivered.
+
+    An event that was shown to be at fault within the last day is left out, and stays pending.
+
+    Args:
+        store: The staging.
+        destination: Where to.
+        run_id: Kept in the ledger.
+        stop: Set when the load is to end early: the batch in hand is finished first.
+        progress: Told how many of how many events were tried.
+        pauses: Seconds before a failed batch is tried again.
+
+    Returns:
+        What was done; expected faults are among its problems, and a destination in the hands of
+        another run is left to it with a note.
+    """
+    now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
+    choice = _Choice("undelivered", destination.since, None, now - _AT_FAULT_FOR)
+    return _run(_Job(store, destination, choice, run_id, stop, progress, pauses))
+
+
+def replay_destination(
+    store: Store,
+    destination: Destination,
+    window: Window,
+    *,
+    only: Only = "failed",
+    run_id: str,
+    stop: threading.Event | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    pauses: tuple[float, ...] = _PAUSES,
+) -> Loaded:
+    """Deliver the events of a range to a destination again, from staging.
+
+    An event that was delivered and now fails is pending again. What is older than the
+    destination's `since` is left out.
+
+    Args:
+        store: The staging.
+        destination: Where to.
+        window: Events created in it.
+        only: Which of them.
+        run_id: Kept in the ledger.
+        stop: Set when the replay is to end early: the batch in hand is finished first.
+        progress: Told how many of how many events were tried.
+        pauses: Seconds before a failed batch is tried again.
+
+    Returns:
+        As `load_destination`; `pending` counts what of the range is still as `only` says, after
+        `all` what is not delivered.
+    """
+    choice = _Choice(only, destination.since, window)
+    done = _run(_Job(store, destination, choice, run_id, stop, progress, pauses))
+    if destination.since is not None and destination.since > window.since:
+        done.notes.append(
+            f"destination {destination.name}: nothing older is delivered than its since="
+            + isoformat(destination.since)
+        )
+    return done
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which events are to be delivered."""
+
+    only: Only
+    since: datetime | None
+    window: Window | None
+    at_fault_since: Any = None
+
+    def files(self, segments: list[Segment], day: date) -> Iterator[tuple[Segment, NormalizedFile]]:
+        """The normalized files that may hold some, by names."""
+        for segment in segments:
+            if self.only != "all" and segment.settled:
+                continue
+            if self.only == "failed" and segment.untouched:
+                continue
+            for file in segment.normalized:
+                if self.window is None or file.window(day).overlaps(self.window):
+                    yield segment, file
+
+    def select(self, events: pa.Table, last: LastAttempts) -> Any:
+        """Which of some events, as an array of booleans."""
+        chosen = inside(events, self.since, self.window)
+        if self.only == "failed":
+            chosen &= last.failed
+        elif self.only == "undelivered":
+            chosen &= ~last.delivered
+        if self.at_fault_since is not None:
+            chosen &= np.isnat(last.alone) | (last.alone < self.at_fault_since)
+        return chosen
+
+    def left(self, events: pa.Table, last: LastAttempts) -> int:
+        """How many of some events are still to be delivered after all was tried."""
+        undelivered = last.failed if self.only == "failed" else ~last.delivered
+        return int((inside(events, self.since, self.window) & undelivered).sum())
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A load or a replay."""
+
+    store: Store
+    destination: Destination
+    choice: _Choice
+    run_id: str
+    stop: threading.Event | None
+    progress: Callable[[int, int], None] | None
+    pauses: tuple[float, ...]
+
+
+@dataclass
+class _Day:
+    """An account's day that may hold something to deliver: what was there at the beginning."""
+
+    ledger: Ledger
+    normalized: list[str]
+    events: int
+
+    @property
+    def order(self) -> tuple[date, str]:
+        return (self.ledger.day, self.ledger.account)
+
+    def look_again(self) -> None:
+        """List the normalized files anew, one of which was replaced."""
+        ledger = self.ledger
+        self.normalized = ledger.store.files("normalized", ledger.account, ledger.day)
+
+
+def _run(job: _Job) -> Loaded:
+    name = job.destination.name
+    done = Loaded(name)
+    try:
+        with hold(job.store, "destination", name):
+            days = sorted(_days(job), key=lambda day: day.order)
+            if days:
+                _deliver(job, days, done)
+                done.pending = sum(_steadily(day, partial(_left, job, day)) for day in days)
+    except InUseError as held:
+        done.notes.append(str(held))
+    except StagingError as fault:
+        done.problems.append(f"destination {name} cannot be loaded: {fault}")
+    if done.pending:
+        done.problems.append(
+            f"destination {name}: {done.pending} events stay pending; they are sent again by the "
+            "next load, those at fault themselves after a day (`halo-usm audit --event` tells)"
+        )
+    return done
+
+
+def _days(job: _Job) -> Iterator[_Day]:
+    """The days that have something to deliver, by names."""
+    store, choice = job.store, job.choice
+    for account in store.accounts("normalized"):
+        deliveries = store.tree("deliveries", account, job.destination.name)
+        for day, names in store.tree("normalized", account).items():
+            if choice.since is not None and day < choice.since.date():
+                continue
+            if choice.window is not None and not choice.window.overlaps(Window.of_day(day)):
+                continue
+            ledger = Ledger(store, job.destination.name, account, day)
+            segments = ledger.segments(names, deliveries.get(day, ()), choice.since)
+            if files := list(choice.files(segments, day)):
+                rows = sum(file.rows for _, file in files)
+                sent = sum(
+                    part.counted for part in {part.since: part for part, _ in files}.values()
+                )
+                yield _Day(ledger, names, rows if choice.only == "all" else max(rows - sent, 0))
+
+
+def _deliver(job: _Job, days: list[_Day], done: Loaded) -> None:
+    """Deliver what the days hold, the oldest first, until the receiver is given up."""
+    from tasks.delivery import Courier, GivenUp, Stopped
+    from tasks.syslog.transport import open_transport
+
+    try:
+        transport = open_transport(job.destination)
+    except (SensorError, SettingsError) as fault:
+        done.problems.append(f"destination {done.subject}: {fault}")
+        return
+    stop = job.stop or threading.Event()
+    courier = Courier(job.destination, transport, job.run_id, stop, job.pauses)
+    total = sum(day.events for day in days)
+    try:
+        for day in days:
+            _steadily(day, partial(_deliver_day, job, day, courier, total))
+    except GivenUp as fault:
+        done.problems.append(
+            f"destination {done.subject} is given up for this run: {fault}; "
+            "`halo-usm check` tells whether it can be reached"
+        )
+    except Stopped:
+        done.interrupted = True
+    done.delivered, done.batches = courier.delivered, courier.batches
+    done.failed = courier.tried - courier.delivered
+    if done.failed and not done.problems:
+        done.problems.append(
+            f"destination {done.subject}: {done.failed} events failed: {courier.error}"
+        )
+
+
+def _deliver_day(job: _Job, day: _Day, courier: Courier, total: int) -> None:
+    from tasks.parcels import parcels
+
+    segments = day.ledger.segments(day.normalized, day.ledger.names(), job.choice.since)
+    files = job.choice.files(segments, day.ledger.day)
+    for parcel in parcels(day.ledger, files, job.destination, job.choice.select):
+        courier.deliver(parcel)
+        if job.progress is not None:
+            job.progress(courier.tried, max(total, courier.tried))
+
+
+def _left(job: _Job, day: _Day) -> int:
+    """How many events of a day are still to be delivered; noted where sums don't show that none."""
+    ledger, choice = day.ledger, job.choice
+    left = 0
+    for segment in ledger.segments(day.normalized, ledger.names(), choice.since):
+        if segment.settled or (choice.only == "failed" and segment.untouched):
+            continue
+        if choice.window is not None:
+            for _, file in choice.files([segment], ledger.day):
+                left += sum(choice.left(*look) for look in states(ledger, segment, file))
+        elif segment.sums_tell:
+            left += segment.total - segment.counted
+        else:
+            counts = survey(ledger, segment, choice.since)
+            left += counts.pending
+            if not counts.pending:
+                ledger.note_settled(segment, counts.delivered)
+    return left
+
+
+def _steadily(day: _Day, work: Callable[[], T]) -> T:
+    """Do something with a day's files, again where one was replaced meanwhile.
+
+    What was sent is in the ledger, so that nothing is sent twice.
+    """
+    for _ in range(_LOOKS):
+        try:
+            return work()
+        except FileGone:
+            day.look_again()
+    return work()

@@ -1,0 +1,188 @@
+"""Parcels: normalized events of one account and day, rendered, encoded and ready to be sent."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.cef.render import render
+from tasks.plugin.fields import NORMALIZED_SCHEMA
+from tasks.staging import normalized
+from tasks.staging.survey import states
+from tasks.syslog.message import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from tasks.staging.layout import NormalizedFile
+    from tasks.staging.ledger import LastAttempts, Ledger, Segment
+    from tasks.syslog.destination import Destination
+
+    Select = Callable[[pa.Table, LastAttempts], Any]
+
+_ROWS = 16_384
+"""Rows that are rendered at a time: enough for columns to pay off, few enough to be bounded."""
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Events of one account and day, ready to be sent.
+
+    Attributes:
+        ledger: Where their attempts go.
+        facts: `event_id`, `created_at`, `bytes`, `truncated`, `line_sha256`.
+        messages: The framed syslog messages, `pa.BinaryArray` or a chunked one.
+        number: Attempts so far; an array that is kept up to date.
+        delivered: Whether the last attempt was; an array that is kept up to date.
+    """
+
+    ledger: Ledger
+    facts: pa.Table
+    messages: Any
+    number: np.ndarray
+    delivered: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.number)
+
+    def slice(self, start: int, stop: int) -> Parcel:
+        """Consecutive events; nothing is copied."""
+        return Parcel(
+            self.ledger,
+            self.facts.slice(start, stop - start),
+            self.messages.slice(start, stop - start),
+            self.number[start:stop],
+            self.delivered[start:stop],
+        )
+
+    def halves(self) -> list[Parcel]:
+        """Both halves; none of nothing."""
+        middle = len(self) // 2
+        return [self.slice(0, middle), self.slice(middle, len(self))] if middle else []
+
+    def take(self, mask: np.ndarray) -> Parcel:
+        """The events where `mask` is true: a copy, or nothing new where that is all."""
+        return self if mask.all() else self._copy(np.flatnonzero(mask))
+
+    def alone(self) -> Parcel:
+        """A copy that keeps no larger parcel's memory alive."""
+        return self._copy(np.arange(len(self)))
+
+    def _copy(self, rows: np.ndarray) -> Parcel:
+        chosen = pa.array(rows)
+        return Parcel(
+            self.ledger,
+            self.facts.take(chosen),
+            self.messages.take(chosen),
+            self.number[rows],
+            self.delivered[rows],
+        )
+
+
+def line_hashes(lines: pa.StringArray) -> pa.StringArray:
+    """The SHA-256 of each CEF line in UTF-8, in hex: proof of which bytes went out."""
+    _, offsets, data = lines.buffers()
+    ends = np.frombuffer(offsets, np.int32)[lines.offset : lines.offset + len(lines) + 1].tolist()
+    text, sha256 = memoryview(data or b""), hashlib.sha256
+    return pa.array(
+        [sha256(text[start:end]).hexdigest() for start, end in pairwise(ends)],
+        pa.string(),
+    )
+
+
+def parcels(
+    ledger: Ledger,
+    files: Iterable[tuple[Segment, NormalizedFile]],
+    destination: Destination,
+    select: Select,
+) -> Iterator[Parcel]:
+    """The events of a day that are to be delivered, a batch at a time, in order of creation.
+
+    Args:
+        ledger: The destination's ledger of the account and day.
+        files: Normalized files in order of their windows, each with its segment.
+        destination: Says how many events make a batch, and how they are encoded.
+        select: Which events, an array of booleans, by `event_id` and `created_at` and what the
+            ledger last says.
+
+    Raises:
+        FileGone: A file was replaced since the names were listed.
+        StagingError: A file cannot be read.
+    """
+    batch = destination.batch
+    waiting: list[pa.Table] = []
+    rows = 0
+    for segment, file in files:
+        for table in _selected(ledger, segment, file, select):
+            waiting.append(table)
+            rows += table.num_rows
+            if rows >= max(batch, _ROWS):
+                ready = _in_order(waiting)
+                full = rows // batch * batch
+                yield from _batches(ledger, ready.slice(0, full), destination)
+                waiting, rows = [ready.slice(full)], rows - full
+    if rows:
+        yield from _batches(ledger, _in_order(waiting), destination)
+
+
+def _selected(
+    ledger: Ledger, segment: Segment, file: NormalizedFile, select: Select
+) -> Iterator[pa.Table]:
+    """The chosen rows of a file, with two more columns: `_number` and `_delivered`."""
+    looks = [(select(*look), look[1]) for look in states(ledger, segment, file)]
+    if not any(mask.any() for mask, _ in looks):
+        return
+    mask = np.concatenate([mask for mask, _ in looks])
+    number = np.concatenate([last.number for _, last in looks])
+    delivered = np.concatenate([last.delivered for _, last in looks])
+    path = f"{ledger.store.folder('normalized', ledger.account, ledger.day)}/{file.name}"
+    start = 0
+    for table in normalized.batches(ledger.store, path, rows=_ROWS):
+        part = slice(start, start + table.num_rows)
+        start += table.num_rows
+        told = table.append_column("_number", pa.array(number[part]))
+        told = told.append_column("_delivered", pa.array(delivered[part]))
+        yield told.filter(pa.array(mask[part]))
+
+
+def _in_order(tables: list[pa.Table]) -> pa.Table:
+    table = pa.concat_tables(tables)
+    created = table["created_at"].cast(pa.int64()).to_numpy()
+    return table if (created[1:] >= created[:-1]).all() else table.sort_by("created_at")
+
+
+def _batches(ledger: Ledger, table: pa.Table, destination: Destination) -> Iterator[Parcel]:
+    whole = _pack(ledger, table, destination)
+    for start in range(0, len(whole), destination.batch):
+        yield whole.slice(start, min(start + destination.batch, len(whole)))
+
+
+def _pack(ledger: Ledger, table: pa.Table, destination: Destination) -> Parcel:
+    """Render and encode events."""
+    events = table.select(NORMALIZED_SCHEMA.names)
+    messages, truncated, hashes = [], [], []
+    for start in range(0, events.num_rows, _ROWS):
+        piece = events.slice(start, _ROWS)
+        rendered = render(piece)
+        hosts = piece["destination_hostname"]
+        messages.append(encode(rendered.lines, piece["created_at"], hosts, destination))
+        truncated.append(rendered.truncated)
+        hashes.append(line_hashes(rendered.lines))
+    framed = pa.chunked_array(messages, pa.binary())
+    facts = pa.table(
+        {
+            "event_id": events["event_id"],
+            "created_at": events["created_at"],
+            "bytes": pc.binary_length(framed),
+            "truncated": pa.chunked_array(truncated, pa.bool_()),
+            "line_sha256": pa.chunked_array(hashes, pa.string()),
+        }
+    )
+    number = table["_number"].to_numpy().copy()
+    return Parcel(ledger, facts, framed, number, table["_delivered"].to_numpy().copy())
