@@ -1,0 +1,244 @@
+"""Extract: what Halo has and raw does not, staged window by window, each event once.
+
+The windows are planned before anything is fetched: the range, less what raw covers, and the last
+part of covered time, for events that appear late. They are read at the same time, within the
+account's limits, and each is staged as soon as it is complete. What fails is named, is a gap in
+the coverage, and is planned again by the next run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from tasks.errors import HaloUsmError, InUseError
+from tasks.extraction import Extraction, Failed
+from tasks.halo.client import ApiKey, HaloClient, Listing
+from tasks.plan import plan_range, plan_sync
+from tasks.staging.locks import hold
+from tasks.staging.raw import coverage
+from tasks.windows import Window, isoformat
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Coroutine
+
+    from tasks.halo.client import Patience
+    from tasks.plan import Plan
+    from tasks.settings import Account, Settings
+    from tasks.staging.store import Store
+
+HALO_KEEPS = timedelta(days=90)
+"""Older events are gone from Halo."""
+_STOP_LOOKS = 0.1
+"""Seconds between two looks at whether to stop."""
+_NAMED = 3
+"""So many ranges are named where many fail for the same reason; the result has them all."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A range that was wanted and is not covered, and why; times are ISO 8601."""
+
+    since: str
+    until: str
+    reason: str
+
+
+@dataclass
+class Extracted:
+    """What one extraction of one account did.
+
+    Attributes:
+        subject: The account.
+        windows: Windows that were read completely and staged.
+        new: Events staged.
+        known: Events read that were staged before.
+        malformed: Events without id or date that were put into rejected.
+        gaps: What was wanted and could not be read.
+        problems: What failed: a sentence each, with who, where, what to do.
+        notes: What is worth knowing and no failure.
+        interrupted: Whether it ended early because it was asked to; the next run goes on.
+    """
+
+    subject: str
+    windows: int = 0
+    new: int = 0
+    known: int = 0
+    malformed: int = 0
+    gaps: list[Gap] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+
+def extract_account(
+    store: Store,
+    account: Account,
+    settings: Settings,
+    *,
+    run_id: str,
+    window: Window | None = None,
+    stop: threading.Event | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    patience: Patience | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Extracted:
+    """Stage what an account's Halo has and raw does not.
+
+    Runs an event loop of its own, so any thread may call it. Expected faults are in the result;
+    what is raised is a bug.
+
+    Args:
+        store: The staging.
+        account: Whose events, and the key to them.
+        settings: `halo_api_url`, `halo_start`, `halo_lookback_minutes`, `halo_concurrency` and
+            `halo_requests_per_second`.
+        run_id: Kept with what is rejected.
+        window: Read this range, whether it is staged already or not; by default what a sync does.
+        stop: Ends the extraction in order once it is set.
+        progress: Told how many windows of how many are done.
+        patience: How long the API is waited for.
+        clock: This machine's time.
+    """
+    result = Extracted(account.name)
+    try:
+        with hold(store, "account", account.name):
+            plan = _plan(store, account, settings, window, clock())
+            work = _extract(
+                store=store,
+                account=account,
+                settings=settings,
+                plan=plan,
+                result=result,
+                run_id=run_id,
+                progress=progress,
+                patience=patience,
+                clock=clock,
+            )
+            asyncio.run(_until_stopped(work, stop, result))
+    except InUseError as error:
+        result.notes.append(str(error))
+    except HaloUsmError as error:
+        result.problems.append(f"account {account.name}: {error}")
+    return result
+
+
+def check_account(account: Account, settings: Settings, patience: Patience | None = None) -> str:
+    """Log in and list one event of the last day; says what was found.
+
+    Raises:
+        HaloUsmError: The account cannot be read; the message says what to do.
+    """
+
+    async def check() -> str:
+        now = datetime.now(UTC)
+        async with _client(account, settings, patience, lambda: datetime.now(UTC)) as client:
+            page = await client.page(Listing(now - timedelta(days=1), now), 1, 1)
+            warning = client.clock_warning()
+        count = "" if page.count is None else f", {page.count:,} events in the last 24 hours"
+        return f"key {account.key_id} may read{count}" + (f"; {warning}" if warning else "")
+
+    return asyncio.run(check())
+
+
+def _plan(
+    store: Store, account: Account, settings: Settings, window: Window | None, clock: datetime
+) -> Plan:
+    # a whole second: what the API's Date can tell, and what every reading of `until` agrees on
+    now = clock.replace(microsecond=0)
+    covered = coverage(store, account.name)
+    lookback = timedelta(minutes=settings.halo_lookback_minutes)
+    if window is not None:
+        return plan_range(covered, window, now=now, lookback=lookback)
+    start = settings.halo_start or now - HALO_KEEPS
+    return plan_sync(covered, start=start, now=now, lookback=lookback)
+
+
+def _client(
+    account: Account,
+    settings: Settings,
+    patience: Patience | None,
+    clock: Callable[[], datetime],
+) -> HaloClient:
+    return HaloClient(
+        settings.halo_api_url,
+        ApiKey(account.key_id, account.secret.get_secret_value()),
+        concurrency=settings.halo_concurrency,
+        requests_per_second=settings.halo_requests_per_second,
+        patience=patience,
+        clock=clock,
+    )
+
+
+async def _extract(
+    *,
+    store: Store,
+    account: Account,
+    settings: Settings,
+    plan: Plan,
+    result: Extracted,
+    run_id: str,
+    progress: Callable[[int, int], None] | None,
+    patience: Patience | None,
+    clock: Callable[[], datetime],
+) -> None:
+    async with _client(account, settings, patience, clock) as client:
+        extraction = Extraction(
+            store,
+            account.name,
+            client,
+            concurrency=settings.halo_concurrency,
+            leaving=clock() - HALO_KEEPS + timedelta(days=1),
+            run_id=run_id,
+            progress=progress or _unseen,
+        )
+        try:
+            await extraction.run(plan)
+        finally:
+            done = extraction.done
+            result.windows, result.new, result.known = done.windows, done.new, done.known
+            result.malformed = done.malformed
+            warning = client.clock_warning()
+            if warning:
+                result.notes.append(warning)
+            _tell(result, extraction.failed())
+
+
+def _tell(result: Extracted, failed: list[Failed]) -> None:
+    """Put what failed into the result, and into words, once for each reason."""
+    reasons: dict[str, list[str]] = {}
+    for window, reason in failed:
+        result.gaps.append(Gap(isoformat(window.since), isoformat(window.until), reason))
+        if reason:
+            reasons.setdefault(reason, []).append(str(window))
+    for reason, windows in reasons.items():
+        more = f" and {len(windows) - _NAMED} more" if len(windows) > _NAMED else ""
+        result.problems.append(
+            f"account {result.subject}: not read: {', '.join(windows[:_NAMED])}{more}: {reason}; "
+            "it is a gap that the next sync tries to fill"
+        )
+
+
+def _unseen(done: int, total: int) -> None:
+    """Show no progress."""
+
+
+async def _until_stopped(
+    work: Coroutine[None, None, None], stop: threading.Event | None, result: Extracted
+) -> None:
+    """Run the work, and cancel it once it is to stop."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait([task], timeout=_STOP_LOOKS))[0]:
+            if stop is not None and stop.is_set():
+                result.interrupted = True
+                task.cancel()
+        await task
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if not result.interrupted:
+            raise

@@ -1,0 +1,236 @@
+"""One extraction of one account: its windows read at the same time, each staged when complete."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from tasks.errors import HaloError, HaloRefused, HaloUnavailable, HaloUsmError
+from tasks.halo.listing import Reader
+from tasks.staging.raw import stage_window
+from tasks.windows import MICROSECOND, Window, difference, union
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from tasks.halo.client import HaloClient
+    from tasks.halo.listing import Reading
+    from tasks.plan import Plan, Run
+    from tasks.staging.raw import Staged
+    from tasks.staging.store import Store
+
+
+class Failed(NamedTuple):
+    """A window that is not covered, and why; no reason where the account as a whole failed."""
+
+    window: Window
+    reason: str
+
+
+@dataclass
+class Done:
+    """Counts of what was staged; see `tasks.extract.Extracted`."""
+
+    windows: int = 0
+    new: int = 0
+    known: int = 0
+    malformed: int = 0
+
+
+class Edge:
+    """Where covered time ends, and what of it before that is still to be read again.
+
+    The microsecond at the edge is only staged when all of that was read: until then the gap
+    there tells that covered time once ended, and the next run looks before it again.
+    """
+
+    def __init__(self, run: Run) -> None:
+        assert run.edge is not None
+        self.moment = run.edge
+        self._unread = [Window(run.window.since, run.edge)]
+        self._looking = 0
+        self._looked = asyncio.Event()
+
+    def cut(self, windows: Iterable[Window]) -> list[Window]:
+        """Windows that are parts of another, none reaching over the edge."""
+        cut = []
+        for window in windows:
+            if window.since < self.moment < window.until:
+                cut += [Window(window.since, self.moment), Window(self.moment, window.until)]
+            else:
+                cut.append(window)
+        return cut
+
+    def begin(self, window: Window) -> None:
+        """A window is going to be read."""
+        if window.until <= self.moment:
+            self._looking += 1
+
+    def end(self, window: Window) -> None:
+        """A window was read, or could not be."""
+        if window.until <= self.moment:
+            self._looking -= 1
+        if not self._looking:
+            self._looked.set()
+
+    async def turn(self, window: Window) -> None:
+        """Wait until it is the turn of the window: where it holds the edge, after all before."""
+        if self.moment in window and self._looking:
+            await self._looked.wait()
+
+    def stageable(self, window: Window) -> list[Window]:
+        """What of a window that was read may be staged."""
+        self._unread = [piece for part in self._unread for piece in difference(part, [window])]
+        if self.moment not in window or not self._unread:
+            return [window]
+        return difference(window, [Window(self.moment, self.moment + MICROSECOND)])
+
+
+class Extraction:
+    """Reads and stages what is planned for an account; to be made and run in one event loop.
+
+    Args:
+        store: The staging.
+        account: The account's name.
+        client: The account's.
+        concurrency: Requests in flight at most.
+        leaving: Events created before this may leave the API at any time.
+        run_id: Kept with what is rejected.
+        progress: Told how many windows of how many are done.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        account: str,
+        client: HaloClient,
+        *,
+        concurrency: int,
+        leaving: datetime,
+        run_id: str,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self.done = Done()
+        self._store = store
+        self._account = account
+        self._client = client
+        self._run_id = run_id
+        self._progress = progress
+        self._reader = Reader(client, leaving=leaving, concurrency=concurrency, types=_known_types)
+        # some more than can be asked for: reading goes on while others are staged
+        self._readers = asyncio.Semaphore(concurrency + 2)
+        self._anchored = asyncio.Event()
+        self._open: set[Window] = set()
+        self._failed: list[Failed] = []
+        self._ended = 0
+        self._total = 0
+
+    async def run(self, plan: Plan) -> None:
+        """Read and stage what is planned.
+
+        Raises:
+            HaloUsmError: The account as a whole can't be read or staged; what was not yet, is
+                among `failed`.
+        """
+        self._stager = ThreadPoolExecutor(1, "stage")
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                for run in plan.runs:
+                    self._start(run.window.days(), Edge(run) if run.edge else None)
+                if plan.anchor:
+                    self._group.create_task(self._anchor(plan.anchor))
+                else:
+                    self._anchored.set()
+        except BaseExceptionGroup as errors:
+            expected, bugs = errors.split(HaloUsmError)
+            if bugs or expected is None:
+                raise
+            raise _first(expected) from None
+        finally:
+            self._stager.shutdown()
+
+    def failed(self) -> list[Failed]:
+        """What was planned and is not covered, sorted: failed windows, and those never read."""
+        return sorted([*self._failed, *(Failed(window, "") for window in union(self._open))])
+
+    def _start(self, windows: Sequence[Window], edge: Edge | None) -> None:
+        for window in windows:
+            self._open.add(window)
+            if edge:
+                edge.begin(window)
+            self._group.create_task(self._window(window, edge))
+        self._total += len(windows)
+        self._progress(self._ended, self._total)
+
+    async def _anchor(self, window: Window) -> None:
+        try:
+            async with self._reader.read(window) as reading:
+                if not reading.missing and reading.window:
+                    await self._stage(reading, [window])
+        except HaloUnavailable:
+            # tried once more with the window it begins, which says what is wrong
+            pass
+        finally:
+            self._anchored.set()
+
+    async def _window(self, window: Window, edge: Edge | None) -> None:
+        """Read and stage a window, or start its parts."""
+        try:
+            if edge:
+                await edge.turn(window)
+            async with self._readers, self._reader.read(window) as reading:
+                self._start(edge.cut(reading.rest) if edge else reading.rest, edge)
+                if reading.window:
+                    await self._keep(reading, reading.window, edge)
+        except HaloRefused:
+            raise
+        except HaloError as error:
+            if isinstance(error, HaloUnavailable) and self._client.is_silent():
+                raise
+            self._failed.append(Failed(window, str(error)))
+        if edge:
+            edge.end(window)
+        self._open.discard(window)
+        self._ended += 1
+        self._progress(self._ended, self._total)
+
+    async def _keep(self, reading: Reading, window: Window, edge: Edge | None) -> None:
+        """Stage what was read of a window, up to the time that the reading can know of."""
+        if reading.as_of and reading.as_of < window.until:
+            if reading.as_of <= window.since:
+                return
+            window = Window(window.since, reading.as_of)
+        if reading.missing:
+            self._failed.append(Failed(window, reading.missing))
+            return
+        await self._anchored.wait()
+        await self._stage(reading, edge.stageable(window) if edge else [window])
+        self.done.windows += 1
+
+    async def _stage(self, reading: Reading, windows: list[Window]) -> None:
+        loop = asyncio.get_running_loop()
+        for staged in await loop.run_in_executor(self._stager, self._write, reading, windows):
+            self.done.new += staged.new
+            self.done.known += staged.known
+            self.done.malformed += staged.malformed
+
+    def _write(self, reading: Reading, windows: list[Window]) -> list[Staged]:
+        events, malformed = reading.haul.tables()
+        return [
+            stage_window(self._store, self._account, window, events, malformed, self._run_id)
+            for window in windows
+        ]
+
+
+def _known_types() -> Sequence[str]:
+    from tasks.plugin.catalogue import TYPES
+
+    return TYPES
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = errors.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

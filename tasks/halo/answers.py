@@ -1,0 +1,99 @@
+"""What an answer of the API means: fit to be read, worth asking again, or final."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from tasks.errors import HaloInvalid, HaloRefused
+
+if TYPE_CHECKING:
+    import httpx
+
+_SHOWN = 200
+_PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+
+
+class AnswerFault(Exception):  # noqa: N818 - no error yet: it is asked again
+    """An answer, or none, that may be better next time.
+
+    Attributes:
+        reason: What was wrong with it.
+        wait: Seconds that the API asked to wait, None where it did not.
+        crowded: Whether the account is asked to slow down, not this request alone.
+    """
+
+    def __init__(self, reason: str, wait: float | None = None, *, crowded: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.wait = wait
+        self.crowded = crowded
+
+
+def check_status(response: httpx.Response) -> None:
+    """Do nothing for 200.
+
+    Raises:
+        AnswerFault: The status is one that passes: 408, 425, 429, 5xx.
+        HaloRefused: 401 or 403.
+        HaloInvalid: Any other.
+    """
+    status = response.status_code
+    if status == HTTPStatus.OK:
+        return
+    said = f"HTTP {status}{detail(response)}"
+    if status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        crowded = status == HTTPStatus.TOO_MANY_REQUESTS
+        raise AnswerFault(said, retry_after(response), crowded=crowded)
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        raise HaloRefused(
+            f"the key may log in and not list events ({said}): give it read access, or add this "
+            "machine's address to its authorized IP addresses (Halo portal, API keys)"
+        )
+    if response.is_redirect or response.has_redirect_location:
+        target = response.headers.get("location", "")[:_SHOWN].partition("?")[0]
+        raise HaloInvalid(
+            f"the API redirects to {target!r} (HTTP {status}), which is not followed: the key goes "
+            "to HALO_API_URL alone; set HALO_API_URL to the new address if you trust it"
+        )
+    raise HaloInvalid(f"the API does not understand the query ({said}); is HALO_API_URL right?")
+
+
+def detail(response: httpx.Response) -> str:
+    """The API's own words in an error answer, short and on one line, with a colon in front."""
+    body = response.content[: 4 * _SHOWN].decode("utf-8", "replace")
+    if body.lstrip().startswith("<"):
+        return ": an HTML page"
+    words = " ".join("".join(c if c.isprintable() else " " for c in body).split())
+    if len(words) > _SHOWN:
+        words = words[:_SHOWN] + "…"
+    return f": {words}" if words else ""
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """Seconds of `Retry-After` (RFC 9110, section 10.2.3), a number or a date; None without.
+
+    A date is compared with the API's own `Date`, where it gives one.
+    """
+    text = response.headers.get("retry-after", "").strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        moment = http_date(text)
+        if moment is None:
+            return None
+        now = http_date(response.headers.get("date", "")) or datetime.now(UTC)
+        return max(0.0, (moment - now).total_seconds())
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def http_date(text: str) -> datetime | None:
+    """An HTTP date (RFC 9110, section 5.6.7) as aware UTC, None where it is none."""
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,0 +1,141 @@
+"""Logging in: OAuth2 client credentials, one token for all requests of an account.
+
+Each login is itself an event in the account's log (Halo API, Authentication), so a token is
+used until it ends and concurrent requests share one login.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import httpx
+import msgspec
+
+from tasks.errors import HaloInvalid, HaloRefused
+from tasks.halo.answers import AnswerFault, check_status, detail
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+_REFUSALS = {400, 401, 403}
+"""What OAuth2 (RFC 6749, section 5.2) and Halo answer to a key that is not accepted."""
+_UNAUTHORIZED = {401, 403}
+"""Older API versions say 403 of an expired token (Halo clients)."""
+_MARGIN = 30.0
+"""Seconds before its end that a token is no longer begun with."""
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A Halo API key; the secret shows in no representation."""
+
+    key_id: str
+    secret: str = field(repr=False)
+
+
+class _Grant(msgspec.Struct):
+    access_token: str
+    expires_in: float | str | None = None
+
+
+class BearerAuth(httpx.Auth):
+    """Gives requests the account's token, and logs in where there is none or it has ended.
+
+    A request that is refused (401; 403 too, as older clients read it) is repeated once with a
+    new token. Where even a token that was just given is refused, the refusal stands: there is no
+    further login, by whichever of the concurrent requests.
+
+    Args:
+        base_url: Of the API; the key and the token go to this origin alone.
+        key: The account's key.
+    """
+
+    def __init__(self, base_url: str, key: ApiKey) -> None:
+        self._base = httpx.URL(base_url)
+        self._url = httpx.URL(base_url + "/oauth/access_token?grant_type=client_credentials")
+        self._key = key
+        self._basic = httpx.BasicAuth(key.key_id, key.secret)
+        self._lock = asyncio.Lock()
+        self._token = ""
+        self._ends = 0.0
+        self._serial = 0
+        self._accepted = 0
+
+    def redact(self, text: str) -> str:
+        """The text without the key's secret and the token, should the API have repeated them."""
+        for word in (self._key.secret, self._token):
+            if word:
+                text = text.replace(word, "***")
+        return text
+
+    async def async_auth_flow(
+        self, request: httpx.Request
+    ) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Yield the request, and the logins that it needs; see `httpx.Auth`.
+
+        Raises:
+            HaloRefused: The key is not accepted.
+            AnswerFault: The login failed in a way that may pass.
+        """
+        if not _same_origin(request.url, self._base):
+            raise HaloInvalid(f"the key is not sent to {request.url.host}: it is not HALO_API_URL")
+        renewed = False
+        serial = 0
+        while True:
+            async with self._lock:
+                if self._serial == serial or time.monotonic() >= self._ends:
+                    renewed = self._serial == serial and serial > 0
+                    response = yield self._login()
+                    self._keep(response)
+                serial = self._serial
+                request.headers["Authorization"] = f"Bearer {self._token}"
+            response = yield request
+            if response.status_code not in _UNAUTHORIZED:
+                self._accepted = max(self._accepted, serial)
+                return
+            fresh_was_refused = serial > 1 and self._accepted < serial == self._serial
+            if renewed or fresh_was_refused:
+                return
+
+    def _login(self) -> httpx.Request:
+        request = httpx.Request("POST", self._url, headers={"Accept": "application/json"})
+        return next(self._basic.auth_flow(request))
+
+    def _keep(self, response: httpx.Response) -> None:
+        """Take the token from the answer to a login."""
+        if response.status_code in _REFUSALS:
+            raise HaloRefused(
+                f"key {self._key.key_id} is refused at login (HTTP {response.status_code}"
+                f"{self.redact(detail(response))}): either the key or its secret in HALO_AUTH_FILE "
+                "is wrong, or this machine's address is not among the key's authorized IP "
+                "addresses (Halo portal, API keys)"
+            )
+        check_status(response)
+        try:
+            grant = msgspec.json.decode(response.content, type=_Grant)
+        except msgspec.DecodeError:
+            raise AnswerFault("the answer to the login holds no token") from None
+        if not grant.access_token.isascii() or not grant.access_token.isprintable():
+            raise AnswerFault("the answer to the login holds no usable token")
+        self._token = grant.access_token
+        self._serial += 1
+        self._ends = time.monotonic() + _life(grant.expires_in)
+
+
+def _life(expires_in: float | str | None) -> float:
+    """For how long a token is begun with, in seconds; for ever where the API does not say."""
+    try:
+        seconds = float(expires_in or 0)
+    except ValueError:
+        seconds = 0
+    if not seconds > 0:
+        return math.inf
+    return max(seconds - _MARGIN, seconds / 2)
+
+
+def _same_origin(one: httpx.URL, other: httpx.URL) -> bool:
+    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)

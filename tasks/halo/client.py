@@ -1,0 +1,248 @@
+"""The Halo API of one account: pages of events, asked for until they come or patience ends.
+
+This is the only layer that tries again. Whatever goes wrong below leaves it as one of
+`tasks.errors`: `HaloUnavailable`, `HaloRefused` or `HaloInvalid`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import random
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+
+import aiohttp
+import httpx
+
+from tasks.errors import HaloUnavailable
+from tasks.halo.answers import AnswerFault, check_status, http_date
+from tasks.halo.auth import ApiKey, BearerAuth
+from tasks.halo.decode import Page, decode
+from tasks.halo.pace import Pace
+from tasks.halo.transport import open_transport
+from tasks.windows import isoformat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+__all__ = ["ApiKey", "HaloClient", "Listing", "Order", "Patience"]
+
+_LOG = logging.getLogger(__name__)
+_PASSING = (httpx.HTTPError, aiohttp.ClientError, OSError, TimeoutError)
+_CLOCKS_APART = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long the API is waited for; all in seconds.
+
+    Attributes:
+        total: From a request's first attempt to giving it up.
+        attempt: One attempt, from connecting to the last byte of the answer.
+        connect: Connecting, TLS included.
+        read: Until the next bytes of an answer.
+        first_pause: Before the second attempt; doubled from attempt to attempt.
+        longest_pause: Of those pauses. What `Retry-After` asks for is waited in full.
+    """
+
+    total: float = 120.0
+    attempt: float = 60.0
+    connect: float = 10.0
+    read: float = 30.0
+    first_pause: float = 0.5
+    longest_pause: float = 20.0
+
+    def pause(self, attempts: int) -> float:
+        """Seconds to wait after so many attempts, drawn from the upper half of what is due."""
+        due = min(self.longest_pause, self.first_pause * 2.0 ** min(attempts - 1, 30))
+        return due * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
+
+
+Order = Literal["asc", "desc"]
+"""Of a listing, by the events' `created_at`."""
+
+
+class Listing(NamedTuple):
+    """A query for events: created from `since` on, to `until` or just before it."""
+
+    since: datetime
+    until: datetime
+    order: Order = "asc"
+    critical: bool | None = None
+    types: tuple[str, ...] = ()
+
+    def parameters(self, page: int, per_page: int) -> dict[str, str]:
+        """The query's parameters (Halo API, Listing events)."""
+        parameters = {
+            "since": isoformat(self.since),
+            "until": isoformat(self.until),
+            "sort_by": f"created_at.{self.order}",
+            "per_page": str(per_page),
+            "page": str(page),
+        }
+        if self.critical is not None:
+            parameters["critical"] = str(self.critical).lower()
+        if self.types:
+            parameters["type"] = ",".join(self.types)
+        return parameters
+
+
+class HaloClient:
+    """Reads pages of events of one account; an async context manager.
+
+    Args:
+        base_url: Of the API, without a slash at the end.
+        key: The account's key.
+        concurrency: Requests in flight at most.
+        requests_per_second: A ceiling, None for none.
+        patience: How long to wait and to try again.
+        clock: This machine's time, aware.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: ApiKey,
+        *,
+        concurrency: int = 8,
+        requests_per_second: float | None = None,
+        patience: Patience | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._base_url = base_url
+        self._patience = patience or Patience()
+        self._clock = clock
+        self._ahead = timedelta()
+        self._pace = Pace(requests_per_second)
+        self._slots = asyncio.Semaphore(concurrency)
+        self._auth = BearerAuth(base_url, key)
+        self._last_success = asyncio.get_running_loop().time()
+        url = httpx.URL(base_url)
+        headers = {"Accept": "application/json", "User-Agent": "halo-usm"}
+        # packing spares bandwidth, of which loopback has plenty
+        headers["Accept-Encoding"] = "identity" if _is_loopback(url.host) else "gzip"
+        self._http = httpx.AsyncClient(
+            auth=self._auth,
+            headers=headers,
+            timeout=httpx.Timeout(self._patience.read, connect=self._patience.connect, pool=None),
+            transport=open_transport(url, concurrency, self._pace),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._http.aclose()
+
+    def clock_warning(self) -> str | None:
+        """What to say of a clock that is off by more than a minute, None where it is right."""
+        if abs(self._ahead) <= _CLOCKS_APART:
+            return None
+        seconds = abs(self._ahead).total_seconds()
+        side = "ahead of" if self._ahead > timedelta() else "behind"
+        return (
+            f"this machine's clock is {seconds:,.0f} s {side} the Halo API's; events are read up "
+            "to the earlier of both: set this machine's clock (NTP)"
+        )
+
+    def is_silent(self) -> bool:
+        """Whether no request at all has succeeded for as long as one is tried."""
+        silence = asyncio.get_running_loop().time() - self._last_success
+        return silence >= self._patience.total
+
+    async def page(self, listing: Listing, number: int, per_page: int) -> Page:
+        """A page of a listing, counted from 1.
+
+        Raises:
+            HaloUnavailable: The API did not give it for as long as one is patient.
+            HaloRefused: The API does not accept the key.
+            HaloInvalid: The API does not understand the query, or answers nonsense.
+        """
+        loop = asyncio.get_running_loop()
+        attempts, started = 0, 0.0
+        while True:
+            async with self._slots:
+                started = started or loop.time()
+                attempts += 1
+                try:
+                    page = await self._attempt(listing.parameters(number, per_page))
+                except AnswerFault as answer:
+                    fault = answer
+                else:
+                    self._last_success = loop.time()
+                    return page
+            pause = self._patience.pause(attempts)
+            if fault.wait is not None:
+                pause += fault.wait
+            if loop.time() + pause > started + self._patience.total:
+                raise self._give_up(fault, attempts)
+            _LOG.info("Halo API: %s; trying again in %.1f s", fault.reason, pause)
+            if fault.crowded:
+                self._pace.silence(pause)
+            await asyncio.sleep(pause)
+
+    async def _attempt(self, parameters: dict[str, str]) -> Page:
+        before = self._clock()
+        try:
+            async with asyncio.timeout(self._patience.attempt):
+                response = await self._http.get(self._base_url + "/v1/events", params=parameters)
+        except httpx.RemoteProtocolError:
+            raise AnswerFault("its answer is no HTTP") from None
+        except _PASSING as error:
+            raise self._translate(error) from None
+        date = http_date(response.headers.get("date", ""))
+        if date is not None:
+            self._ahead = self._clock() - date
+        check_status(response)
+        page = decode(response.content)
+        page.as_of = min(before, date or before)
+        return page
+
+    def _translate(self, error: Exception) -> AnswerFault | HaloUnavailable:
+        """What went wrong on the way to the API and back, in words."""
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(
+                cause, ssl.SSLCertVerificationError | aiohttp.ClientConnectorCertificateError
+            ):
+                return HaloUnavailable(
+                    f"the certificate of {self._base_url} (HALO_API_URL) is not to be trusted: "
+                    f"{_words(cause)}; name the authority that signed it in SSL_CERT_FILE, if you "
+                    "know it"
+                )
+            cause = cause.__cause__
+        if isinstance(error, TimeoutError | httpx.TimeoutException) and not _words(error):
+            return AnswerFault("it did not answer in time")
+        return AnswerFault(self._auth.redact(_words(error)) or type(error).__name__)
+
+    def _give_up(self, fault: AnswerFault, attempts: int) -> HaloUnavailable:
+        asked = ""
+        if fault.wait is not None and fault.wait > self._patience.total:
+            asked = f", and asked to wait {fault.wait:,.0f} s"
+        reason = self._auth.redact(fault.reason)
+        return HaloUnavailable(
+            f"the Halo API at {self._base_url} did not answer as it should, {attempts} times "
+            f"({reason}{asked}); check HALO_API_URL, the network and the proxy settings "
+            "(HTTPS_PROXY, NO_PROXY), or try again later"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _words(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

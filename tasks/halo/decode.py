@@ -1,0 +1,210 @@
+"""A page's bytes → its events, no value changed and none lost.
+
+The fast way never builds an event as Python objects: msgspec cuts the page into the bytes of
+each event and takes five fields out of each. What it refuses (lone surrogates, `NaN`, any field
+of another type than Halo's) goes the careful way, event by event, at the price of that event or
+page alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+
+from tasks.halo.answers import AnswerFault
+from tasks.halo.json_slices import NotJson, elements, members
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from typing_extensions import Buffer
+
+LONGEST_ID = 256
+"""Characters of an id; Halo's have 32."""
+
+_SHOWN = 200
+
+
+class Event(msgspec.Struct, gc=False):
+    """The fields of an event that are columns of raw; `created_at` is the API's text."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_ID)]
+    created_at: str
+    type: str | None = None
+    name: str | None = None
+    critical: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """What has no usable id or date: its reason, and what it has of both.
+
+    Attributes:
+        event_id: Its id, or the SHA-256 of its text in hex where it has none.
+        created_at: The API's text, None where there is none.
+        reason: Why it is no event.
+        text: Its JSON as the API sent it.
+    """
+
+    event_id: str
+    created_at: str | None
+    reason: str
+    text: bytes
+
+
+@dataclass(slots=True)
+class Page:
+    """One answer to a listing.
+
+    Attributes:
+        count: How many events the whole listing has, None where the API does not say.
+        keys: An id for each item of the page in the API's order: of malformed ones too.
+        events: The well-formed events, in the API's order.
+        texts: The JSON of each of `events`, valid UTF-8.
+        malformed: The other items.
+        as_of: The time, by the earlier clock, until which the page can be complete; set by the
+            client.
+    """
+
+    count: int | None
+    keys: list[str]
+    events: list[Event]
+    texts: list[Buffer]
+    malformed: list[Malformed]
+    as_of: datetime | None = None
+
+
+class _Envelope(msgspec.Struct):
+    events: list[msgspec.Raw]
+    count: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+_EVENT = msgspec.json.Decoder(Event)
+
+
+def decode(body: bytes) -> Page:
+    """Read a page.
+
+    Raises:
+        AnswerFault: The body is no page: not JSON, cut off, or an error instead of events.
+    """
+    body = _utf8(body)
+    items: list[Any]
+    try:
+        envelope = _ENVELOPE.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        items, count = _careful_page(body)
+    else:
+        items, count = envelope.events, bytes(envelope.count)
+    page = Page(_count(count), [], [], [], [])
+    for item in items:
+        try:
+            event = _EVENT.decode(item)
+        except (msgspec.DecodeError, RecursionError):
+            found = _careful_event(bytes(item))
+            if isinstance(found, Malformed):
+                page.malformed.append(found)
+                page.keys.append(found.event_id)
+                continue
+            event = found
+        page.keys.append(event.id)
+        page.events.append(event)
+        page.texts.append(item)
+    return page
+
+
+def _utf8(body: bytes) -> bytes:
+    """The body as valid UTF-8: what is not, and so is no JSON either, becomes U+FFFD."""
+    if body.isascii():
+        return body
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = body.decode("utf-8-sig", "replace")
+        return text.encode()
+    return text.encode() if body.startswith(b"\xef\xbb\xbf") else body
+
+
+def _count(text: bytes) -> int | None:
+    """The API's count: a number, or its digits as a string."""
+    digits = text.strip().strip(b'"')
+    return int(digits) if digits.isdigit() and len(digits) < len(str(2**63)) else None
+
+
+def _careful_page(body: bytes) -> tuple[list[bytes], bytes]:
+    """The items of a page and its count, by looking for brackets only."""
+    try:
+        page = members(body)
+        count = page.get("count", b"null")
+        found = page.get("events", b"null")
+        # an empty listing as null, from servers that know no empty lists
+        items = [] if found == b"null" and _count(count) == 0 else elements(found)
+    except NotJson as fault:
+        shown = body[:_SHOWN].decode("utf-8", "replace")
+        if shown.lstrip().startswith("<"):
+            raise AnswerFault("it answered with an HTML page instead of JSON") from None
+        raise AnswerFault(f"its answer is no page of events ({fault}): {shown!r}") from None
+    return items, count
+
+
+def _careful_event(text: bytes) -> Event | Malformed:
+    """An event that is out of the ordinary: what it has of an id and a date decides."""
+    try:
+        value = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+    except (ValueError, RecursionError) as error:
+        kind = "nested too deeply" if isinstance(error, RecursionError) else "no JSON"
+        return Malformed(_digest(text), None, f"it is {kind}", text)
+    if not isinstance(value, dict):
+        return Malformed(_digest(text), None, "it is no JSON object", text)
+    created_at = value.get("created_at")
+    date = _clean(created_at) if isinstance(created_at, str) else None
+    event_id = _id(value.get("id"))
+    if event_id is None:
+        return Malformed(_digest(text), date, _no_id(value), text)
+    if date is None:
+        reason = "it has no created_at" if created_at is None else "its created_at is no text"
+        return Malformed(event_id, None, reason, text)
+    return Event(
+        event_id, date, _text(value, "type"), _text(value, "name"), _critical(value.get("critical"))
+    )
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
+def _clean(text: str) -> str:
+    """The text with what UTF-8 cannot say (lone surrogates) replaced."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _id(value: object) -> str | None:
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_ID:
+        return None
+    return value if value == _clean(value) else None
+
+
+def _no_id(event: dict[str, Any]) -> str:
+    value = event.get("id")
+    if value is None or value == "":
+        return "it has no id"
+    if isinstance(value, str):
+        return f"its id has {len(value)} characters, or some that are none"
+    return "its id is no text"
+
+
+def _text(event: dict[str, Any], name: str) -> str | None:
+    value = event.get(name)
+    return _clean(value) if isinstance(value, str) else None
+
+
+def _critical(value: object) -> bool | None:
+    """`critical` as a boolean, or as the strings that the oldest API sent."""
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.lower())
+    return value if isinstance(value, bool) else None

@@ -1,0 +1,117 @@
+"""What the pages of a window brought in: each event once, as a table."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from tasks.halo.decode import Malformed
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from tasks.halo.decode import Event, Page
+
+_TIME = pa.timestamp("us", tz="UTC")
+EVENTS_SCHEMA = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("created_at", _TIME),
+        ("type", pa.string()),
+        ("name", pa.string()),
+        ("critical", pa.bool_()),
+        ("event", pa.string()),
+    ]
+)
+"""One row an event; `event` is its JSON, no value changed."""
+
+MALFORMED_SCHEMA = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("created_at", _TIME),
+        ("reason", pa.string()),
+        ("event", pa.string()),
+    ]
+)
+"""One row an item without id or date; without id, `event_id` is the SHA-256 of its text."""
+
+
+class Haul:
+    """Events of any number of pages, however often they were listed; the first text counts."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, tuple[Event, Buffer]] = {}
+        self._malformed: dict[str, Malformed] = {}
+
+    def add(self, page: Page) -> None:
+        """Add what a page lists."""
+        for event, text in zip(page.events, page.texts, strict=True):
+            self._events.setdefault(event.id, (event, text))
+        for item in page.malformed:
+            self._malformed.setdefault(item.event_id, item)
+
+    def types(self) -> set[str]:
+        """The types of the events."""
+        return {event.type for event, _ in self._events.values() if event.type}
+
+    def tables(self) -> tuple[pa.Table, pa.Table]:
+        """The events (`EVENTS_SCHEMA`) and what is malformed (`MALFORMED_SCHEMA`)."""
+        events = [event for event, _ in self._events.values()]
+        texts = [text for _, text in self._events.values()]
+        malformed = list(self._malformed.values())
+        created = [event.created_at for event in events]
+        try:
+            moments = pa.array(created, pa.string()).cast(_TIME)
+        except pa.ArrowInvalid:
+            parsed = [parse_created(text) for text in created]
+            malformed += [
+                Malformed(event.id, None, f"its created_at {event.created_at[:40]!r} is no date", b)
+                for event, b, moment in zip(events, map(bytes, texts), parsed, strict=True)
+                if moment is None
+            ]
+            kept = [row for row, moment in enumerate(parsed) if moment is not None]
+            events, texts = [events[row] for row in kept], [texts[row] for row in kept]
+            moments = pa.array([parsed[row] for row in kept], _TIME)
+        return _events_table(events, moments, texts), _malformed_table(malformed)
+
+
+def parse_created(text: str) -> datetime | None:
+    """An event's date as aware UTC, None where it is none; without an offset it is UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _events_table(events: list[Event], moments: Any, texts: list[Buffer]) -> pa.Table:
+    columns = [
+        pa.array([event.id for event in events], pa.string()),
+        moments,
+        pa.array([event.type for event in events], pa.string()),
+        pa.array([event.name for event in events], pa.string()),
+        pa.array([event.critical for event in events], pa.bool_()),
+        _strings(texts),
+    ]
+    return pa.table(columns, schema=EVENTS_SCHEMA)
+
+
+def _malformed_table(malformed: list[Malformed]) -> pa.Table:
+    columns = {
+        "event_id": [item.event_id for item in malformed],
+        "created_at": [parse_created(item.created_at or "") for item in malformed],
+        "reason": [item.reason for item in malformed],
+        "event": [item.text.decode() for item in malformed],
+    }
+    return pa.table(columns, schema=MALFORMED_SCHEMA)
+
+
+def _strings(texts: list[Buffer]) -> Any:
+    """Texts that are valid UTF-8 as an Arrow array, without a Python object for each."""
+    data = b"".join(texts)
+    ends = pa.array(accumulate((len(memoryview(text)) for text in texts), initial=0), pa.int64())
+    large = pa.LargeStringArray.from_buffers(len(texts), ends.buffers()[1], pa.py_buffer(data))
+    return large.cast(pa.string())

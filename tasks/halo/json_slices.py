@@ -1,0 +1,86 @@
+"""Cutting JSON text into the text of its parts, by its brackets, without reading its values.
+
+Slower than a decoder, and deaf to whatever a decoder would refuse or change: numbers of any
+size, duplicate keys, lone surrogates, any depth.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MARKS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},:]', re.DOTALL)
+_CLOSES = {b"{": b"}", b"[": b"]"}
+_BLANK = b" \t\r\n"
+
+
+class NotJson(ValueError):  # noqa: N818 - reads as a sentence
+    """The text is not the object or array that was looked for."""
+
+
+def members(text: bytes) -> dict[str, bytes]:
+    """The members of an object: key → the text of its value; of equal keys the last.
+
+    Raises:
+        NotJson: The text is no object, or is cut off.
+    """
+    found = {}
+    for start, stop, colon in _parts(text, b"{"):
+        if colon is None:
+            raise NotJson("a member of an object has no key")
+        try:
+            key = json.loads(text[start:colon])
+        except ValueError:
+            raise NotJson("a key of an object is no string") from None
+        found[str(key)] = text[colon + 1 : stop].strip(_BLANK)
+    return found
+
+
+def elements(text: bytes) -> list[bytes]:
+    """The texts of an array's elements.
+
+    Raises:
+        NotJson: The text is no array, or is cut off.
+    """
+    return [text[start:stop].strip(_BLANK) for start, stop, _ in _parts(text, b"[")]
+
+
+def _parts(text: bytes, opening: bytes) -> Iterator[tuple[int, int, int | None]]:
+    """Where each part between the commas of the outermost brackets starts, ends, and its colon."""
+    text = text.rstrip(_BLANK)
+    begin = len(text) - len(text.lstrip(_BLANK))
+    kind = "object" if opening == b"{" else "array"
+    if text[begin : begin + 1] != opening:
+        raise NotJson(f"it is no {kind}")
+    start, colon = begin + 1, None
+    for mark, at in _outermost(text, begin):
+        if mark == b":":
+            colon = colon or at
+            continue
+        if mark == b"," or text[start:at].strip(_BLANK):
+            yield start, at, colon
+        start, colon = at + 1, None
+    if start != len(text):
+        raise NotJson(f"something follows the {kind}")
+
+
+def _outermost(text: bytes, begin: int) -> Iterator[tuple[bytes, int]]:
+    """The commas and colons within the outermost brackets only, and what closes those."""
+    open_brackets: list[bytes] = []
+    for match in _MARKS.finditer(text, begin):
+        mark = match.group()
+        if mark in _CLOSES:
+            open_brackets.append(_CLOSES[mark])
+        elif mark in _CLOSES.values():
+            if open_brackets.pop() != mark:
+                raise NotJson("its brackets do not match")
+            if not open_brackets:
+                yield mark, match.start()
+                return
+        elif len(open_brackets) == 1 and not mark.startswith(b'"'):
+            yield mark, match.start()
+    raise NotJson("it is cut off")

@@ -1,0 +1,122 @@
+"""How requests reach the API: aiohttp's connections under httpx's interface, answers bounded.
+
+httpx's own pool scans every connection for each request and slows down with concurrency;
+aiohttp's does not.
+"""
+
+from __future__ import annotations
+
+import ssl
+import urllib.request
+import zlib
+from typing import TYPE_CHECKING
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from tasks.errors import HaloInvalid
+from tasks.halo.answers import AnswerFault
+
+if TYPE_CHECKING:
+    from tasks.halo.pace import Pace
+
+LARGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes of an answer, unpacked: 100 events of 640 KiB each. More is an attack or a mistake."""
+
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+_READ_BUFFER = 1024 * 1024
+_KEEP_ALIVE = 60.0
+
+
+def open_transport(base_url: httpx.URL, connections: int, pace: Pace) -> httpx.AsyncBaseTransport:
+    """The transport for one origin.
+
+    TLS is verified, against `SSL_CERT_FILE` or `SSL_CERT_DIR` where they are set. A proxy is
+    taken from the environment (`HTTPS_PROXY`, `NO_PROXY`, …).
+    """
+    context = httpx.create_ssl_context() if base_url.scheme == "https" else None
+
+    def session() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=connections,
+                keepalive_timeout=_KEEP_ALIVE,
+                ssl=context or True,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=_READ_BUFFER,
+        )
+
+    inner = AiohttpTransport(
+        # only the session's context is used; given one, httpx does not read certificates again
+        verify=context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        proxy=_proxy(base_url),
+        client=session,
+    )
+    return BoundedTransport(inner, pace)
+
+
+def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(base_url.scheme) or proxies.get("all")
+    if not proxy or urllib.request.proxy_bypass(base_url.host):
+        return None
+    return httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}")
+
+
+class BoundedTransport(httpx.AsyncBaseTransport):
+    """Sends at the account's pace, and reads each answer whole, up to `LARGEST_ANSWER` bytes."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, pace: Pace) -> None:
+        self._inner = inner
+        self._pace = pace
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and read its answer.
+
+        Raises:
+            HaloInvalid: The answer is too large, or packed in a way that was not asked for.
+            AnswerFault: The packed body is broken.
+        """
+        await self._pace.turn()
+        response = await self._inner.handle_async_request(request)
+        stream = response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)
+        try:
+            body = await _read(stream, response.headers.get("content-encoding", ""))
+        finally:
+            await stream.aclose()
+        for name in ("content-encoding", "content-length", "transfer-encoding"):
+            response.headers.pop(name, None)
+        return httpx.Response(
+            response.status_code, headers=response.headers, content=body, request=request
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
+async def _read(stream: httpx.AsyncByteStream, encoding: str) -> bytes:
+    packed = encoding.strip().lower()
+    if packed not in {"", "identity", "gzip", "x-gzip", "deflate"}:
+        raise HaloInvalid(f"the API packed its answer as {encoding[:20]!r}, nobody asked for that")
+    unpack = zlib.decompressobj(_GZIP_OR_ZLIB) if packed not in {"", "identity"} else None
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in stream:
+        try:
+            part = unpack.decompress(chunk, LARGEST_ANSWER + 1 - size) if unpack else chunk
+        except zlib.error:
+            raise AnswerFault("its packed body is broken") from None
+        size += len(part)
+        if size > LARGEST_ANSWER:
+            raise HaloInvalid(
+                f"an answer of more than {LARGEST_ANSWER >> 20} MiB was broken off: is there "
+                "something else than the Halo API at HALO_API_URL?"
+            )
+        parts.append(part)
+    if unpack and size and not unpack.eof:
+        raise AnswerFault("its packed body was cut off")
+    return b"".join(parts)
