@@ -1,0 +1,1 @@
+"""What demo, tests and benchmarks share: a Halo API stand-in, a receiver, a generator."""

@@ -11,10 +11,7 @@ them; about a fifth of the events carry an `original_log_entry`.
 from __future__ import annotations
 
 import csv
-import json
 import tomllib
-from array import array
-from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -22,20 +19,21 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
-from sandbox.halo_query import EPOCH, microseconds
+from sandbox.event_times import calendar, iso, moments
+from sandbox.halo_query import microseconds
 from sandbox.inventory import Inventory, Words, inventory, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
+
+    Draw = Callable[[], float]
 
 _HERE = Path(__file__).parent
 _CATALOGUE = _HERE.parent / "tasks" / "plugin" / "event_types.csv"
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _LOG_SHARE = 0.2
 _LOG_TYPE = "lids_rule_failed"
-_SECOND = 1_000_000
-_DAY = 86_400 * _SECOND
 
 # the JSON of each group of fields, by its letter in event_messages.csv
 _GROUPS = {
@@ -147,17 +145,17 @@ def generate_encoded(
     )
     known = inventory(seed, account)
     draw = random.random
-    for at, packed in enumerate(_moments(random, n, start, end, decimals, burst)):
+    for at, packed in enumerate(moments(random, n, (start, end), decimals, burst)):
         moment, digits = divmod(packed, 10)
         kind = forced.get(at)
         if kind is None:
             kind = logged if draw() < _LOG_SHARE else usual[int(draw() * len(usual))]
-        words = _words(draw, known, kind, moment)
+        words = _words(draw, known, kind)
         identity = f"{random.getrandbits(128):032x}"
         words["id"] = identity
         words["finding"] = identity[::-1]
         words["scan"] = identity[16:] + words["server_id"][:16]
-        words["created_at"] = _iso(moment, digits)
+        words["created_at"] = iso(moment, digits)
         choices = yes if draw() < kind.critical else no
         words["critical"] = choices[int(draw() * len(choices))]
         if kind.log:
@@ -174,7 +172,7 @@ def types() -> list[str]:
     return list(_types())
 
 
-def _words(draw: Any, known: Inventory, kind: _Type, moment: int) -> Words:
+def _words(draw: Draw, known: Inventory, kind: _Type) -> Words:
     words = known.servers[int(draw() * len(known.servers))].copy()
     words.update(known.actors[int(draw() * len(known.actors))])
     words.update(known.things[int(draw() * len(known.things))])
@@ -183,11 +181,10 @@ def _words(draw: Any, known: Inventory, kind: _Type, moment: int) -> Words:
     return words
 
 
-def _add_log(draw: Any, words: Words, moment: int) -> None:
+def _add_log(draw: Draw, words: Words, moment: int) -> None:
     families = _families()[words["platform"]]
     family = families[int(draw() * len(families))]
-    seconds = moment // _SECOND
-    day, clock = _day(moment // _DAY), _clock(seconds % 86_400)
+    seconds, day, clock = calendar(moment)
     last = int(draw() * 254) + 1
     words.update(
         rule=family.rule,
@@ -215,56 +212,6 @@ _NETWORKS = ("203.0.113", "198.51.100", "192.0.2")
 _PORTS = ("22", "23", "80", "443", "445", "1433", "3306", "3389", "5432", "6379", "8080", "27017")
 _LOGINS = ("root", "admin", "oracle", "ubuntu", "postgres", "git", "test", "jenkins", "deploy")
 _MAC = "02:42:ac:11:00:02:02:42:5e:8a:1b:77:08:00"
-
-
-def _moments(
-    random: Random, n: int, start: int, end: int, decimals: Sequence[int], burst: float
-) -> array[int]:
-    """When the events are created, in order: microseconds times ten, plus digits of a second."""
-    draw = random.random
-    spread = array("q", sorted(start + int(draw() * (end - start)) for _ in range(n)))
-    found = array("q")
-    left = 0
-    packed = 0
-    for moment in spread:
-        if found and (left > 0 or draw() < burst):
-            left -= 1
-        else:
-            digits = decimals[int(draw() * len(decimals))]
-            cut = moment - moment % 10 ** (6 - digits)
-            packed = cut * 10 + digits if cut >= start else moment * 10 + 6
-            # a scan writes its findings in one millisecond
-            left = int(draw() * 300) if draw() < burst * _SCAN_SHARE else 0
-        found.append(packed)
-    return array("q", sorted(found))
-
-
-_SCAN_SHARE = 0.004
-
-
-class _Day(NamedTuple):
-    iso: str
-    syslog: str
-    web: str
-
-
-@cache
-def _day(number: int) -> _Day:
-    day = EPOCH + timedelta(days=number)
-    month = _MONTHS[day.month - 1]
-    return _Day(f"{day:%Y-%m-%d}", f"{month} {day.day:2}", f"{day.day:02}/{month}/{day.year}")
-
-
-def _clock(seconds: int) -> str:
-    minutes, second = divmod(seconds, 60)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{second:02}"
-
-
-def _iso(moment: int, digits: int) -> str:
-    days, rest = divmod(moment, _DAY)
-    seconds, fraction = divmod(rest, _SECOND)
-    text = f"{_day(days).iso}T{_clock(seconds)}"
-    return f"{text}.{f'{fraction:06}'[:digits]}Z" if digits else f"{text}Z"
 
 
 @cache

@@ -12,40 +12,20 @@ import gzip
 import json
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from email.utils import format_datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from sandbox.halo_app import Exchange
 
 Headers = list[tuple[bytes, bytes]]
-Page = Callable[[Iterable[bytes]], bytes]
 
 _MIB = 1024 * 1024
 _JSON = b"application/json"
-
-
-class Exchange(Protocol):
-    """One request while it is being answered, as a fault sees it."""
-
-    page: Page
-    path: str
-    raw_query: str
-    now: datetime
-    revoke: Callable[[], None]
-    transport: asyncio.Transport | None
-
-    async def answer(self, status: int, body: bytes, headers: Headers) -> None:
-        """Send a whole answer."""
-
-    async def begin(self, status: int, headers: Headers) -> None:
-        """Send an answer's status and headers."""
-
-    async def send(self, chunk: bytes, *, more: bool) -> None:
-        """Send a part of the body."""
-
-    async def gone(self) -> None:
-        """Wait until the client has gone."""
 
 
 @dataclass(frozen=True)

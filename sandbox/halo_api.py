@@ -2,51 +2,53 @@
 
 In a test, with its state at hand:
 
-    with HaloStandIn(accounts=["alpha", "beta"], events=5000, days=3) as halo:
+    with HaloStandIn(["alpha", "beta"], events=5000, days=3) as halo:
         halo["alpha"].add([{"id": …, "created_at": …}], late=timedelta(minutes=9))
         halo.fail(faults.status(503), account="beta", after=2, times=3)
         halo.switches.count = False
-        …  # talk to halo.url
+        …  # talk to halo.url with the keys of halo.auth_lines()
         assert halo["alpha"].counters.logins == 1
 
 As a process of its own, for demo and benchmarks:
 
     python -m sandbox.halo_api --accounts 3 --events 5000 --days 3 --latency-ms 50 --port 0
 
-which prints its URL once it is ready and stops on SIGTERM, Ctrl-C, or when told to.
+which prints its URL once it is ready and stops on SIGTERM or Ctrl-C; `HaloStandIn.spawn` starts it
+from Python.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
-import urllib.parse
-import urllib.request
-from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - the command line reads the annotation
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from cyclopts import App, Parameter
 
-from sandbox.halo_app import EVENTS, HaloApp, Planned, Switches
-from sandbox.halo_store import Account, Clock
+from sandbox.events import generate_encoded
+from sandbox.halo_app import EVENTS, HaloApp
+from sandbox.halo_process import StandInProcess, write_private
+from sandbox.halo_state import Clock, Counters, Request
+from sandbox.halo_store import Account
+from sandbox.halo_switches import Planned, Switches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import asyncio
+    from collections import deque
+    from collections.abc import Iterable
 
     import uvicorn
 
     from sandbox.faults import Fault
 
-_START_SECONDS = 30.0
+__all__ = ["Account", "Clock", "HaloStandIn", "StandInProcess", "Switches", "account_names"]
+
+_PATIENCE = 30.0
 _NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa")
 
 
@@ -66,8 +68,9 @@ class HaloStandIn:
 
     Attributes:
         url: base URL, without a slash at the end.
-        switches, clock, accounts, counters, log: see `Switches`, `Clock`, `Account`, `Counters`,
-            `Request`; all of them live.
+        clock: the API's time; may be set and advanced.
+        switches: may be changed at any time.
+        accounts: by name; `halo["alpha"]` is short for `halo.accounts["alpha"]`.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class HaloStandIn:
         tls: tuple[Path, Path] | None = None,
         **switches: Any,
     ) -> None:
+        self.url = ""
         self.clock = clock or Clock()
         self.switches = Switches(**switches)
         names = account_names(accounts) if isinstance(accounts, int) else list(accounts)
@@ -90,48 +94,43 @@ class HaloStandIn:
         self._app = HaloApp(self.switches, self.clock, self.accounts)
         self._port = port
         self._tls = tls
-        self.url = ""
-        if events:
-            self.populate(events, days=days, until=until, seed=seed)
+        self.populate(events, days=days, until=until, seed=seed)
 
     def __getitem__(self, name: str) -> Account:
         return self.accounts[name]
 
     @property
-    def counters(self) -> Any:
+    def counters(self) -> Counters:
         """What was asked in all; each account has its own besides."""
         return self._app.counters
 
     @property
-    def log(self) -> Any:
-        """The requests, oldest first."""
+    def log(self) -> deque[Request]:
+        """The requests that were answered, oldest first."""
         return self._app.log
 
     def stats(self) -> dict[str, Any]:
-        """Every counter as plain JSON values, as the process form gives them."""
+        """Every counter as plain JSON values, in all and under `accounts` by account."""
         return self._app.stats()
 
     def reset_counters(self) -> None:
-        """Count from zero again."""
-        self._app.reset_counters()
+        """Count from zero again, and forget the log."""
+        self._app.reset()
 
     def expire_tokens(self) -> None:
         """End every token that was given: the next request with one gets 401."""
         self._app.tokens.clear()
 
     def populate(
-        self, events: int, *, days: float, until: datetime | None = None, seed: int = 0
+        self, events: int, *, days: float = 3, until: datetime | None = None, seed: int = 0
     ) -> None:
         """Generate events, in all so many, evenly over the accounts and over the days."""
-        from sandbox.events import generate_encoded
-
         end = until or self.clock.now()
+        start = end - timedelta(days=days)
         share, rest = divmod(events, len(self.accounts))
         for at, account in enumerate(self.accounts.values()):
             count = share + (at < rest)
-            account.add_encoded(
-                generate_encoded(count, end - timedelta(days=days), end, seed, account.name)
-            )
+            account.add_encoded(generate_encoded(count, start, end, seed, account.name))
 
     def fail(
         self,
@@ -157,7 +156,8 @@ class HaloStandIn:
             times: how often, None for ever.
             every: from then on, every so many-th of them.
             page: only requests for this page.
-            since, until: only listings whose range overlaps `[since, until)`.
+            since: only listings whose range reaches beyond this time.
+            until: only listings whose range begins before this time.
         """
         planned = Planned(fault, account, path, after, times, every, page, since, until)
         self._app.faults.append(planned)
@@ -168,16 +168,12 @@ class HaloStandIn:
         self._app.faults.clear()
 
     def auth_lines(self) -> str:
-        """The auth file: one `key_id|secret|account` a line."""
+        """The auth file: one `key_id|secret|account` a line, with each account's newest key."""
         return "".join(f"{account.auth_line()}\n" for account in self.accounts.values())
 
     def write_auth(self, file: Path) -> Path:
         """Write the auth file, readable by its owner alone; returns its path."""
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-            handle.write(self.auth_lines())
-        file.chmod(0o600)
-        return file
+        return write_private(file, self.auth_lines())
 
     def __enter__(self) -> Self:
         self._socket, self._server = self._bind()
@@ -185,7 +181,7 @@ class HaloStandIn:
             target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True
         )
         self._thread.start()
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + _PATIENCE
         while not self._server.started:
             if time.monotonic() > deadline or not self._thread.is_alive():
                 raise RuntimeError("the Halo API stand-in did not start")
@@ -193,9 +189,8 @@ class HaloStandIn:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._app.hang_up()
-        self._thread.join(_START_SECONDS)
+        self.stop()
+        self._thread.join(_PATIENCE)
         self._socket.close()
 
     def run(self) -> None:
@@ -204,11 +199,11 @@ class HaloStandIn:
         for number in (signal.SIGTERM, signal.SIGINT):
             # uvicorn hands the signal on to the handler it found: stopping is no fault here
             signal.signal(number, lambda *_: None)
-        print(self.url, flush=True)  # noqa: T201 - the promised line
+        print(self.url, flush=True)
         self._server.run(sockets=[listener])
 
     def stop(self) -> None:
-        """Make `run` return."""
+        """Stop serving, from any thread; connections are broken."""
         self._server.should_exit = True
         self._app.hang_up()
 
@@ -218,102 +213,15 @@ class HaloStandIn:
         self.url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
         return listener, _server(self._app, self._tls)
 
-    @classmethod
-    def spawn(cls, **options: Any) -> StandInProcess:
-        """The stand-in as a process of its own; see `StandInProcess`."""
+    @staticmethod
+    def spawn(**options: object) -> StandInProcess:
+        """The stand-in as a process of its own, by the command line's options."""
         return StandInProcess(**options)
-
-
-class StandInProcess:
-    """The stand-in as a child process, so that it shares no interpreter with who measures it.
-
-    A context manager. It ends with the context, and by itself when this process dies.
-
-    Args:
-        options: the command line's, by name: accounts, events, days, seed, latency_ms, port, and
-            every one of `Switches`; `True` and `False` become `--name` and `--no-name`.
-
-    Attributes:
-        url: base URL.
-        process: the child.
-        auth: the auth file's text.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        self._options = options
-        self.url = ""
-        self.auth = ""
-
-    def __enter__(self) -> Self:
-        self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "sandbox.halo_api", "--leave-with-stdin", "--print-auth"]
-            + list(_flags(self._options)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        lines = []
-        for line in self.process.stdout:
-            lines.append(line)
-            if line.startswith("http"):
-                break
-        else:
-            raise RuntimeError(f"the stand-in ended with code {self.process.wait()}")
-        self.url = lines.pop().strip()
-        self.auth = "".join(lines)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(_START_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                pipe.close()
-
-    def write_auth(self, file: Path) -> Path:
-        """Write the auth file, readable by its owner alone; returns its path."""
-        file.touch(0o600)
-        file.chmod(0o600)
-        file.write_text(self.auth, encoding="utf-8")
-        return file
-
-    def stats(self) -> dict[str, Any]:
-        """Every counter, in all and under `accounts` by account."""
-        return self._ask("stats")
-
-    def reset_counters(self) -> None:
-        """Count from zero again."""
-        self._ask("reset")
-
-    def switch(self, **switches: Any) -> dict[str, Any]:
-        """Change switches; returns all of them."""
-        values = {name: json.dumps(value) for name, value in switches.items()}
-        return self._ask("switches", values)
-
-    def _ask(self, what: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
-        url = f"{self.url}/-/{what}?{urllib.parse.urlencode(query or {})}"
-        with urllib.request.urlopen(url, timeout=_START_SECONDS) as answer:  # noqa: S310
-            found: dict[str, Any] = json.load(answer)
-        return found
 
 
 def account_names(count: int) -> list[str]:
     """So many account names: alpha, beta, …, and numbered ones after kappa."""
     return [_NAMES[at] if at < len(_NAMES) else f"account-{at + 1}" for at in range(count)]
-
-
-def _flags(options: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in options.items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            yield f"--{flag}" if value else f"--no-{flag}"
-        elif value is not None:
-            yield f"--{flag}={value}"
 
 
 def _server(app: HaloApp, tls: tuple[Path, Path] | None) -> uvicorn.Server:
@@ -396,7 +304,7 @@ def main(
     if write_auth:
         halo.write_auth(write_auth)
     if print_auth:
-        print(halo.auth_lines(), end="")  # noqa: T201 - asked for
+        print(halo.auth_lines(), end="")
     if leave_with_stdin:
         threading.Thread(target=_leave_with_stdin, args=(halo,), daemon=True).start()
     halo.run()

@@ -1,4 +1,4 @@
-"""What the Halo API stand-in knows: its clock, its accounts, and each account's events."""
+"""What an account of the Halo API stand-in owns: its keys, and its events in order."""
 
 from __future__ import annotations
 
@@ -6,120 +6,35 @@ import hashlib
 import heapq
 import json
 import threading
-import time
 from array import array
 from bisect import bisect_left, bisect_right
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import count
+from itertools import count, groupby, islice
 from math import gcd
-from typing import Any
+from operator import itemgetter
+from random import Random
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sandbox.halo_query import EPOCH, Query, microseconds
+from sandbox.halo_query import Query, microseconds
+from sandbox.halo_state import Clock, Counters
+
+if TYPE_CHECKING:
+    from sandbox.halo_switches import Switches
 
 EventLike = Mapping[str, Any] | bytes
+Placed = tuple[int, bytes]
 Filters = tuple[tuple[str, frozenset[str]], ...]
 
 _FEW = 1000
+_PART = 50_000
 _CACHED_SELECTIONS = 64
+_DAY = 86_400_000_000
+# the parameter's name is not the field's
 _FILTER_FIELDS = {"group_id": "server_group_id"}
-
-
-class Clock:
-    """The API's own time: the machine's, until it is set.
-
-    Args:
-        at: stand still at this time; None: run with the machine's clock.
-        per_request: move on by this much with every request.
-    """
-
-    def __init__(self, at: datetime | None = None, per_request: timedelta = timedelta()) -> None:
-        self.per_request = per_request
-        self._frozen = None if at is None else microseconds(at)
-        self._offset = 0
-
-    def micros(self) -> int:
-        """Now, in microseconds since 1970."""
-        if self._frozen is not None:
-            return self._frozen
-        return time.time_ns() // 1000 + self._offset
-
-    def now(self) -> datetime:
-        """Now, as an aware UTC time."""
-        return EPOCH + timedelta(microseconds=self.micros())
-
-    def set(self, at: datetime) -> None:
-        """Stand still at this time."""
-        self._frozen = microseconds(at)
-
-    def advance(self, by: timedelta) -> None:
-        """Move on by this much (a running clock keeps running from there)."""
-        step = by // timedelta(microseconds=1)
-        if self._frozen is not None:
-            self._frozen += step
-        else:
-            self._offset += step
-
-
-@dataclass
-class Counters:
-    """What was asked of the stand-in, in total or by one account.
-
-    Attributes:
-        requests: all requests, of any path and outcome.
-        logins, failed_logins: answers to `POST /oauth/access_token`.
-        pages: answers to `GET /v1/events` with status 200.
-        events: events in those answers.
-        in_flight, max_in_flight: requests not answered yet, now and at most.
-        paths, statuses: requests by path, answers by status (0: the connection was broken).
-        arrivals: when each request came, in seconds of the monotonic clock.
-    """
-
-    requests: int = 0
-    logins: int = 0
-    failed_logins: int = 0
-    pages: int = 0
-    events: int = 0
-    in_flight: int = 0
-    max_in_flight: int = 0
-    paths: Counter[str] = field(default_factory=Counter)
-    statuses: Counter[int] = field(default_factory=Counter)
-    arrivals: array[float] = field(default_factory=lambda: array("d"))
-
-    def arrived(self, path: str) -> None:
-        """Count a request that begins."""
-        self.requests += 1
-        self.paths[path] += 1
-        self.arrivals.append(time.monotonic())
-        self.in_flight += 1
-        self.max_in_flight = max(self.max_in_flight, self.in_flight)
-
-    def peak(self, seconds: float = 1.0) -> int:
-        """The most requests that came within any stretch of this many seconds."""
-        most = start = 0
-        for end, moment in enumerate(self.arrivals):
-            while moment - self.arrivals[start] >= seconds:
-                start += 1
-            most = max(most, end - start + 1)
-        return most
-
-    def summary(self) -> dict[str, Any]:
-        """All of it as plain JSON values."""
-        return {
-            "requests": self.requests,
-            "logins": self.logins,
-            "failed_logins": self.failed_logins,
-            "pages": self.pages,
-            "events": self.events,
-            "max_in_flight": self.max_in_flight,
-            "peak_per_second": self.peak(),
-            "paths": dict(self.paths),
-            "statuses": {str(status): n for status, n in self.statuses.items()},
-        }
 
 
 def encode(event: EventLike) -> bytes:
@@ -128,7 +43,8 @@ def encode(event: EventLike) -> bytes:
         return event
     try:
         return orjson.dumps(event)
-    except (TypeError, orjson.JSONEncodeError):
+    except orjson.JSONEncodeError:
+        # lone surrogates and integers beyond 64 bits
         return json.dumps(event, separators=(",", ":")).encode("ascii")
 
 
@@ -141,11 +57,15 @@ def decode(body: bytes) -> Any:
 
 
 class Account:
-    """One Halo account: its keys, its events in order of `created_at`, its counters.
+    """One Halo account; all of it may be used while the stand-in serves.
 
     Args:
         name: letters, digits, `_` and `-`.
         clock: the API's clock; decides what is visible.
+
+    Attributes:
+        keys: secret by key id, the newest last.
+        counters: what was asked with these keys.
     """
 
     def __init__(self, name: str, clock: Clock) -> None:
@@ -157,18 +77,18 @@ class Account:
         self._times: array[int] = array("q")
         self._bodies: list[bytes] = []
         self._version = 0
+        self._listings = 0
         self._serial = count()
-        self._waiting: list[tuple[int, int, int, bytes]] = []
-        self._inserts: list[tuple[int, int, list[tuple[int, bytes]]]] = []
+        self._waiting: list[tuple[int, int, Placed]] = []
+        self._inserts: list[tuple[int, int, list[Placed]]] = []
         self._selections: OrderedDict[tuple[int, int, int, Filters], list[int]] = OrderedDict()
         self.rotate_key()
 
     def rotate_key(self) -> tuple[str, str]:
         """Add one more key to the account; the older ones stay valid. Returns (key id, secret)."""
         digest = hashlib.sha256(f"{self.name}/{len(self.keys)}".encode()).hexdigest()
-        key = (digest[:8], digest[8:40])
-        self.keys[key[0]] = key[1]
-        return key
+        self.keys[digest[:8]] = digest[8:40]
+        return self.key
 
     @property
     def key(self) -> tuple[str, str]:
@@ -198,128 +118,78 @@ class Account:
                 (needed for events without a usable `created_at`).
             visible_from: the API lists them only from this time on.
             late: the API lists them this long after their `created_at`.
-            after_requests: list them once the account has asked for this many further pages,
-                whatever the time.
+            after_requests: the API lists them once the account has been given this many further
+                pages, whatever the time.
 
         Raises:
             ValueError: an event without a `created_at`, and none given.
         """
         placed = [(_position(event, created_at), encode(event)) for event in events]
+        if after_requests is not None:
+            with self._lock:
+                due = self._listings + after_requests
+                heapq.heappush(self._inserts, (due, next(self._serial), placed))
+            return len(placed)
         shift = late // timedelta(microseconds=1)
         appears = None if visible_from is None else microseconds(visible_from)
-        return self._add(placed, appears=appears, shift=shift, after_requests=after_requests)
+        return self._add(placed, appears, shift)
 
-    def add_encoded(self, placed: Iterable[tuple[int, bytes]]) -> int:
+    def add_encoded(self, placed: Iterable[Placed]) -> int:
         """Give the account many events at once: (`created_at` in microseconds, JSON) each."""
-        return self._add(list(placed), appears=None, shift=0, after_requests=None)
-
-    def _add(
-        self,
-        placed: list[tuple[int, bytes]],
-        *,
-        appears: int | None,
-        shift: int,
-        after_requests: int | None,
-    ) -> int:
-        now = self._clock.micros()
-        with self._lock:
-            if after_requests is not None:
-                due = self.counters.paths["/v1/events"] + after_requests
-                heapq.heappush(self._inserts, (due, next(self._serial), placed))
-                return len(placed)
-            visible = []
-            for item in placed:
-                start = item[0] + shift if appears is None else appears
-                if start <= now:
-                    visible.append(item)
-                else:
-                    heapq.heappush(self._waiting, (start, next(self._serial), *item))
-            self._insert(visible)
-        return len(placed)
-
-    def _insert(self, placed: list[tuple[int, bytes]]) -> None:
-        if not placed:
-            return
-        placed.sort(key=lambda item: item[0])
-        self._version += 1
-        if self._times and placed[0][0] < self._times[-1]:
-            if len(placed) > _FEW:
-                placed = sorted(
-                    [*zip(self._times, self._bodies, strict=True), *placed],
-                    key=lambda item: item[0],
-                )
-                self._times, self._bodies = array("q"), []
-            else:
-                for moment, body in placed:
-                    at = bisect_right(self._times, moment)
-                    self._times.insert(at, moment)
-                    self._bodies.insert(at, body)
-                return
-        self._times.extend(moment for moment, _ in placed)
-        self._bodies.extend(body for _, body in placed)
-
-    def _reveal(self, now: int) -> None:
-        if self._waiting and self._waiting[0][0] <= now:
-            due = []
-            while self._waiting and self._waiting[0][0] <= now:
-                due.append(heapq.heappop(self._waiting)[2:])
-            self._insert(due)
-        asked = self.counters.paths["/v1/events"]
-        while self._inserts and self._inserts[0][0] < asked:
-            self._insert(heapq.heappop(self._inserts)[2])
+        source = iter(placed)
+        total = 0
+        while part := list(islice(source, _PART)):
+            total += self._add(part, None, 0)
+        return total
 
     def visible(self) -> list[bytes]:
-        """Every event that the API would list now, oldest first, as JSON."""
+        """Every event that the API would list now, oldest first, as JSON; not cut by retention."""
         with self._lock:
             self._reveal(self._clock.micros())
             return list(self._bodies)
 
-    def select(
-        self,
-        query: Query,
-        *,
-        size: int,
-        until_inclusive: bool,
-        retention: int | None,
-        unsorted: str,
-    ) -> tuple[int, list[bytes]]:
+    def select(self, query: Query, size: int, switches: Switches) -> tuple[int, list[bytes]]:
         """One page: (how many events match in all, the page's events as JSON).
 
         Args:
             query: what was asked for.
             size: events a page.
-            until_inclusive: whether `until` itself belongs to the range.
-            retention: microseconds that an event is kept, None for ever.
-            unsorted: the order where none was asked for: "desc", "scrambled" (the same for every
-                page of a query) or "shuffled" (another one with every request).
+            switches: how `until`, retention, ties and a missing order are taken.
         """
         now = self._clock.micros()
         with self._lock:
+            self._listings += 1
             self._reveal(now)
-            times = self._times
-            low = 0 if query.since is None else bisect_left(times, query.since)
-            if retention is not None:
-                low = max(low, bisect_left(times, now - retention))
-            high = len(times)
-            if query.until is not None:
-                high = (bisect_right if until_inclusive else bisect_left)(times, query.until)
+            low, high = self._range(query, switches, now)
             if low >= high:
                 return 0, []
-            start = (query.page - 1) * size
-            if not query.filters and query.sort == "asc":
-                stop = min(low + start + size, high)
-                return high - low, self._bodies[low + start : stop]
             chosen: Sequence[int] = range(low, high)
             if query.filters:
                 chosen = self._matching(low, high, query.filters)
+            elif query.sort == "asc" and not switches.shuffle_ties:
+                start = low + (query.page - 1) * size
+                return high - low, self._bodies[start : min(start + size, high)]
+            if switches.shuffle_ties:
+                chosen = self._shuffled_ties(chosen)
             total = len(chosen)
-            salt = self.counters.requests if unsorted == "shuffled" else 0
-            ranks = range(start, min(start + size, total))
-            if query.sort == "desc" or (not query.sort and unsorted == "desc"):
-                ranks = range(total - 1 - ranks.start, total - 1 - ranks.stop, -1)
+            start = (query.page - 1) * size
+            ranks: Iterable[int] = range(start, min(start + size, total))
+            if query.sort == "desc" or (not query.sort and switches.unsorted == "desc"):
+                ranks = (total - 1 - rank for rank in ranks)
             elif not query.sort:
-                return total, [self._bodies[chosen[scatter(rank, total, salt)]] for rank in ranks]
+                salt = self._listings if switches.unsorted == "shuffled" else 0
+                ranks = (scatter(rank, total, salt) for rank in ranks)
             return total, [self._bodies[chosen[rank]] for rank in ranks]
+
+    def _range(self, query: Query, switches: Switches, now: int) -> tuple[int, int]:
+        times = self._times
+        low = 0 if query.since is None else bisect_left(times, query.since)
+        if switches.retention_days is not None:
+            low = max(low, bisect_left(times, now - int(switches.retention_days * _DAY)))
+        if query.until is None:
+            return low, len(times)
+        side = bisect_right if switches.until_inclusive else bisect_left
+        return low, side(times, query.until)
 
     def _matching(self, low: int, high: int, filters: Filters) -> list[int]:
         wanted = (self._version, low, high, filters)
@@ -331,6 +201,54 @@ class Account:
             if len(self._selections) > _CACHED_SELECTIONS:
                 self._selections.popitem(last=False)
         return found
+
+    def _shuffled_ties(self, chosen: Sequence[int]) -> list[int]:
+        random = Random(self._listings)
+        found: list[int] = []
+        for _, same in groupby(chosen, key=self._times.__getitem__):
+            ties = list(same)
+            random.shuffle(ties)
+            found += ties
+        return found
+
+    def _add(self, placed: list[Placed], appears: int | None, shift: int) -> int:
+        now = self._clock.micros()
+        visible = []
+        with self._lock:
+            for item in placed:
+                start = item[0] + shift if appears is None else appears
+                if start <= now:
+                    visible.append(item)
+                else:
+                    heapq.heappush(self._waiting, (start, next(self._serial), item))
+            self._insert(visible)
+        return len(placed)
+
+    def _reveal(self, now: int) -> None:
+        due: list[Placed] = []
+        while self._waiting and self._waiting[0][0] <= now:
+            due.append(heapq.heappop(self._waiting)[2])
+        while self._inserts and self._inserts[0][0] < self._listings:
+            due += heapq.heappop(self._inserts)[2]
+        self._insert(due)
+
+    def _insert(self, placed: list[Placed]) -> None:
+        if not placed:
+            return
+        self._version += 1
+        placed.sort(key=itemgetter(0))
+        if self._times and placed[0][0] < self._times[-1]:
+            if len(placed) <= _FEW:
+                for moment, body in placed:
+                    at = bisect_right(self._times, moment)
+                    self._times.insert(at, moment)
+                    self._bodies.insert(at, body)
+                return
+            known = zip(self._times, self._bodies, strict=True)
+            placed = sorted([*known, *placed], key=itemgetter(0))
+            self._times, self._bodies = array("q"), []
+        self._times.extend(moment for moment, _ in placed)
+        self._bodies.extend(body for _, body in placed)
 
 
 def scatter(rank: int, total: int, salt: int) -> int:

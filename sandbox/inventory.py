@@ -14,7 +14,11 @@ from typing import NamedTuple
 Words = dict[str, str]
 
 _SERVERS = 40
-_GROUPS = ("Production", "Staging", "DMZ – außen", "Payments & Billing", "Büro München", "開発")
+# shares: of Windows servers, and of fields that a server has as null or not at all
+_WINDOWS = 0.25
+_NULL = 0.15
+_ABSENT = 0.15
+_GROUPS = ("Production", "Staging", "DMZ — außen", "Payments & Billing", "Büro München", "開発")
 _LABELS = ("web", "db", "cache", "mail", "build", "дом", "löschbar", "app <blue>")
 _USERS = (
     ("alice@example.com", "203.0.113.7", "DE"),
@@ -64,7 +68,7 @@ _RULES = (
     "5.2.10 Ensure that SSH root login is disabled: PermitRootLogin = no",
     "6.1.2 Ensure that permissions on /etc/passwd are 0644 & owned by root",
     "5.4.1.1 Ensure that password expiration is < 365 days for all users",
-    '6.1.10 Ensure that no "world" writable files exist | Stufe 1 – Größe',
+    '6.1.10 Ensure that no "world" writable files exist | Stufe 1 — Größe',
     "4.1.1.2 Ensure that the auditd service is enabled and running",
     "3.1.1 Ensure that IP forwarding is disabled (IPv4 and IPv6)",
 )
@@ -72,7 +76,7 @@ _POLICIES = {
     "fim": (
         "Core system files of Linux servers v2.4",
         "Web roots (größer als 1 MB) & configuration",
-        "Windows Registry – Run keys = autostart",
+        "Windows Registry — Run keys = autostart",
     ),
     "firewall": ("Web tier, inbound 80/443", "Database tier = restricted", "Bastion | jump hosts"),
     "lids": ("Core System Linux v3.1", "Windows Security Events v2.1", "Web & mail server logs"),
@@ -118,7 +122,7 @@ def inventory(seed: int, account: str) -> Inventory:
 
 
 def _server(random: Random, number: int) -> Words:
-    platform = "Windows" if random.random() < 0.25 else "Linux"
+    platform = "Windows" if random.random() < _WINDOWS else "Linux"
     identity = f"{random.getrandbits(128):032x}"
     host = f"{random.choice(('web', 'db', 'app', 'mx', 'build'))}-{number:03}"
     group = random.choice(_GROUPS)
@@ -142,9 +146,9 @@ def _server(random: Random, number: int) -> Words:
     }
     for name in ("server_label", "server_reported_fqdn", "ec2_instance_id", "ec2_account_id"):
         lot = random.random()
-        if lot < 0.15:
+        if lot < _NULL:
             fields[name] = None
-        elif lot < 0.3:
+        elif lot < _NULL + _ABSENT:
             del fields[name]
     text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
     objects = _OBJECTS[platform]
