@@ -27,8 +27,8 @@ ELLIPSIS = "…"
 
 _ABSENT, _PRESENT, _FIRST = 0, 1, 2
 _FORMS = 3
-_BATCH_ROWS = 4096
-_BATCH_BYTES = 64 << 20
+_BATCH_ROWS = 8192
+_BATCH_BYTES = 8 << 20
 _NO_LIMIT = np.iinfo(np.int32).max
 
 
