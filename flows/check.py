@@ -6,13 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tasks.status import pending
-
 from flows.work import destinations_of
 from tasks.errors import HaloUsmError, StagingError
 from tasks.extract import check_account
 from tasks.settings import read_accounts
 from tasks.staging.store import open_store
+from tasks.status import status
 from tasks.syslog.transport import check as check_sensor
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def _usable(store: Store) -> Store:
 def _waiting(store: Store | None, destination: Destination) -> str:
     if store is None:
         return ""
-    count = pending(store, destination)
+    count = status(store, [destination])["destinations"][destination.name]["pending"]
     if destination.name not in store.destinations():
         return f"; new: it would get {count:,} events that are staged"
     return f"; {count:,} events are pending"

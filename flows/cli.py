@@ -244,9 +244,8 @@ def status(
     *, as_json: Annotated[Json, Parameter(name="--json")] = False, common: Common = NO_COMMON
 ) -> int:
     """Per account and destination: what is covered, staged, delivered, pending, failed."""
-    from tasks.status import status as read_status
-
     from flows.answers import show_status
+    from tasks.status import status as read_status
 
     settings = read_settings(common.env_file)
     work = prepare(settings, sensors=settings.usm_sensor is not None)
@@ -265,9 +264,8 @@ def audit(
     common: Common = NO_COMMON,
 ) -> int:
     """Answer an auditor: one event's whole life, or whether a range adds up."""
-    from tasks.audit import audit_event, audit_range
-
     from flows.answers import show_event, show_range
+    from tasks.audit import audit_event, audit_range
 
     settings = read_settings(common.env_file)
     if (event is None) == (since is None):
@@ -278,7 +276,12 @@ def audit(
         answer = audit_event(work.store, event or "")
         print(json.dumps(answer, indent=2)) if as_json else show_event(answer)
         return DONE if answer["staged"] or answer["rejected"] else FAILED
-    answer = audit_range(work.store, window, work.destinations)
+    answer = audit_range(
+        work.store,
+        window,
+        work.destinations,
+        complain=lambda fault: print(f"error: {fault}", file=sys.stderr),
+    )
     print(json.dumps(answer, indent=2)) if as_json else show_range(answer)
     return DONE if answer["consistent"] else FAILED
 

@@ -12,7 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from prefect.states import Cancelled, Completed, Failed, State
+from prefect import State
+from prefect.states import Cancelled, Completed, Failed
 
 from flows.prefect_runner import PrefectRunner
 from flows.report import summary

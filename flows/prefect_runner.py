@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from prefect import allow_failure, task
+from prefect import State, allow_failure, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
-from prefect.states import Failed, State
+from prefect.states import Failed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,13 +37,15 @@ class PrefectRunner:
             result = self._said[step.name, subject] = step.run(subject)
             return Failed(message="\n".join(result.problems)) if result.problems else None
 
-        future: PrefectFuture[Any] = task(
-            run,
+        as_task = task(
             name=step.name,
             task_run_name=f"{step.name}-{{subject}}",
             cache_policy=NO_CACHE,
             persist_result=False,
-        ).submit(subject, wait_for=[allow_failure(earlier) for earlier in after])
+        )(run)
+        future: PrefectFuture[Any] = as_task.submit(
+            subject, wait_for=[allow_failure(earlier) for earlier in after]
+        )
         self._names[future.task_run_id] = (step.name, subject)
         return future
 

@@ -84,7 +84,10 @@ def summary(results: Sequence[StageResult]) -> list[str]:
     """A line a step: what it counted."""
     return [
         f"{type(result).__name__.lower()} {result.subject}: "
-        + (", ".join(f"{value} {name}" for name, value in counts(result).items()) or "nothing new")
+        + (
+            ", ".join(f"{value:,} {name}" for name, value in counts(result).items())
+            or "nothing new"
+        )
         for result in results
     ]
 

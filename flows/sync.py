@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path  # noqa: TC003 - Prefect reads the annotations
 from typing import Any
 
-from prefect import flow
-from prefect.states import State  # noqa: TC002
+from prefect import State, flow
 
 from flows import pipeline
 from flows.flow_run import flow_body
