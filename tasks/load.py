@@ -20,6 +20,7 @@ from tasks.errors import InUseError, SensorError, SettingsError, StagingError
 from tasks.staging.files import FileGone
 from tasks.staging.ledger import Ledger
 from tasks.staging.locks import hold
+from tasks.staging.normalized import current_files
 from tasks.staging.survey import inside, states, survey
 from tasks.windows import Window, isoformat
 
@@ -196,7 +197,7 @@ class _Day:
     """An account's day that may hold something to deliver: what was there at the beginning."""
 
     ledger: Ledger
-    normalized: list[str]
+    normalized: list[NormalizedFile]
     events: int
 
     @property
@@ -206,7 +207,8 @@ class _Day:
     def look_again(self) -> None:
         """List the normalized files anew, one of which was replaced."""
         ledger = self.ledger
-        self.normalized = ledger.store.files("normalized", ledger.account, ledger.day)
+        names = ledger.store.files("normalized", ledger.account, ledger.day)
+        self.normalized = current_files(names)
 
 
 def _run(job: _Job) -> Loaded:
@@ -241,13 +243,16 @@ def _days(job: _Job) -> Iterator[_Day]:
             if choice.window is not None and not choice.window.overlaps(Window.of_day(day)):
                 continue
             ledger = Ledger(store, job.destination.name, account, day)
-            segments = ledger.segments(names, deliveries.get(day, ()), choice.since)
+            normalized = current_files(names)
+            segments = ledger.segments(normalized, deliveries.get(day, ()), choice.since)
             if files := list(choice.files(segments, day)):
                 rows = sum(file.rows for _, file in files)
                 sent = sum(
                     part.counted for part in {part.since: part for part, _ in files}.values()
                 )
-                yield _Day(ledger, names, rows if choice.only == "all" else max(rows - sent, 0))
+                yield _Day(
+                    ledger, normalized, rows if choice.only == "all" else max(rows - sent, 0)
+                )
 
 
 def _deliver(job: _Job, days: list[_Day], done: Loaded) -> None:

@@ -23,7 +23,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.staging import layout
-from tasks.staging.normalized import current_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -192,12 +191,15 @@ class Ledger:
         return self.store.files("deliveries", self.account, self.day, self.destination)
 
     def segments(
-        self, normalized: Iterable[str], deliveries: Iterable[str], since: datetime | None = None
+        self,
+        normalized: Iterable[NormalizedFile],
+        deliveries: Iterable[str],
+        since: datetime | None = None,
     ) -> list[Segment]:
         """The day's segments that have normalized events, from names alone.
 
         Args:
-            normalized: Names of the day's normalized files.
+            normalized: The day's normalized files that count.
             deliveries: Names of the day's ledger files.
             since: The destination takes nothing older; a segment before it is left out.
 
@@ -206,7 +208,7 @@ class Ledger:
         """
         attempts, notes = layout.deliveries_files(deliveries)
         start = layout.after(since, self.day)
-        groups = _segments([*current_files(normalized), *attempts])
+        groups = _segments([*normalized, *attempts])
         found = (_segment(group, notes, start) for group in groups)
         return [part for part in found if part.normalized and part.until > start]
 

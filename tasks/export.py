@@ -1,0 +1,90 @@
+"""Export: the events of a range as lines of text, from staging."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING, BinaryIO
+
+import pyarrow as pa
+
+from tasks.errors import StagingError
+from tasks.staging import normalized
+from tasks.staging.survey import inside
+from tasks.windows import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tasks.cef.other import Format
+    from tasks.staging.store import Store
+
+_ROWS = 16_384
+
+
+def export_to(store: Store, window: Window, format: Format, output: Path | None = None) -> int:  # noqa: A002
+    """Write the normalized events of a range, one line each, the oldest day first.
+
+    Args:
+        store: The staging.
+        window: Events created in it.
+        format: `cef`, `leef`, `kv` or `json`.
+        output: A file, which appears complete or not at all; standard output by default.
+
+    Returns:
+        How many events were written.
+
+    Raises:
+        StagingError: The staging cannot be read, or the file cannot be written.
+    """
+    from tasks.cef.other import export_chunks
+
+    count = 0
+    with _output(output) as sink:
+        for events in _events(store, window):
+            for lines in export_chunks(events, format):
+                if len(lines):
+                    sink.write(("\n".join(lines.to_pylist()) + "\n").encode())
+            count += events.num_rows
+    return count
+
+
+def _events(store: Store, window: Window) -> Iterator[pa.Table]:
+    """Normalized events of a range: by day, account and window."""
+    found = [
+        (day, account)
+        for account in store.accounts("normalized")
+        for day in store.dates("normalized", account)
+        if window.overlaps(Window.of_day(day))
+    ]
+    for day, account in sorted(found):
+        folder = store.folder("normalized", account, day)
+        for file in normalized.current_files(store.files("normalized", account, day)):
+            if file.window(day).overlaps(window):
+                for table in normalized.batches(store, f"{folder}/{file.name}", rows=_ROWS):
+                    yield table.filter(pa.array(inside(table, None, window)))
+
+
+@contextlib.contextmanager
+def _output(path: Path | None) -> Iterator[BinaryIO]:
+    """Where the lines go."""
+    if path is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    try:
+        if path.exists() and not path.is_file():
+            with path.open("wb") as device:
+                yield device
+            return
+        aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            with aside.open("wb") as sink:
+                yield sink
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+    except OSError as fault:
+        raise StagingError(f"{path} cannot be written: {fault.strerror or fault}") from fault

@@ -1,0 +1,192 @@
+"""Status: what is covered, staged, normalized, rejected and delivered, per account and sensor.
+
+Names tell nearly all of it. Files are opened only for segments where something was tried and
+not delivered, for the newest event, the oldest pending one, and unknown types.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tasks.staging import normalized
+from tasks.staging.files import FileGone
+from tasks.staging.ledger import Ledger
+from tasks.staging.raw import coverage
+from tasks.staging.survey import Survey, survey
+from tasks.windows import Window, difference, isoformat, union
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date, datetime
+
+    from tasks.staging.layout import NormalizedFile
+    from tasks.staging.normalized import Day
+    from tasks.staging.store import Store
+
+_LOOKS = 5
+
+
+class Receiver(Protocol):
+    """What is to be known of a destination; `tasks.syslog.destination.Destination` is one."""
+
+    @property
+    def name(self) -> str:
+        """The ledger's folder."""
+
+    @property
+    def since(self) -> datetime | None:
+        """It takes nothing older."""
+
+
+def status(store: Store, destinations: Sequence[Receiver] = ()) -> dict[str, Any]:
+    """The state of a staging, as `halo-usm status --json` shows it.
+
+    Args:
+        store: The staging.
+        destinations: Those that are set up; where there are none, those that have a ledger.
+
+    Returns:
+        `accounts`, `destinations` and `unknown_types`; times are ISO 8601 text in UTC.
+
+    Raises:
+        StagingError: The staging cannot be read, or files are replaced faster than read.
+    """
+    for _ in range(_LOOKS):
+        try:
+            return _status(store, destinations)
+        except FileGone:
+            # normalized anew or compacted meanwhile
+            continue
+    return _status(store, destinations)
+
+
+def receivers(store: Store, destinations: Sequence[Receiver]) -> list[tuple[str, datetime | None]]:
+    """Name and `since` of the destinations, or of those that have a ledger where none is given."""
+    if destinations:
+        return [(destination.name, destination.since) for destination in destinations]
+    return [(name, None) for name in store.destinations()]
+
+
+def _status(store: Store, destinations: Sequence[Receiver]) -> dict[str, Any]:
+    names = sorted(
+        {name for stage in ("raw", "normalized", "rejected") for name in store.accounts(stage)}
+    )
+    days = {name: normalized.days(store, name) for name in names}
+    unknown: dict[str, int] = {}
+    for account, its_days in days.items():
+        for kind, count in _unknown_types(store, account, its_days).items():
+            unknown[kind] = unknown.get(kind, 0) + count
+    return {
+        "accounts": {
+            account: _account(store, account, its_days) for account, its_days in days.items()
+        },
+        "destinations": {
+            name: _destination(store, name, since, days)
+            for name, since in receivers(store, destinations)
+        },
+        "unknown_types": dict(sorted(unknown.items(), key=lambda item: (-item[1], item[0]))),
+    }
+
+
+def _account(store: Store, account: str, days: Mapping[date, Day]) -> dict[str, Any]:
+    covered = coverage(store, account)
+    looked_at = union(file.window(day) for day, state in days.items() for file in state.raw)
+    gaps = difference(Window(looked_at[0].since, looked_at[-1].until), covered) if looked_at else []
+    newest = _newest(store, account, days)
+    return {
+        "covered": [_pair(window) for window in covered],
+        "gaps": [_pair(window) for window in gaps],
+        "staged": sum(file.rows for day in days.values() for file in day.raw),
+        "normalized": sum(file.rows for day in days.values() for file in day.current.values()),
+        "rejected": sum(
+            file.rows for day in days.values() for file in [*day.rejected, *day.malformed]
+        ),
+        "newest_event": isoformat(newest) if newest else None,
+    }
+
+
+def _pair(window: Window) -> list[str]:
+    return [isoformat(window.since), isoformat(window.until)]
+
+
+def _newest(store: Store, account: str, days: Mapping[date, Day]) -> datetime | None:
+    """When the newest staged event was created; windows tell which files to open."""
+    newest: datetime | None = None
+    for day in sorted(days, reverse=True):
+        for file in sorted(days[day].raw, key=lambda file: file.until, reverse=True):
+            if newest is not None and file.window(day).until <= newest:
+                break
+            if file.rows:
+                path = f"{store.folder('raw', account, day)}/{file.name}"
+                created = store.read(path, ["created_at"])["created_at"].to_pylist()
+                newest = max(created if newest is None else [newest, *created])
+        if newest is not None:
+            break
+    return newest
+
+
+def _destination(
+    store: Store, name: str, since: datetime | None, days: Mapping[str, Mapping[date, Day]]
+) -> dict[str, Any]:
+    accounts = {
+        account: surveyed(store, name, since, account, its_days)
+        for account, its_days in days.items()
+    }
+    total = sum(accounts.values(), Survey())
+    return {
+        **counts(total),
+        "accounts": {account: counts(found) for account, found in accounts.items()},
+    }
+
+
+def surveyed(
+    store: Store,
+    destination: str,
+    since: datetime | None,
+    account: str,
+    days: Mapping[date, Day],
+) -> Survey:
+    """Count what of an account's days a destination has got.
+
+    Raises:
+        FileGone: A file was replaced since the names were listed.
+        StagingError: A file cannot be read.
+    """
+    deliveries = store.tree("deliveries", account, destination)
+    found = Survey()
+    for day, state in days.items():
+        if since is not None and day < since.date():
+            continue
+        ledger = Ledger(store, destination, account, day)
+        for segment in ledger.segments(state.current.values(), deliveries.get(day, ()), since):
+            found += survey(ledger, segment, since)
+    return found
+
+
+def counts(found: Survey) -> dict[str, Any]:
+    """A survey as JSON shows it."""
+    oldest = found.oldest_pending
+    return {
+        "delivered": found.delivered,
+        "pending": found.pending,
+        "failed": found.failed,
+        "oldest_pending": isoformat(oldest) if oldest else None,
+    }
+
+
+def _unknown_types(store: Store, account: str, days: Mapping[date, Day]) -> dict[str, int]:
+    """Events of each type that the catalogue does not know; names tell which files have some."""
+    counted: dict[str, int] = {}
+    for day, state in days.items():
+        for file in state.current.values():
+            if file.unknown:
+                for kind, count in _unknown_in(store, account, day, file).items():
+                    counted[kind] = counted.get(kind, 0) + count
+    return counted
+
+
+def _unknown_in(store: Store, account: str, day: date, file: NormalizedFile) -> dict[str, int]:
+    from tasks.plugin.catalogue import unknown_types
+
+    path = f"{store.folder('normalized', account, day)}/{file.name}"
+    return unknown_types(store.read(path, ["event_type"]))
