@@ -12,7 +12,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from prefect import State
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.prefect_runner import PrefectRunner
@@ -23,6 +22,8 @@ from tasks.settings import prefect_api_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from prefect import State
 
     from flows.runner import Runner, StageResult
     from tasks.settings import Settings

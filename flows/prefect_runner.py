@@ -44,7 +44,7 @@ class PrefectRunner:
             persist_result=False,
         )(run)
         future: PrefectFuture[Any] = as_task.submit(
-            subject, wait_for=[allow_failure(earlier) for earlier in after]
+            subject, wait_for=[allow_failure(earlier) for earlier in after], return_state=False
         )
         self._names[future.task_run_id] = (step.name, subject)
         return future

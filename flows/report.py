@@ -82,14 +82,11 @@ def counts(result: StageResult) -> dict[str, int]:
 
 def summary(results: Sequence[StageResult]) -> list[str]:
     """A line a step: what it counted."""
-    return [
-        f"{type(result).__name__.lower()} {result.subject}: "
-        + (
-            ", ".join(f"{value:,} {name}" for name, value in counts(result).items())
-            or "nothing new"
-        )
-        for result in results
-    ]
+    lines = []
+    for result in results:
+        done = ", ".join(f"{value:,} {name}" for name, value in counts(result).items())
+        lines.append(f"{type(result).__name__.lower()} {result.subject}: {done or 'nothing new'}")
+    return lines
 
 
 def show(results: Sequence[StageResult]) -> None:

@@ -47,7 +47,6 @@ def test_each_event_reaches_each_listener_once_and_a_second_sync_sends_nothing(
         SyslogNG(tmp_path / "syslog-ng") as sensor,
     ):
         urls = [sensor.url(name, name=name) for name in LISTENERS]
-        urls = [f"{url}&rate=5000" if url.startswith("udp") else url for url in urls]
         halo_usm = command_for(tmp_path, halo, " ".join(urls))
         halo_usm("sync")
         normalized = pd.read_parquet(tmp_path / "staging" / "normalized")
