@@ -6,17 +6,17 @@ The functions here take fields out of the events they are given; what is left in
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import orjson
 import pyarrow as pa
 
 from tasks.plugin.addresses import is_address
-from tasks.plugin.decode import compact
+from tasks.plugin.decode import Event, compact, decode_exactly, is_exact
 from tasks.plugin.fields import FIELDS, Field
 from tasks.plugin.markup import text_of
 
-Event = dict[str, Any]
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _NOT_HALO = {("constant",), ("setting",), ("catalogue",), ("computed",), ()}
 _FROM_HALO = [field for field in FIELDS if field.source not in _NOT_HALO]
@@ -33,32 +33,36 @@ ADDRESS_SOURCES: tuple[str, ...] = tuple(
 )
 """Halo fields that hold an IP address; a column may choose between two of them."""
 
+_TEXT = frozenset((str, type(None)))
+_PLAIN = frozenset((str, bool, int))
 _BOOLEANS = {"true": True, "false": False}
 
 
-def columns_of(events: list[Event], ids: list[str]) -> dict[str, Any]:
+def columns_of(events: list[Event], texts: list[bytes], ids: list[str]) -> dict[str, Any]:
     """Take the columns out of the events.
 
     Args:
         events: decoded events; what they are left with is of no further use.
+        texts: the JSON each was decoded from.
         ids: the id each was staged under.
 
     Returns:
         An array for each of `TEXT_FIELDS` (by column) and `ADDRESS_SOURCES` (by Halo field, valid
         addresses only), `critical` as bool, and `extras`.
     """
-    columns = _text_columns(events)
+    columns = _text_columns(events, texts)
     for source in ADDRESS_SOURCES:
         columns[source] = pa.array(_addresses(events, source), pa.string())
     columns["critical"] = pa.array(_booleans(events, "critical"), pa.bool_())
-    _take_known(events, "id", ids)
-    for event in events:
+    for event, event_id in zip(events, ids, strict=True):
         event.pop("created_at", None)
-    columns["extras"] = pa.array([_extras(event) for event in events], pa.string())
+        if event.get("id") == event_id:
+            del event["id"]
+    columns["extras"] = pa.array(map(_extras, events, texts), pa.string(), size=len(events))
     return columns
 
 
-def _text_columns(events: list[Event]) -> dict[str, Any]:
+def _text_columns(events: list[Event], texts: list[bytes]) -> dict[str, Any]:
     taken: dict[str, list[Any]] = {}
     for field in TEXT_FIELDS:
         source = field.source[0]
@@ -69,7 +73,7 @@ def _text_columns(events: list[Event]) -> dict[str, Any]:
         values = taken[field.source[0]]
         for other in field.source[1:]:
             values = _else(values, other, events, taken)
-        columns[field.name] = _text_array(values, field)
+        columns[field.name] = _text_array(values, field, texts)
     return columns
 
 
@@ -85,32 +89,49 @@ def _else(
     return filled
 
 
-def _text_array(values: list[Any], field: Field) -> Any:
-    if field.html:
-        values = [
-            value
-            if value is None or (type(value) is str and "<" not in value and "&" not in value)
-            else text_of(_text(value))
-            for value in values
-        ]
+def _text_array(values: list[Any], field: Field, texts: list[bytes]) -> Any:
     try:
+        if field.html:
+            values = [
+                text_of(value) if value and ("<" in value or "&" in value) else value
+                for value in values
+            ]
         return pa.array(values, pa.string())
-    except (pa.ArrowTypeError, pa.ArrowInvalid):
-        return pa.array([None if value is None else _text(value) for value in values], pa.string())
+    except (pa.ArrowTypeError, TypeError):
+        texted = [
+            value if type(value) in _TEXT else _compact(field, text)
+            for value, text in zip(values, texts, strict=True)
+        ]
+        return _text_array(texted, field, texts)
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else compact(value)
+def _compact(field: Field, text: bytes) -> str:
+    """A value that is no text, as compact JSON, no digit changed."""
+    event = decode_exactly(text)
+    return next(
+        compact(event[source]).decode()
+        for source in field.source
+        if event.get(source) not in (None, "")
+    )
 
 
 def _addresses(events: list[Event], source: str) -> list[str | None]:
     values = [event.pop(source, None) for event in events]
-    for position, value in enumerate(values):
-        if value is not None and not is_address(value):
-            values[position] = None
-            if value != "":
-                events[position][source] = value
+    if not all(map(is_address, _distinct(values))):
+        for position, value in enumerate(values):
+            if value is not None and not is_address(value):
+                values[position] = None
+                if value != "":
+                    events[position][source] = value
     return values
+
+
+def _distinct(values: list[Any]) -> Collection[Any]:
+    """The distinct values that are not null, or all where one cannot be told from the others."""
+    try:
+        return set(values) - {None}
+    except TypeError:
+        return values
 
 
 def _booleans(events: list[Event], source: str) -> list[bool | None]:
@@ -123,13 +144,14 @@ def _booleans(events: list[Event], source: str) -> list[bool | None]:
     return values
 
 
-def _take_known(events: list[Event], source: str, known: list[str]) -> None:
-    """Take a field whose value is known from elsewhere, and leave it where it says another."""
-    for event, value in zip(events, known, strict=True):
-        if event.get(source) == value:
-            del event[source]
-
-
-def _extras(event: Event) -> bytes | None:
+def _extras(event: Event, text: bytes) -> bytes | None:
     present = {key: value for key, value in event.items() if value is not None}
-    return orjson.dumps(present, option=orjson.OPT_SORT_KEYS) if present else None
+    if not present:
+        return None
+    changed = [
+        key for key, value in present.items() if type(value) not in _PLAIN and not is_exact(value)
+    ]
+    if changed:
+        exact = decode_exactly(text)
+        present |= {key: exact[key] for key in changed}
+    return compact(present)

@@ -1,8 +1,8 @@
 """An event's JSON text as Python values, none of them changed.
 
-orjson is fast and exact for text, booleans, null and integers of 64 bits. An event with anything
-else (floats, lists, objects, longer integers), or that orjson refuses (a lone surrogate escape), is
-decoded by the standard library, its numbers kept as they are written.
+orjson is fast, and exact for text, booleans, null and integers of 64 bits. What it refuses (a lone
+surrogate escape, say) is decoded by the standard library instead, and so is the value of any field
+that holds a float, or a longer integer (which becomes one): their digits stay as they are written.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from typing import Any
 
 import orjson
 
-_PLAIN = frozenset((str, bool, int, type(None)))
+Event = dict[str, Any]
+
 _DIGITS_OF_INT64 = 18
+# orjson writes no more than 254 levels, and what is read level by level must not exhaust the stack.
+_MANY_BRACKETS = 100
 
 # Every escape is matched, so that an escaped backslash before a "u" is not taken for one.
 _ESCAPE = re.compile(
@@ -28,34 +31,59 @@ class UndecodableError(ValueError):
     """The text is no event: not JSON, not an object, nested too deeply. The message says which."""
 
 
-def decode(text: bytes) -> dict[str, Any]:
+def decode(text: bytes) -> Event:
     """The event's fields; of a key that comes twice, the last value, as JSON readers do.
 
-    A lone surrogate becomes U+FFFD (UTF-8 cannot carry it), NaN and Infinity become their names, a
-    number that Python would change becomes an `orjson.Fragment` of its text. Whatever is returned,
-    `compact` can write.
+    A lone surrogate becomes U+FFFD, which UTF-8 can carry; NaN and Infinity become their names. A
+    value of which `is_exact` says no has to be taken from `decode_exactly`.
+
+    Raises:
+        UndecodableError: there is nothing to go on with.
+    """
+    if text.count(b"[") + text.count(b"{") > _MANY_BRACKETS:
+        return decode_exactly(text)
+    try:
+        event = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return decode_exactly(text)
+    if not isinstance(event, dict):
+        raise UndecodableError(f"not a JSON object but a {type(event).__name__}")
+    return event
+
+
+def decode_all(texts: list[bytes]) -> list[Event] | None:
+    """`decode` for many texts at once; None where one of them needs to be looked at by itself."""
+    try:
+        events = list(map(orjson.loads, texts))
+    except (orjson.JSONDecodeError, TypeError):
+        return None
+    simple = {dict}.issuperset(map(type, events)) and all(
+        text.count(b"[") + text.count(b"{") <= _MANY_BRACKETS for text in texts
+    )
+    return events if simple else None
+
+
+def is_exact(value: Any) -> bool:
+    """Whether decoding changed nothing of the value."""
+    kind = type(value)
+    if kind is dict or kind is list:
+        for inner in value.values() if kind is dict else value:
+            if not is_exact(inner):
+                return False
+    return kind is not float
+
+
+def decode_exactly(text: bytes) -> Event:
+    """The same fields by the standard library, slowly, with every number as it is written.
+
+    A number that Python would change is an `orjson.Fragment` of its text.
 
     Raises:
         UndecodableError: there is nothing to go on with.
     """
     try:
-        fields = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return _decode_exactly(text)
-    if type(fields) is dict and _PLAIN.issuperset(map(type, fields.values())):
-        return fields
-    return _decode_exactly(text)
-
-
-def compact(value: object) -> str:
-    """The value as compact JSON, keys sorted at every level, text unescaped."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-
-
-def _decode_exactly(text: bytes) -> dict[str, Any]:
-    try:
         string = _ESCAPE.sub(_no_lone_surrogate, text.decode())
-        fields = json.loads(
+        event = json.loads(
             string, parse_float=orjson.Fragment, parse_int=_integer, parse_constant=str
         )
     except UnicodeDecodeError as error:
@@ -64,13 +92,18 @@ def _decode_exactly(text: bytes) -> dict[str, Any]:
         raise UndecodableError(f"not JSON: {error}") from error
     except RecursionError as error:
         raise UndecodableError("nested too deeply") from error
-    if not isinstance(fields, dict):
-        raise UndecodableError(f"not a JSON object but a {type(fields).__name__}")
+    if not isinstance(event, dict):
+        raise UndecodableError(f"not a JSON object but a {type(event).__name__}")
     try:
-        orjson.dumps(fields)
+        orjson.dumps(event)
     except orjson.JSONEncodeError as error:
         raise UndecodableError("nested too deeply") from error
-    return fields
+    return event
+
+
+def compact(value: object) -> bytes:
+    """Any decoded value as compact JSON, keys sorted at every level, text unescaped."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 def _integer(digits: str) -> int | orjson.Fragment:

@@ -41,7 +41,9 @@ def text_of(message: str) -> str:
     An entity that names no character stays as it is.
     """
     if "<" in message:
-        message = _TAG.sub(_unless_element, _without_comments(message))
+        if "<!--" in message:
+            message = _without_comments(message)
+        message = _TAG.sub(_unless_element, message)
     if "&" in message:
         message = _ENTITY.sub(_decoded, message)
     return message

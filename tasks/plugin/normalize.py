@@ -8,7 +8,7 @@ is none, a `critical` that is no boolean) goes to `extras` with every field that
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,9 +16,14 @@ import pyarrow.compute as pc
 from tasks.plugin import catalogue
 from tasks.plugin.addresses import same_address
 from tasks.plugin.columns import columns_of
-from tasks.plugin.decode import UndecodableError, decode
+from tasks.plugin.decode import UndecodableError, decode, decode_all
 from tasks.plugin.derive import derive
 from tasks.plugin.fields import FIELDS, NORMALIZED_SCHEMA
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tasks.plugin.decode import Event
 
 REJECTED_SCHEMA: pa.Schema = pa.schema(
     [
@@ -79,39 +84,32 @@ def normalize(raw: Any, device_address: str) -> Normalized:
 
 def _decoded(batch: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The columns of those rows that can be decoded, and the others with their reason."""
-    ids = batch["event_id"].to_pylist()
+    refused: list[dict[str, Any]] = []
+    complete = not any(batch[name].null_count for name in _RAW_COLUMNS)
     texts = batch["event"].cast(pa.binary()).to_pylist()
-    times = batch["created_at"]
-    dated = times.is_valid().to_pylist() if times.null_count else [True] * len(ids)
-    events, kept, refused = [], [], []
-    for position, text in enumerate(texts):
-        try:
-            event = _event(ids[position], text, dated=dated[position])
-        except UndecodableError as error:
-            refused.append(
-                {
-                    "event_id": ids[position],
-                    "created_at": times[position].as_py(),
-                    "reason": str(error),
-                    "event": None if text is None else text.decode(errors="replace"),
-                }
-            )
-        else:
-            events.append(event)
-            kept.append(position)
-    if refused:
-        ids = [ids[position] for position in kept]
-        times = times.take(pa.array(kept, pa.int32()))
-    columns = columns_of(events, ids)
-    columns["event_id"] = pa.array(ids, pa.string())
-    columns["created_at"] = times
+    events = decode_all(texts) if complete else None
+    if events is None:
+        events, kept = [], []
+        for position, row in enumerate(batch.select(["event_id", "created_at"]).to_pylist()):
+            try:
+                events.append(_decoded_row(texts[position], **row))
+                kept.append(position)
+            except UndecodableError as error:
+                text = texts[position]
+                event = None if text is None else text.decode(errors="replace")
+                refused.append(row | {"reason": str(error), "event": event})
+        texts = [texts[position] for position in kept]
+        batch = batch.take(pa.array(kept, pa.int32()))
+    columns = columns_of(events, texts, batch["event_id"].to_pylist())
+    columns["event_id"] = batch["event_id"]
+    columns["created_at"] = batch["created_at"]
     return columns, refused
 
 
-def _event(event_id: str | None, text: bytes | None, *, dated: bool) -> dict[str, Any]:
+def _decoded_row(text: bytes | None, event_id: str | None, created_at: datetime | None) -> Event:
     if event_id is None:
         raise UndecodableError("no event id")
-    if not dated:
+    if created_at is None:
         raise UndecodableError("no created_at")
     if text is None:
         raise UndecodableError("no text")

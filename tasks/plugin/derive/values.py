@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tasks.plugin.addresses import is_address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 HIGHEST_PORT = 65_535
 _DIGITS_OF_PORT = 5
@@ -65,7 +70,7 @@ READERS = {
 """For each derived column: the value that a text stands for, None where it is no valid one."""
 
 
-def valid(texts: dict[str, str]) -> dict[str, str | int]:
+def valid(texts: Mapping[str, str | None]) -> dict[str, str | int]:
     """The values of a log entry's texts, by column, without those that are not valid.
 
     A protocol without ports has none, whatever stands where they would.
