@@ -98,7 +98,7 @@ def _faults(where: object) -> Iterator[None]:
     except FileNotFoundError as gone:
         raise FileGone(f"{where} is not there any more; run the command again") from gone
     except OSError as fault:
-        raise StagingError(f"{where}: {fault.strerror or fault}") from fault
+        raise StagingError(f"{fault.filename or where}: {fault.strerror or fault}") from fault
 
 
 def _in_use(owner: str) -> InUseError:
@@ -118,6 +118,8 @@ def _make_folder(path: Path) -> None:
     """Make a folder and what is missing above it, each entry forced to disk."""
     if path.is_dir():
         return
+    if path.exists():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     _make_folder(path.parent)
     path.mkdir(exist_ok=True)
     _sync_folder(path.parent)

@@ -11,7 +11,7 @@ the names mean is `tasks.staging.layout`'s.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -133,7 +133,11 @@ class Store:
         folder = self.folder(stage, account, day, destination)
         with self.backend.create(folder, owner) as pending:
             writer = Writer(pending, schema)
-            yield writer
+            try:
+                yield writer
+            except BaseException:
+                writer.discard()
+                raise
             writer.close()
 
     def read(
@@ -225,6 +229,11 @@ class Writer:
             table = table.cast(self._schema)
         self._parquet.write_table(table, row_group_size=ROW_GROUP)
         self.rows += table.num_rows
+
+    def discard(self) -> None:
+        """Let go of a file that will not be published; called by `Store.writer`."""
+        with suppress(OSError, pa.ArrowException):
+            self._parquet.close()
 
     def close(self) -> None:
         """Write the footer; called by `Store.writer`."""

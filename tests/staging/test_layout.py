@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.errors import StagingError
+from tasks.staging import layout
+from tasks.windows import Window
+
+DAY = date(2026, 3, 1)
+MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
+MICROSECONDS = 24 * 3600 * 10**6
+
+bounds = st.tuples(st.integers(0, MICROSECONDS), st.integers(0, MICROSECONDS)).filter(
+    lambda pair: pair[0] < pair[1]
+)
+windows = bounds.map(
+    lambda pair: Window(
+        MIDNIGHT + timedelta(microseconds=pair[0]), MIDNIGHT + timedelta(microseconds=pair[1])
+    )
+)
+counts = st.integers(0, 10**9)
+
+
+@given(windows, counts)
+def test_raw_name(window: Window, rows: int) -> None:
+    """A raw file's name gives back its window, to the microsecond and midnight, and its rows."""
+    name = layout.raw_name(window, rows)
+    [file] = layout.raw_files([name])
+    assert (file.window(DAY), file.rows, file.name) == (window, rows, name)
+
+
+@given(
+    window=windows,
+    numbers=st.tuples(counts, counts, counts),
+    generation=st.integers(1, 99),
+    unknown=st.booleans(),
+)
+def test_normalized_name(
+    window: Window, numbers: tuple[int, int, int], generation: int, *, unknown: bool
+) -> None:
+    """A normalized file's name gives back its raw file, generation and counts."""
+    raw_rows, rows, lost = numbers
+    [source] = layout.raw_files([layout.raw_name(window, raw_rows)])
+    name = layout.normalized_name(source.key, generation, rows, lost=lost, unknown=unknown)
+    [file] = layout.normalized_files([name])
+    assert file.key == source.key
+    assert file.window(DAY) == window
+    assert (file.raw_rows, file.generation) == (raw_rows, generation)
+    assert (file.rows, file.lost, file.unknown) == (rows, lost, unknown)
+
+
+@given(windows, counts, counts, st.integers(1, 99))
+def test_rejected_names(window: Window, raw_rows: int, rows: int, generation: int) -> None:
+    """A rejected file's name tells its stage, and of transform its raw file and generation."""
+    [source] = layout.raw_files([layout.raw_name(window, raw_rows)])
+    names = [layout.extract_name(rows), layout.rejected_name(source.key, generation, rows)]
+    of_transform, of_extract = layout.rejected_files(names)
+    assert (of_extract.key, of_extract.rows) == (None, rows)
+    assert (of_transform.key, of_transform.generation, of_transform.rows) == (
+        source.key,
+        generation,
+        rows,
+    )
+
+
+@given(
+    st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    windows,
+    counts,
+    st.integers(-(10**9), 10**9),
+)
+def test_ledger_names(attempted_at: datetime, window: Window, rows: int, delta: int) -> None:
+    """A ledger file's name gives back its window, rows and how many more are delivered."""
+    name = layout.attempts_name(attempted_at, window, rows, delta)
+    [file], notes = layout.deliveries_files([name])
+    assert (file.window(DAY), file.rows, file.delta, notes) == (window, rows, delta, [])
+
+
+@given(windows, counts, counts, st.sampled_from(["all", "123000000000"]), counts)
+def test_note_names(window: Window, total: int, rows: int, after: str, delivered: int) -> None:
+    """A note's name gives back what it was written for, and no attempt is read out of it."""
+    name = layout.settled_name(layout.span(window), total, rows, after, delivered)
+    attempts, [note] = layout.deliveries_files([name])
+    assert attempts == []
+    assert (note.span, note.total, note.rows) == (layout.span(window), total, rows)
+    assert (note.after, note.delivered) == (after, delivered)
+
+
+@pytest.mark.parametrize(
+    "parse",
+    [layout.raw_files, layout.normalized_files, layout.rejected_files, layout.deliveries_files],
+)
+def test_foreign_name(parse: object) -> None:
+    """A Parquet file that is not ours stops the stage: its rows would be counted as ours."""
+    with pytest.raises(StagingError, match=r"'mine\.parquet' is no name of a"):
+        parse(["mine.parquet"])  # type: ignore[operator]
+
+
+def test_window_over_midnight() -> None:
+    """A window that reaches over midnight has no name."""
+    with pytest.raises(ValueError, match="not within one UTC day"):
+        layout.span(Window(MIDNIGHT + timedelta(hours=23), MIDNIGHT + timedelta(hours=25)))
+
+
+@pytest.mark.parametrize(
+    ("since", "text"),
+    [
+        (None, "000000000000"),
+        (datetime(2026, 2, 28, 23, tzinfo=UTC), "000000000000"),
+        (datetime(2026, 3, 1, 12, 30, tzinfo=UTC), "123000000000"),
+        (datetime(2026, 3, 2, tzinfo=UTC), "240000000000"),
+    ],
+)
+def test_after(since: datetime | None, text: str) -> None:
+    """A destination's `since` admits all of a later day, part of its own, none of an earlier."""
+    assert layout.after(since, DAY) == text

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import os
+import pickle
+from datetime import date
+from pathlib import Path
+
+import pandas as pd  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import fs
+
+from tasks.errors import StagingError
+from tasks.staging.files import FileGone, RemoteFiles
+from tasks.staging.locks import hold
+from tasks.staging.raw import RAW_SCHEMA
+from tasks.staging.store import ROW_GROUP, Store, open_store
+from tests.staging.material import (
+    DAY,
+    at,
+    broken,
+    malformed,
+    normalized,
+    raw,
+    stage,
+    transform,
+    window,
+)
+
+TODAY = DAY.date()
+
+
+def some(rows: int) -> pa.Table:
+    """Raw events in the file's schema."""
+    table = raw([(f"e{n}", at(0)) for n in range(rows)])
+    return table.append_column("extracted_at", table["created_at"]).cast(RAW_SCHEMA)
+
+
+@pytest.fixture(params=["folder", "file system"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """A staging in a folder, and one that only pyarrow's file systems know."""
+    if request.param == "folder":
+        return open_store(str(tmp_path / "staging"))
+    (tmp_path / "bucket").mkdir()
+    local = fs.SubTreeFileSystem(str(tmp_path / "bucket"), fs.LocalFileSystem())
+    return Store(RemoteFiles(local, "prefix"))
+
+
+def test_published_file(store: Store) -> None:
+    """A published table is listed by its names and read back as it was."""
+    store.publish(some(3), "raw", "alpha", TODAY, "a.parquet")
+    assert store.accounts("raw") == ["alpha"]
+    assert store.dates("raw", "alpha") == [TODAY]
+    assert store.files("raw", "alpha", TODAY) == ["a.parquet"]
+    assert store.tree("raw", "alpha") == {TODAY: ["a.parquet"]}
+    path = f"{store.folder('raw', 'alpha', TODAY)}/a.parquet"
+    assert store.read(path).equals(some(3))
+    assert store.read(path, ["event_id"]).column_names == ["event_id"]
+    store.remove(path)
+    store.remove(path)
+    assert store.files("raw", "alpha") == []
+    with pytest.raises(FileGone, match="not there any more"):
+        store.read(path)
+
+
+def test_nothing_there(store: Store) -> None:
+    """An empty staging lists nothing, and listing makes nothing."""
+    assert store.accounts("raw") == []
+    assert store.dates("raw", "alpha") == []
+    assert store.tree("deliveries", "alpha", "sensor") == {}
+    assert store.destinations() == []
+    assert store.root is None or not store.root.exists()
+
+
+def test_body_that_raises(store: Store) -> None:
+    """A file whose writer fails never appears, and leaves nothing behind."""
+
+    def fail() -> None:
+        with store.writer(RAW_SCHEMA, "raw", "alpha", TODAY) as writer:
+            writer.write(some(1))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert store.files("raw", "alpha") == []
+    assert store.root is None or list((store.root / ".tmp").iterdir()) == []
+
+
+def test_row_groups(store: Store) -> None:
+    """Large files are written in row groups, read some rows at a time, and pruned by time."""
+    rows = 2 * ROW_GROUP + 1
+    table = some(rows).set_column(
+        1, "created_at", pa.array([at(n / rows * 24) for n in range(rows)], RAW_SCHEMA.types[1])
+    )
+    store.publish(table, "raw", "alpha", TODAY, "a.parquet")
+    path = f"{store.folder('raw', 'alpha', TODAY)}/a.parquet"
+    sizes = [batch.num_rows for batch in store.batches(path, ["event_id"], 50_000)]
+    assert sum(sizes) == rows
+    assert max(sizes) == 50_000
+    pruned = store.read(path, ["event_id"], within=window(0, 1))
+    assert pruned.num_rows == ROW_GROUP
+
+
+def test_hidden_until_complete(tmp_path: Path) -> None:
+    """Until it is complete a file lies in `.tmp`, under a name that does not end in .parquet."""
+    store = open_store(str(tmp_path))
+    with store.writer(RAW_SCHEMA, "raw", "alpha", TODAY) as writer:
+        writer.write(some(1))
+        [hidden] = (tmp_path / ".tmp").iterdir()
+        assert hidden.suffix != ".parquet"
+        assert store.files("raw", "alpha") == []
+        writer.name = "a.parquet"
+    assert store.files("raw", "alpha") == ["a.parquet"]
+
+
+def test_leftovers_of_the_dead(tmp_path: Path) -> None:
+    """Who gets an account's lock removes what its dead holder left half written, and no other's."""
+    store = open_store(str(tmp_path))
+    (tmp_path / ".tmp").mkdir()
+    for owner in ("account=a", "account=ab", "destination=a"):
+        (tmp_path / ".tmp" / f"{owner}~0123abcd").touch()
+    with hold(store, "account", "a"):
+        left = sorted(path.name for path in (tmp_path / ".tmp").iterdir())
+    assert left == ["account=ab~0123abcd", "destination=a~0123abcd"]
+
+
+def test_every_write_is_forced_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is synced before it gets its name, its folder after, and so is every new folder."""
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def record(fd: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{fd}").readlink().relative_to(tmp_path)))
+        fsync(fd)
+
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("needs /proc")
+    monkeypatch.setattr(os, "fsync", record)
+    open_store(str(tmp_path)).publish(some(1), "raw", "alpha", TODAY, "a.parquet")
+    tree = "raw/account=alpha/date=2026-03-01"
+    assert synced[:4] == [".", ".", "raw", "raw/account=alpha"]
+    assert synced[4].startswith(".tmp/account=alpha~")
+    assert synced[5:] == [tree]
+
+
+def test_damaged_file(tmp_path: Path) -> None:
+    """A file that is no Parquet is named, with what to do."""
+    store = open_store(str(tmp_path))
+    store.publish(some(1), "raw", "alpha", TODAY, "a.parquet")
+    path = f"{store.folder('raw', 'alpha', TODAY)}/a.parquet"
+    (tmp_path / path).write_bytes(b"PAR1 or so")
+    with pytest.raises(StagingError, match=r"a\.parquet is no Parquet file that can be read"):
+        store.read(path)
+
+
+def test_unusable_folder(tmp_path: Path) -> None:
+    """A staging that cannot be written is one message that names the place and the reason."""
+    (tmp_path / "file").touch()
+    store = open_store(str(tmp_path / "file" / "staging"))
+    with pytest.raises(StagingError, match="Not a directory"):
+        store.publish(some(1), "raw", "alpha", TODAY, "a.parquet")
+
+
+def test_foreign_folder(tmp_path: Path) -> None:
+    """A folder that is not ours among the partitions is named."""
+    (tmp_path / "raw" / "backup").mkdir(parents=True)
+    with pytest.raises(StagingError, match="'backup' is no account="):
+        open_store(str(tmp_path)).accounts("raw")
+
+
+def test_uris(tmp_path: Path) -> None:
+    """A folder may be given as a file URI; what pyarrow cannot open is refused with a remedy."""
+    assert open_store(f"file://{tmp_path}/a%20b").root == tmp_path / "a b"
+    assert str(open_store("mock:///bucket/prefix")) == "mock://bucket/prefix"
+    with pytest.raises(StagingError, match="write a folder, or a URI such as s3://"):
+        open_store("gopher://host/x")
+
+
+def test_store_travels(store: Store) -> None:
+    """A store can be sent to another process."""
+    store.publish(some(1), "raw", "alpha", TODAY, "a.parquet")
+    assert pickle.loads(pickle.dumps(store)).files("raw", "alpha") == ["a.parquet"]
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Path:
+    """A staging with all that makes files differ: empty ones, generations, rejects."""
+    store = open_store(str(tmp_path))
+    for account in ("alpha", "12345"):
+        normalized(store, 10, account=account)
+        stage(
+            store, window(5, 6), broken(raw([(f"{account}-bad", at(5))]), f"{account}-bad"), account
+        )
+        stage(store, window(7, 8), (), account)
+        transform(store, account)
+        transform(store, account, window(0, 24))
+    from tasks.staging.raw import stage_window
+
+    rows = malformed((None, None, "1"), ("m", at(3), "2"))
+    stage_window(store, "alpha", window(0, 24), raw([]), rows, "run")
+    return tmp_path
+
+
+@pytest.mark.parametrize("stage", ["raw", "normalized", "rejected"])
+def test_bare_readers(filled: Path, stage: str) -> None:
+    """pandas, DuckDB and pyarrow's datasets open each tree as one table, partitions and all."""
+    duckdb = pytest.importorskip("duckdb")
+    expected = {"raw": 22, "normalized": 20, "rejected": 4}[stage]
+    by_pandas = pd.read_parquet(filled / stage)
+    by_duckdb = duckdb.sql(
+        f"select * from read_parquet('{filled}/{stage}/**/*.parquet', hive_partitioning=true)"
+    )
+    by_dataset = ds.dataset(filled / stage, partitioning="hive")
+    assert len(by_pandas) == expected
+    assert len(by_duckdb.fetchall()) == expected
+    assert by_dataset.count_rows() == expected
+    for names in (list(by_pandas.columns), by_duckdb.columns, by_dataset.schema.names):
+        assert names[-2:] == ["account", "date"]
+    # what a bare reader's schema is, every file's is, whichever it comes upon first
+    schemas = {str(pq.read_schema(path)) for path in (filled / stage).rglob("*.parquet")}
+    assert len(schemas) == 1
+
+
+def test_no_partition_inside(filled: Path) -> None:
+    """The files hold no column of the folders' names: a bare reader would see two of them."""
+    for path in filled.rglob("*.parquet"):
+        assert not {"account", "date", "destination"} & set(pq.read_schema(path).names)
+
+
+def test_digits_stay_text(filled: Path) -> None:
+    """An account of digits alone is text to our own listing."""
+    assert open_store(str(filled)).accounts("raw") == ["12345", "alpha"]
+    assert open_store(str(filled)).dates("raw", "12345") == [date(2026, 3, 1)]
