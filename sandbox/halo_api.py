@@ -121,6 +121,18 @@ class HaloStandIn:
         """End every token that was given: the next request with one gets 401."""
         self._app.tokens.clear()
 
+    def renew(self) -> None:
+        """Be as new, without a restart: the same accounts and first keys, but no events, faults or
+        counts, no token valid, every switch at its default, the clock the machine's.
+        """  # noqa: D205 - one sentence
+        self.heal()
+        self.switches.set(**vars(Switches()))
+        self.clock.run()
+        self.expire_tokens()
+        for name in self.accounts:
+            self.accounts[name] = Account(name, self.clock)
+        self.reset_counters()
+
     def populate(
         self, events: int, *, days: float = 3, until: datetime | None = None, seed: int = 0
     ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import socket
 import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
@@ -76,12 +77,13 @@ class Exchange:
 
     async def body(self) -> str:
         """The request's body."""
-        found = b""
-        while True:
+        found: list[bytes] = []
+        more = True
+        while more:
             message = await self._receive()
-            found += message.get("body", b"")
-            if not message.get("more_body"):
-                return found.decode("latin-1")
+            found.append(message.get("body", b""))
+            more = message.get("more_body", False)
+        return b"".join(found).decode("latin-1")
 
     async def begin(self, status: int, headers: Headers) -> None:
         """Send an answer's status and headers."""
@@ -281,6 +283,10 @@ class HaloApp:
     def connected(self, transport: asyncio.Transport) -> None:
         """A connection was made."""
         self._loop = asyncio.get_running_loop()
+        # asyncio does so itself only for sockets made with the protocol's number, and headers and
+        # body are two writes: Nagle's algorithm would make every answer 40 ms late
+        connection: socket.socket = transport.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.transports[tuple(transport.get_extra_info("peername")[:2])] = transport
 
     def hang_up(self) -> None:

@@ -40,6 +40,12 @@ class Clock:
         """Stand still at this time (what was already visible stays so)."""
         self._frozen = microseconds(at)
 
+    def run(self) -> None:
+        """Run with the machine's clock, and stand where it stands."""
+        self.per_request = timedelta()
+        self._frozen = None
+        self._offset = 0
+
     def advance(self, by: timedelta) -> None:
         """Move on by this much (a running clock keeps running from there)."""
         step = by // timedelta(microseconds=1)
