@@ -1,0 +1,327 @@
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from datetime import datetime, timedelta
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from tasks.staging import layout
+from tasks.staging.raw import REJECTED_SCHEMA, Staged, coverage, stage_window
+from tasks.staging.store import Store, open_store
+from tasks.windows import Window, difference, union
+from tests.staging.material import DAY, MALFORMED, at, ids, malformed, raw, read, stage, window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NOTHING = MALFORMED.empty_table()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty staging."""
+    return open_store(str(tmp_path))
+
+
+def names(store: Store, day: int = 0) -> list[str]:
+    """The raw files of a day, in short: hours and rows."""
+    files = layout.raw_files(store.files("raw", "alpha", (DAY + timedelta(days=day)).date()))
+    return [f"{file.since[:4]}-{file.until[:4]}: {file.rows}" for file in files]
+
+
+def test_window_is_covered_and_staged(store: Store) -> None:
+    """A window stages its half-open range, sorted, and what lies outside is its neighbours'."""
+    events = [("c", at(3)), ("b", at(2.5)), ("a", at(2)), ("x", at(1.99)), ("b", at(2.5))]
+    assert stage(store, window(2, 3), events) == Staged(new=2, known=0, malformed=0)
+    assert read(store, "raw")["event_id"].to_pylist() == ["a", "b"]
+    assert coverage(store, "alpha") == [window(2, 3)]
+
+
+def test_end_of_day(store: Store) -> None:
+    """The last window of a day and the first of the next are one stretch of coverage."""
+    stage(store, window(23, 24), [("a", at(23.9))])
+    stage(store, window(0, 1, day=1), [("b", at(0, day=1))])
+    assert coverage(store, "alpha") == [Window(at(23), at(25))]
+    assert [str(day) for day in store.dates("raw", "alpha")] == ["2026-03-01", "2026-03-02"]
+
+
+def test_second_look_that_finds_nothing_writes_nothing(store: Store) -> None:
+    """A look at covered time that brings nothing new leaves every file as it was."""
+    stage(store, window(2, 4), [("a", at(3))])
+    stage(store, window(4, 5))
+    before = store.files("raw", "alpha")
+    assert stage(store, window(2.5, 4.5), [("a", at(3))]) == Staged(new=0, known=1, malformed=0)
+    assert store.files("raw", "alpha") == before
+
+
+def test_late_events(store: Store) -> None:
+    """Late events of covered time get a file of their own that spans no more than they do."""
+    stage(store, window(2, 4), [("a", at(3))])
+    staged = stage(store, window(2, 4), [("a", at(3)), ("late", at(2.5)), ("later", at(3.5))])
+    assert staged == Staged(new=2, known=1, malformed=0)
+    assert names(store) == ["0200-0400: 1", "0230-0330: 2"]
+    assert coverage(store, "alpha") == [window(2, 4)]
+
+
+def test_new_time_beside_covered_time(store: Store) -> None:
+    """A window that is covered in part makes a file of the new part, and one of what is late."""
+    stage(store, window(2, 4), [("a", at(3))])
+    stage(store, window(3, 5), [("a", at(3)), ("late", at(3.5)), ("new", at(4.5))])
+    assert names(store) == ["0200-0400: 1", "0330-0330: 1", "0400-0500: 1"]
+
+
+def test_idle_hours_do_not_pile_up(store: Store) -> None:
+    """Windows without events that touch or overlap are one file, whatever order they come in."""
+    stage(store, window(10, 11), [("a", at(10.5))])
+    for hour in (3, 1, 2, 5, 4):
+        stage(store, window(hour, hour + 1))
+    stage(store, window(5.5, 7))
+    assert names(store) == ["0100-0700: 0", "1000-1100: 1"]
+    stage(store, window(0, 24))
+    assert coverage(store, "alpha") == [window(0, 24)]
+    assert names(store) == ["0000-1000: 0", "1000-1100: 1", "1100-2400: 0"]
+
+
+def test_idle_neighbour_on_both_sides_of_a_covered_hole(store: Store) -> None:
+    """Idle time around idle time becomes one file even where one look brings both sides."""
+    stage(store, window(4, 5))
+    stage(store, window(3, 6))
+    assert names(store) == ["0300-0600: 0"]
+
+
+def test_days_stay_apart(store: Store) -> None:
+    """Idle hours of two days are two files: each lies in its own folder."""
+    stage(store, window(23, 24))
+    stage(store, window(0, 1, day=1))
+    assert (names(store), names(store, 1)) == (["2300-2400: 0"], ["0000-0100: 0"])
+
+
+def test_only_files_that_may_hold_an_id_are_opened(store: Store, tmp_path: Path) -> None:
+    """Known ids are looked for only in files about the time of the events at hand."""
+    stage(store, window(2, 3), [("a", at(2))])
+    stage(store, window(3, 4), [("b", at(3))])
+    [path] = tmp_path.glob("raw/*/*/020000*.parquet")
+    path.write_bytes(b"cannot be opened")
+    assert stage(store, window(2, 4), [("b", at(3)), ("c", at(3.5))]).new == 1
+
+
+def test_window_over_midnight(store: Store) -> None:
+    """A window must lie within one UTC day."""
+    with pytest.raises(ValueError, match="not within one UTC day"):
+        stage(store, Window(at(23), at(25)))
+
+
+def test_events_without_id(store: Store) -> None:
+    """An event without id or date is no raw event: whoever stages it so is told."""
+    events = raw([("a", at(2))]).set_column(0, "event_id", pa.array([None], pa.string()))
+    with pytest.raises(ValueError, match="without id or date"):
+        stage(store, window(2, 3), events)
+
+
+def test_malformed_events(store: Store) -> None:
+    """Malformed events are in rejected once, whichever look and whichever day brings them again."""
+    rows = malformed(
+        (None, None, '{"no": "id"}'), ("dated", at(2), "{}"), (None, None, '{"no": "id"}')
+    )
+    evening, morning = at(23, day=4), at(1, day=5)
+    first = stage_window(store, "alpha", window(2, 3), raw([]), rows, "one", evening)
+    again = stage_window(store, "alpha", window(2, 3), raw([]), rows, "two", morning)
+    assert (first.malformed, again.malformed) == (2, 0)
+    assert read(store, "rejected").drop(["file"]).to_pylist() == [
+        {
+            "event_id": event_id,
+            "created_at": created,
+            "stage": "extract",
+            "reason": "no id or date",
+            "event": text,
+            "rejected_at": evening,
+            "run_id": "one",
+        }
+        for event_id, created, text in [
+            ("dated", at(2), "{}"),
+            (hashlib.sha256(b'{"no": "id"}').hexdigest(), None, '{"no": "id"}'),
+        ]
+    ]
+    assert read(store, "rejected").drop(["file"]).schema.equals(REJECTED_SCHEMA)
+    days = [str(day) for day in store.dates("rejected", "alpha")]
+    assert days == ["2026-03-01", "2026-03-05"], "the event's day, and the day of extraction"
+
+
+def test_malformed_events_of_a_neighbour(store: Store) -> None:
+    """A malformed event with a date is the affair of the window that holds it."""
+    rows = malformed((None, at(5), "{}"))
+    assert stage_window(store, "alpha", window(2, 3), raw([]), rows, "run").malformed == 0
+    assert stage_window(store, "alpha", window(5, 6), raw([]), rows, "run").malformed == 1
+
+
+def test_overlapping_windows_at_once(store: Store) -> None:
+    """Windows staged at the same time by several threads stage a common event once."""
+    events = [(f"e{n}", at(n / 60)) for n in range(600)]
+    threads = [
+        threading.Thread(target=stage, args=(store, window(hour, hour + 4), events))
+        for hour in range(7)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ids(store, "raw") == sorted(event_id for event_id, _ in events)
+    assert coverage(store, "alpha") == [window(0, 10)]
+
+
+class Crash(BaseException):
+    """The process ends here, as far as the disk can tell."""
+
+
+class Staging(RuleBasedStateMachine):
+    """Any looks at any windows of a day, any of them cut off by a crash at any of its writes.
+
+    The model is the set of events in the order they became visible; what was returned to a look
+    that was finished must be staged once, and its window covered.
+    """
+
+    @initialize()
+    def start(self) -> None:
+        """Start with an empty staging."""
+        self.folder = TemporaryDirectory()
+        self.store = open_store(self.folder.name)
+        self.visible: dict[str, datetime] = {}
+        self.broken: dict[str, datetime | None] = {}
+        self.staged: set[str] = set()
+        self.rejected: set[str] = set()
+        self.looked_at: list[Window] = []
+
+    def teardown(self) -> None:
+        """Remove the staging."""
+        if hasattr(self, "folder"):
+            self.folder.cleanup()
+
+    @rule(quarters=st.lists(st.integers(0, 95), min_size=1, max_size=8))
+    def appear(self, quarters: list[int]) -> None:
+        """Events become visible, late or not."""
+        for quarter in quarters:
+            self.visible[f"e{len(self.visible):04}"] = at(quarter / 4)
+
+    @rule(quarter=st.none() | st.integers(0, 95))
+    def appear_malformed(self, quarter: int | None) -> None:
+        """A malformed event becomes visible, with or without a date."""
+        created = None if quarter is None else at(quarter / 4)
+        self.broken[f"m{len(self.broken):04}"] = created
+
+    @rule(
+        bounds=st.tuples(st.integers(0, 96), st.integers(0, 96)).filter(lambda b: b[0] < b[1]),
+        crash=st.none() | st.integers(0, 5),
+        later=st.integers(0, 1),
+    )
+    def look(self, bounds: tuple[int, int], crash: int | None, later: int) -> None:
+        """A window is read and staged, or the process dies while it is."""
+        where = window(bounds[0] / 4, bounds[1] / 4)
+        events = raw(self.visible.items())
+        rows = malformed(*((event_id, made, "{") for event_id, made in self.broken.items()))
+        before = coverage(self.store, "alpha")
+        try:
+            with crashing(self.store, crash):
+                stage_window(self.store, "alpha", where, events, rows, "run", at(30 + 24 * later))
+        except Crash:
+            return
+        finally:
+            self.newly_covered_is_staged(before)
+        self.staged |= {event_id for event_id, made in self.visible.items() if made in where}
+        self.rejected |= {
+            event_id for event_id, made in self.broken.items() if made is None or made in where
+        }
+        self.looked_at.append(where)
+
+    def newly_covered_is_staged(self, before: list[Window]) -> None:
+        """What became covered just now, by a finished look or not, has all its events."""
+        staged = ids(self.store, "raw")
+        for covered in coverage(self.store, "alpha"):
+            for new in difference(covered, before):
+                expected = {event_id for event_id, made in self.visible.items() if made in new}
+                assert expected <= set(staged)
+
+    @invariant()
+    def staged_once(self) -> None:
+        """Raw has what finished looks returned, nothing twice, and nothing that was never there."""
+        if hasattr(self, "store"):
+            found = ids(self.store, "raw")
+            assert len(found) == len(set(found))
+            assert self.staged <= set(found) <= set(self.visible)
+
+    @invariant()
+    def rejected_once(self) -> None:
+        """So has rejected."""
+        if hasattr(self, "store"):
+            found = ids(self.store, "rejected")
+            assert len(found) == len(set(found))
+            assert self.rejected <= set(found) <= set(self.broken)
+
+    @invariant()
+    def covered(self) -> None:
+        """Every finished look is covered."""
+        if hasattr(self, "store"):
+            covered = coverage(self.store, "alpha")
+            assert union([*covered, *self.looked_at]) == covered
+
+    @invariant()
+    def names_tell_the_truth(self) -> None:
+        """Every file has the rows its name tells, created in the window its name tells."""
+        if hasattr(self, "store"):
+            for row in (
+                read(self.store, "raw").select(["created_at", "file"]).to_pylist()
+                if ids(self.store, "raw")
+                else []
+            ):
+                [file] = layout.raw_files([row["file"]])
+                assert row["created_at"] in file.window(DAY.date())
+
+
+class crashing:  # noqa: N801 - reads as the context manager it is
+    """Within this, the process dies at the n-th write or removal, before or after it."""
+
+    def __init__(self, store: Store, at_step: int | None) -> None:
+        self.backend = store.backend
+        self.left = at_step
+
+    def _step(self) -> None:
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise Crash
+
+    def __enter__(self) -> None:
+        create, remove = self.backend.create, self.backend.remove
+
+        def create_and_die(path: str, owner: str) -> Iterator[object]:
+            self._step()
+            with create(path, owner) as pending:
+                yield pending
+            self._step()
+
+        def remove_and_die(path: str) -> None:
+            self._step()
+            remove(path)
+
+        vars(self.backend)["create"] = contextlib.contextmanager(create_and_die)
+        vars(self.backend)["remove"] = remove_and_die
+
+    def __exit__(self, *_: object) -> None:
+        del vars(self.backend)["create"], vars(self.backend)["remove"]
+
+
+Staging.TestCase.settings = settings(
+    max_examples=25,
+    stateful_step_count=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+TestStaging = Staging.TestCase
