@@ -162,7 +162,7 @@ class Receiver:
         port: int = self._sockets[name].getsockname()[1]
         return port
 
-    def url(self, name: str, **options: object) -> str:
+    def url(self, name: str, /, **options: object) -> str:
         """The sensor URL of a listener, with options; TLS comes with its ``ca``."""
         if name == "tls" and self._ca:
             options.setdefault("ca", self._ca)

@@ -193,7 +193,7 @@ class SyslogNG:
         """Where a listener listens."""
         return self._ports[listener]
 
-    def url(self, listener: str, **options: object) -> str:
+    def url(self, listener: str, /, **options: object) -> str:
         """The sensor URL of a listener, with options; what it needs itself comes with it."""
         if listener.endswith("rfc5424"):
             options.setdefault("format", "rfc5424")
