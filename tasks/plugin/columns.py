@@ -68,13 +68,14 @@ def _text_columns(events: list[Event], texts: list[bytes]) -> dict[str, Any]:
         source = field.source[0]
         if source not in taken:
             taken[source] = [event.pop(source, None) for event in events]
-    columns = {}
+    arrays: dict[tuple[str, ...], Any] = {}
     for field in TEXT_FIELDS:
-        values = taken[field.source[0]]
-        for other in field.source[1:]:
-            values = _else(values, other, events, taken)
-        columns[field.name] = _text_array(values, field, texts)
-    return columns
+        if field.source not in arrays:
+            values = taken[field.source[0]]
+            for other in field.source[1:]:
+                values = _else(values, other, events, taken)
+            arrays[field.source] = _text_array(values, field, texts)
+    return {field.name: arrays[field.source] for field in TEXT_FIELDS}
 
 
 def _else(
