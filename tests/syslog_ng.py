@@ -47,6 +47,12 @@ destination d_{name} {{ file("{file}"
 ); }};
 log {{ source(s_{name}); destination(d_{name}); flags(flow-control); }};
 """
+_COUNTER = """
+source s_{name} {{ {driver}(
+    ip("{host}") port({port}) transport("{transport}") so-rcvbuf(4194304) {more}
+); }};
+log {{ source(s_{name}); }};
+"""
 _STREAM = "max-connections(50)"
 _TLS = """max-connections(50) tls(
         key-file("{key}") cert-file("{cert}") {peer}
@@ -85,10 +91,16 @@ class SyslogNG:
         folder: For its configuration, state and output; made if missing.
         host: The address to listen on.
         client_ca: An authority; then TLS takes only clients with a certificate of it.
+        counts_only: Read and forget, as fast as it can.
     """
 
     def __init__(
-        self, folder: Path, *, host: str = "127.0.0.1", client_ca: Path | None = None
+        self,
+        folder: Path,
+        *,
+        host: str = "127.0.0.1",
+        client_ca: Path | None = None,
+        counts_only: bool = False,
     ) -> None:
         self._folder = folder
         self._host = host
@@ -109,7 +121,7 @@ class SyslogNG:
         self._config.write_text(
             _HEAD
             + "".join(
-                _LISTENER.format(
+                (_COUNTER if counts_only else _LISTENER).format(
                     name=name.replace("-", "_"),
                     driver="syslog" if name.endswith("rfc5424") else "network",
                     host=host,
