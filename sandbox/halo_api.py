@@ -210,7 +210,7 @@ class HaloStandIn:
         listener, self._server = self._bind()
         for number in (signal.SIGTERM, signal.SIGINT):
             # uvicorn hands the signal on to the handler it found: stopping is no fault here
-            signal.signal(number, lambda *_: None)
+            signal.signal(number, lambda *_: self.stop())
         print(self.url, flush=True)
         self._server.run(sockets=[listener])
 
