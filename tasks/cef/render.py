@@ -160,11 +160,10 @@ def _shorten_line(pieces: list[str], places: Sequence[Place]) -> str:
         return (_SHORTENED_FIRST.index(keys[at]), 0) if first else (len(keys), -sizes[at])
 
     for at in sorted(values, key=precedence):
-        if excess <= 0:
-            break
-        shorter = _shorten_value(pieces[at], sizes[at] - excess)
-        excess -= sizes[at] - len(shorter.encode())
-        pieces[at] = shorter
+        if excess > 0 and sizes[at] > len(ELLIPSIS.encode()):
+            shorter = _shorten_value(pieces[at], sizes[at] - excess)
+            excess -= sizes[at] - len(shorter.encode())
+            pieces[at] = shorter
     return "".join(pieces)
 
 

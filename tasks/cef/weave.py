@@ -74,11 +74,14 @@ def weave(
     """Make one line a row: a column's value in each place, `separator` between those with one.
 
     `head` and `tail` begin and end every line. Null is no value, and neither is an empty one
-    unless `keep_empty`. Places with `always` come first, and at least one place is used. The
-    columns are those of one of `small_batches`, so that no offset overflows.
+    unless `keep_empty`. Places with `always` come first. The columns are those of one of
+    `small_batches`, so that no offset overflows.
     """
     rows = len(columns[0])
-    used = [at for at, place in enumerate(places) if place.always or columns[at].null_count < rows]
+    # of places that no row fills, one is kept: there may be no other
+    used = [
+        at for at, place in enumerate(places) if place.always or columns[at].null_count < rows
+    ] or [0]
     places = tuple(places[at] for at in used)
     values = pa.concat_arrays([columns[at] for at in used])
     lengths = np.diff(_offsets(values)).reshape(len(places), rows)
@@ -110,17 +113,28 @@ def weave(
 def small_batches(events: pa.Table | pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """Cut `events` into batches that a processor's cache can hold, none of them empty.
 
-    However long a value is, a batch has one row or at most `_BATCH_BYTES`.
+    Smaller ones are put together. A batch has one row, or at most `_BATCH_BYTES`.
     """
     table = pa.Table.from_batches([events]) if isinstance(events, pa.RecordBatch) else events
+    gathered: list[pa.RecordBatch] = []
+    rows = size = 0
     pending = table.to_batches(max_chunksize=_BATCH_ROWS)[::-1]
     while pending:
         batch = pending.pop()
-        if batch.num_rows > 1 and batch.nbytes > _BATCH_BYTES:
+        more = batch.nbytes
+        if more > _BATCH_BYTES and batch.num_rows > 1:
             half = batch.num_rows // 2
             pending += [batch.slice(half), batch.slice(0, half)]
-        elif batch.num_rows:
-            yield batch
+            continue
+        if gathered and (rows + batch.num_rows > _BATCH_ROWS or size + more > _BATCH_BYTES):
+            yield pa.concat_batches(gathered)
+            gathered, rows, size = [], 0, 0
+        if batch.num_rows:
+            gathered.append(batch)
+            rows += batch.num_rows
+            size += more
+    if gathered:
+        yield pa.concat_batches(gathered)
 
 
 def _offsets(array: pa.StringArray) -> npt.NDArray[np.int32]:

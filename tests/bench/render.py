@@ -53,12 +53,12 @@ def measure(rows: int = ROWS) -> Iterator[tuple[str, float, float | None, str, s
     finally:
         pa.set_cpu_count(threads)
     ours = best["ours"]
-    yield "render: ours", ours, _EVENTS_PER_CPU_SECOND, _UNIT, f"{rows:,} lines of {size:.0f} bytes"
+    yield "ours", ours, _EVENTS_PER_CPU_SECOND, _UNIT, f"{rows:,} lines of {size:.0f} bytes"
     for name, rate in best.items():
         if name != "ours":
-            yield f"render: {name}", rate, None, _UNIT, ""
-    yield "render: ours / loop", ours / best["f-string loop"], _TIMES_LOOP, "times", ""
-    yield "render: ours / polars", ours / best["polars concat_str"], _TIMES_POLARS, "times", ""
+            yield name, rate, None, _UNIT, ""
+    yield "ours / f-string loop", ours / best["f-string loop"], _TIMES_LOOP, "times", ""
+    yield "ours / polars", ours / best["polars concat_str"], _TIMES_POLARS, "times", ""
 
 
 def _best_rates(
