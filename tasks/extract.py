@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from tasks.errors import HaloUsmError, InUseError
 from tasks.extraction import Extraction, Failed
 from tasks.halo.client import ApiKey, HaloClient, Listing
-from tasks.plan import plan_range, plan_sync
+from tasks.plan import HALO_KEEPS, plan_range, plan_sync
 from tasks.staging.locks import hold
-from tasks.staging.raw import coverage
-from tasks.windows import Window, isoformat
+from tasks.staging.raw import coverage, lost
+from tasks.windows import Window, isoformat, union
 
 if TYPE_CHECKING:
     import threading
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from tasks.settings import Account, Settings
     from tasks.staging.store import Store
 
-HALO_KEEPS = timedelta(days=90)
-"""Older events are gone from Halo."""
 _STOP_LOOKS = 0.1
 """Seconds between two looks at whether to stop."""
 _NAMED = 3
@@ -40,11 +38,12 @@ _NAMED = 3
 
 @dataclass(frozen=True)
 class Gap:
-    """A range that was wanted and is not covered, and why; times are ISO 8601."""
+    """A range that was wanted and could not be read, and why; times are ISO 8601."""
 
     since: str
     until: str
     reason: str
+    lost: bool = False
 
 
 @dataclass
@@ -154,6 +153,7 @@ def _plan(
     if window is not None:
         return plan_range(covered, window, now=now, lookback=lookback)
     start = settings.halo_start or now - HALO_KEEPS
+    covered = union([*covered, *lost(store, account.name)])
     return plan_sync(covered, start=start, now=now, lookback=lookback)
 
 
@@ -209,17 +209,18 @@ async def _extract(
 
 def _tell(result: Extracted, failed: list[Failed]) -> None:
     """Put what failed into the result, and into words, once for each reason."""
-    reasons: dict[str, list[str]] = {}
-    for window, reason in failed:
-        result.gaps.append(Gap(isoformat(window.since), isoformat(window.until), reason))
+    reasons: dict[tuple[str, bool], list[str]] = {}
+    for window, reason, is_lost in failed:
+        since, until = isoformat(window.since), isoformat(window.until)
+        result.gaps.append(Gap(since, until, reason or "not read any more", is_lost))
         if reason:
-            reasons.setdefault(reason, []).append(str(window))
-    for reason, windows in reasons.items():
-        more = f" and {len(windows) - _NAMED} more" if len(windows) > _NAMED else ""
-        result.problems.append(
-            f"account {result.subject}: not read: {', '.join(windows[:_NAMED])}{more}: {reason}; "
-            "it is a gap that the next sync tries to fill"
-        )
+            reasons.setdefault((reason, is_lost), []).append(str(window))
+    for (reason, is_lost), windows in reasons.items():
+        named = ", ".join(windows[:_NAMED])
+        if len(windows) > _NAMED:
+            named += f" and {len(windows) - _NAMED} more"
+        remedy = "status shows it" if is_lost else "a gap, which the next sync tries to fill"
+        result.problems.append(f"account {result.subject}: {named}: {reason}; {remedy}")
 
 
 def _unseen(done: int, total: int) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from tasks.errors import HaloError, HaloRefused, HaloUnavailable, HaloUsmError
 from tasks.halo.listing import Reader
-from tasks.staging.raw import stage_window
+from tasks.staging.raw import mark_lost, stage_window
 from tasks.windows import MICROSECOND, Window, difference, union
 
 if TYPE_CHECKING:
@@ -17,10 +18,17 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tasks.halo.client import HaloClient
+    from tasks.halo.haul import Haul
     from tasks.halo.listing import Reading
     from tasks.plan import Plan, Run
     from tasks.staging.raw import Staged
     from tasks.staging.store import Store
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_DROPPED = "it was never read, and is older than the 90 days that Halo keeps events: lost"
 
 
 class Failed(NamedTuple):
@@ -28,6 +36,7 @@ class Failed(NamedTuple):
 
     window: Window
     reason: str
+    lost: bool = False
 
 
 @dataclass
@@ -139,7 +148,7 @@ class Extraction:
         try:
             async with asyncio.TaskGroup() as self._group:
                 for run in plan.runs:
-                    self._start(run.window.days(), Edge(run) if run.edge else None)
+                    self._start(run.window.days(), run, Edge(run) if run.edge else None)
                 if plan.anchor:
                     self._group.create_task(self._anchor(plan.anchor))
                 else:
@@ -156,12 +165,12 @@ class Extraction:
         """What was planned and is not covered, sorted: failed windows, and those never read."""
         return sorted([*self._failed, *(Failed(window, "") for window in union(self._open))])
 
-    def _start(self, windows: Sequence[Window], edge: Edge | None) -> None:
+    def _start(self, windows: Sequence[Window], run: Run, edge: Edge | None) -> None:
         for window in windows:
             self._open.add(window)
             if edge:
                 edge.begin(window)
-            self._group.create_task(self._window(window, edge))
+            self._group.create_task(self._window(window, run, edge))
         self._total += len(windows)
         self._progress(self._ended, self._total)
 
@@ -170,21 +179,23 @@ class Extraction:
             async with self._reader.read(window) as reading:
                 if not reading.missing and reading.window:
                     await self._stage(reading, [window])
-        except HaloUnavailable:
-            # tried once more with the window it begins, which says what is wrong
+        except HaloRefused:
+            raise
+        except HaloError:
+            # asked again by the window it begins, which says what is wrong
             pass
         finally:
             self._anchored.set()
 
-    async def _window(self, window: Window, edge: Edge | None) -> None:
+    async def _window(self, window: Window, run: Run, edge: Edge | None) -> None:
         """Read and stage a window, or start its parts."""
         try:
             if edge:
                 await edge.turn(window)
             async with self._readers, self._reader.read(window) as reading:
-                self._start(edge.cut(reading.rest) if edge else reading.rest, edge)
+                self._start(edge.cut(reading.rest) if edge else reading.rest, run, edge)
                 if reading.window:
-                    await self._keep(reading, reading.window, edge)
+                    await self._keep(reading, reading.window, run, edge)
         except HaloRefused:
             raise
         except HaloError as error:
@@ -197,32 +208,40 @@ class Extraction:
         self._ended += 1
         self._progress(self._ended, self._total)
 
-    async def _keep(self, reading: Reading, window: Window, edge: Edge | None) -> None:
+    async def _keep(self, reading: Reading, window: Window, run: Run, edge: Edge | None) -> None:
         """Stage what was read of a window, up to the time that the reading can know of."""
         if reading.as_of and reading.as_of < window.until:
             if reading.as_of <= window.since:
                 return
             window = Window(window.since, reading.as_of)
+        await self._anchored.wait()
         if reading.missing:
             self._failed.append(Failed(window, reading.missing))
-            return
-        await self._anchored.wait()
-        await self._stage(reading, edge.stageable(window) if edge else [window])
-        self.done.windows += 1
+            await self._stage(reading, [window], complete=False)
+        elif run.overdue and reading.haul.is_empty() and await self._reader.has_dropped(window):
+            self._failed.append(Failed(window, _DROPPED, lost=True))
+            await self._in_stager(mark_lost, self._store, self._account, window)
+        else:
+            await self._stage(reading, edge.stageable(window) if edge else [window])
+            self.done.windows += 1
 
-    async def _stage(self, reading: Reading, windows: list[Window]) -> None:
-        loop = asyncio.get_running_loop()
-        for staged in await loop.run_in_executor(self._stager, self._write, reading, windows):
+    async def _stage(
+        self, reading: Reading, windows: list[Window], *, complete: bool = True
+    ) -> None:
+        for staged in await self._in_stager(self._write, reading.haul, windows, complete):
             self.done.new += staged.new
             self.done.known += staged.known
             self.done.malformed += staged.malformed
 
-    def _write(self, reading: Reading, windows: list[Window]) -> list[Staged]:
-        events, malformed = reading.haul.tables()
-        return [
-            stage_window(self._store, self._account, window, events, malformed, self._run_id)
-            for window in windows
-        ]
+    async def _in_stager(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run work that reads and writes files beside the requests."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._stager, partial(work, *args, **kwargs))
+
+    def _write(self, haul: Haul, windows: list[Window], complete: bool) -> list[Staged]:  # noqa: FBT001
+        events, malformed = haul.tables()
+        stage = partial(stage_window, self._store, self._account, complete=complete)
+        return [stage(window, events, malformed, self._run_id) for window in windows]
 
 
 def _known_types() -> Sequence[str]:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tasks.windows import MICROSECOND, Window, difference
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
+
+
+HALO_KEEPS = timedelta(days=90)
+"""Older events are gone from Halo."""
 
 
 @dataclass(frozen=True)
@@ -17,12 +22,14 @@ class Run:
 
     Attributes:
         window: The stretch.
+        overdue: Whether it is a gap so old that Halo has dropped it, unless it says otherwise.
         edge: Where covered time ends in it: what is before is read again, for events that
             appeared late. None where it is all of one kind.
     """
 
     window: Window
     edge: datetime | None = None
+    overdue: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,12 @@ class Plan:
 
 
 def plan_sync(
-    covered: list[Window], *, start: datetime, now: datetime, lookback: timedelta
+    covered: list[Window],
+    *,
+    start: datetime,
+    now: datetime,
+    lookback: timedelta,
+    keeps: timedelta = HALO_KEEPS,
 ) -> Plan:
     """From where the account begins to now: what is not covered, and what to look at again.
 
@@ -49,20 +61,24 @@ def plan_sync(
     were still to come: at its end, and before each gap.
 
     Args:
-        covered: The coverage, sorted, nothing touching.
+        covered: The coverage, and what is lost; sorted, nothing touching.
         start: Where an account without coverage begins.
         now: The end of the range.
         lookback: How much of covered time, before each of its ends, is read again.
+        keeps: For how long Halo keeps events; an older gap is overdue.
     """
-    begin = covered[0].since if covered else start
-    if begin >= now:
-        return Plan()
-    plan = _plan(covered, Window(begin, now), lookback)
+    if not covered:
+        return _first_plan(Window(start, now)) if start < now else Plan()
+    runs = []
+    if covered[0].since < now:
+        for run in _runs(covered, Window(covered[0].since, now), lookback):
+            runs += _overdue(run, now - keeps)
+    last = covered[-1]
+    since = max(last.since, last.until - lookback)
     # an extraction of this very moment, or a clock that was set back
-    last = covered[-1] if covered else None
-    if last is not None and last.until >= now and max(last.since, last.until - lookback) < now:
-        plan.runs.append(Run(Window(max(last.since, last.until - lookback), now)))
-    return plan
+    if last.until >= now > since:
+        runs.append(Run(Window(since, now)))
+    return Plan(runs)
 
 
 def plan_range(
@@ -76,12 +92,18 @@ def plan_range(
     if window.since >= now:
         return Plan()
     wanted = Window(window.since, min(window.until, now))
-    plan = _plan(covered, wanted, lookback)
-    again = [Run(piece) for piece in difference(wanted, [run.window for run in plan.runs])]
-    return Plan(sorted([*plan.runs, *again], key=lambda run: run.window), plan.anchor)
+    runs = _runs(covered, wanted, lookback)
+    runs += [Run(piece) for piece in difference(wanted, [run.window for run in runs])]
+    first = _first_plan(wanted) if not covered or wanted.since < covered[0].since else Plan()
+    return Plan(sorted(runs, key=lambda run: run.window), first.anchor)
 
 
-def _plan(covered: list[Window], wanted: Window, lookback: timedelta) -> Plan:
+def _first_plan(window: Window) -> Plan:
+    return Plan([Run(window)], Window(window.since, window.since + MICROSECOND))
+
+
+def _runs(covered: list[Window], wanted: Window, lookback: timedelta) -> list[Run]:
+    """What of a range is not covered, each with what is to be read again before it."""
     ends = {piece.until: piece for piece in covered}
     runs = []
     for gap in difference(wanted, covered):
@@ -89,6 +111,17 @@ def _plan(covered: list[Window], wanted: Window, lookback: timedelta) -> Plan:
         look = max(piece.since, gap.since - lookback) if piece else gap.since
         edge = gap.since if look < gap.since else None
         runs.append(Run(Window(look, gap.until), edge))
-    if covered and covered[0].since <= wanted.since:
-        return Plan(runs)
-    return Plan(runs, Window(wanted.since, wanted.since + MICROSECOND))
+    return runs
+
+
+def _overdue(run: Run, oldest: datetime) -> list[Run]:
+    """The run, or what of it is older than `oldest` and what is not."""
+    gap = Window(run.edge or run.window.since, run.window.until)
+    if gap.since >= oldest:
+        return [run]
+    if gap.until <= oldest:
+        return [Run(gap, overdue=True)]
+    return [
+        Run(Window(gap.since, oldest), overdue=True),
+        Run(Window(oldest, gap.until)),
+    ]

@@ -1,9 +1,9 @@
 """A page's bytes → its events, no value changed and none lost.
 
 The fast way never builds an event as Python objects: msgspec cuts the page into the bytes of
-each event and takes five fields out of each. What it refuses (lone surrogates, `NaN`, any field
-of another type than Halo's) goes the careful way, event by event, at the price of that event or
-page alone.
+each event, and takes five fields out of each. A page with anything that it refuses (lone
+surrogates, `NaN`, a field of another type than Halo's, no field at all) goes the careful way,
+event by event.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from tasks.halo.answers import AnswerFault
 from tasks.halo.json_slices import NotJson, elements, members
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from typing_extensions import Buffer
+
 
 LONGEST_ID = 256
 """Characters of an id; Halo's have 32."""
 
 _SHOWN = 200
+_REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Event(msgspec.Struct, gc=False):
@@ -64,7 +67,7 @@ class Page:
         count: How many events the whole listing has, None where the API does not say.
         keys: An id for each item of the page in the API's order: of malformed ones too.
         events: The well-formed events, in the API's order.
-        texts: The JSON of each of `events`, valid UTF-8.
+        texts: The JSON of each of `events`, as it was sent.
         malformed: The other items.
         as_of: The time, by the earlier clock, until which the page can be complete; set by the
             client.
@@ -73,7 +76,7 @@ class Page:
     count: int | None
     keys: list[str]
     events: list[Event]
-    texts: list[Buffer]
+    texts: Sequence[Buffer]
     malformed: list[Malformed]
     as_of: datetime | None = None
 
@@ -83,7 +86,12 @@ class _Envelope(msgspec.Struct):
     count: msgspec.Raw = msgspec.Raw(b"null")
 
 
+class _Columns(msgspec.Struct):
+    events: list[Event]
+
+
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
+_COLUMNS = msgspec.json.Decoder(_Columns)
 _EVENT = msgspec.json.Decoder(Event)
 
 
@@ -93,41 +101,18 @@ def decode(body: bytes) -> Page:
     Raises:
         AnswerFault: The body is no page: not JSON, cut off, or an error instead of events.
     """
-    body = _utf8(body)
-    items: list[Any]
     try:
         envelope = _ENVELOPE.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        items, count = _careful_page(body)
-    else:
-        items, count = envelope.events, bytes(envelope.count)
-    page = Page(_count(count), [], [], [], [])
-    for item in items:
-        try:
-            event = _EVENT.decode(item)
-        except (msgspec.DecodeError, RecursionError):
-            found = _careful_event(bytes(item))
-            if isinstance(found, Malformed):
-                page.malformed.append(found)
-                page.keys.append(found.event_id)
-                continue
-            event = found
-        page.keys.append(event.id)
-        page.events.append(event)
-        page.texts.append(item)
-    return page
+        events = _COLUMNS.decode(body).events
+    except _REFUSED:
+        return _careful_page(body)
+    keys = [event.id for event in events]
+    return Page(_count(bytes(envelope.count)), keys, events, envelope.events, [])
 
 
 def _utf8(body: bytes) -> bytes:
-    """The body as valid UTF-8: what is not, and so is no JSON either, becomes U+FFFD."""
-    if body.isascii():
-        return body
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = body.decode("utf-8-sig", "replace")
-        return text.encode()
-    return text.encode() if body.startswith(b"\xef\xbb\xbf") else body
+    """The body without byte order mark, as valid UTF-8: what is not becomes U+FFFD."""
+    return body.decode("utf-8-sig", "replace").encode()
 
 
 def _count(text: bytes) -> int | None:
@@ -136,8 +121,28 @@ def _count(text: bytes) -> int | None:
     return int(digits) if digits.isdigit() and len(digits) < len(str(2**63)) else None
 
 
-def _careful_page(body: bytes) -> tuple[list[bytes], bytes]:
-    """The items of a page and its count, by looking for brackets only."""
+def _careful_page(body: bytes) -> Page:
+    """The page, cut by its brackets only; what is out of the ordinary is looked at by itself."""
+    items, count = _items(_utf8(body))
+    texts: list[bytes] = []
+    page = Page(_count(count), [], [], texts, [])
+    for item in items:
+        try:
+            found: Event | Malformed = _EVENT.decode(item)
+        except _REFUSED:
+            found = _careful_event(item)
+        if isinstance(found, Malformed):
+            page.malformed.append(found)
+            page.keys.append(found.event_id)
+        else:
+            page.events.append(found)
+            page.keys.append(found.id)
+            texts.append(item)
+    return page
+
+
+def _items(body: bytes) -> tuple[list[bytes], bytes]:
+    """The items of a page and its count, by its brackets."""
     try:
         page = members(body)
         count = page.get("count", b"null")

@@ -43,25 +43,30 @@ class Haul:
     """Events of any number of pages, however often they were listed; the first text counts."""
 
     def __init__(self) -> None:
-        self._events: dict[str, tuple[Event, Buffer]] = {}
-        self._malformed: dict[str, Malformed] = {}
+        self._pages: list[Page] = []
 
     def add(self, page: Page) -> None:
         """Add what a page lists."""
-        for event, text in zip(page.events, page.texts, strict=True):
-            self._events.setdefault(event.id, (event, text))
-        for item in page.malformed:
-            self._malformed.setdefault(item.event_id, item)
+        self._pages.append(page)
+
+    def is_empty(self) -> bool:
+        """Whether nothing was listed."""
+        return not any(page.keys for page in self._pages)
 
     def types(self) -> set[str]:
         """The types of the events."""
-        return {event.type for event, _ in self._events.values() if event.type}
+        return {event.type for page in self._pages for event in page.events if event.type}
 
     def tables(self) -> tuple[pa.Table, pa.Table]:
         """The events (`EVENTS_SCHEMA`) and what is malformed (`MALFORMED_SCHEMA`)."""
-        events = [event for event, _ in self._events.values()]
-        texts = [text for _, text in self._events.values()]
-        malformed = list(self._malformed.values())
+        events = [event for page in self._pages for event in page.events]
+        texts = [text for page in self._pages for text in page.texts]
+        rows = {event.id: row for row, event in reversed(list(enumerate(events)))}
+        if len(rows) < len(events):
+            events = [events[row] for row in sorted(rows.values())]
+            texts = [texts[row] for row in sorted(rows.values())]
+        listed = (item for page in self._pages for item in page.malformed)
+        malformed = list({item.event_id: item for item in listed}.values())
         created = [event.created_at for event in events]
         try:
             moments = pa.array(created, pa.string()).cast(_TIME)
@@ -110,8 +115,13 @@ def _malformed_table(malformed: list[Malformed]) -> pa.Table:
 
 
 def _strings(texts: list[Buffer]) -> Any:
-    """Texts that are valid UTF-8 as an Arrow array, without a Python object for each."""
-    data = b"".join(texts)
+    """Texts as an Arrow array without a Python object for each; what is no UTF-8 is U+FFFD."""
     ends = pa.array(accumulate((len(memoryview(text)) for text in texts), initial=0), pa.int64())
-    large = pa.LargeStringArray.from_buffers(len(texts), ends.buffers()[1], pa.py_buffer(data))
-    return large.cast(pa.string())
+    data = pa.py_buffer(b"".join(texts))
+    strings = pa.LargeStringArray.from_buffers(len(texts), ends.buffers()[1], data)
+    try:
+        strings.validate(full=True)
+    except pa.ArrowInvalid:
+        valid = [bytes(text).decode("utf-8", "replace") for text in texts]
+        strings = pa.array(valid, pa.large_string())
+    return strings.cast(pa.string())

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tasks.halo.client import Listing
@@ -26,7 +27,6 @@ from tasks.windows import Window
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
-    from datetime import datetime
 
     from tasks.halo.client import HaloClient, Order
     from tasks.halo.room import Lease
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 READINGS = 4
 """How often a window that moves is read; the last time page after page."""
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 FREE_PAGES = 4
 """So many pages of a window are held without asking for room."""
 
@@ -90,6 +91,17 @@ class Reader:
         """
         async with self._room.lease(FREE_PAGES) as lease:
             yield await self._read(window, lease)
+
+    async def has_dropped(self, window: Window) -> bool:
+        """Whether Halo may have dropped events of a window: it has none that are older.
+
+        The oldest events are dropped first.
+
+        Raises:
+            HaloError: The API did not let it be read; see `HaloClient.page`.
+        """
+        page = await self._sweeper.first_page(Listing(_LONG_AGO, window.until, "desc"))
+        return not page.keys
 
     async def _read(self, window: Window, lease: Lease) -> Reading:
         order: Order = "desc" if window.since < self._leaving else "asc"

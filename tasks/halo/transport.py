@@ -29,7 +29,9 @@ _READ_BUFFER = 1024 * 1024
 _KEEP_ALIVE = 60.0
 
 
-def open_transport(base_url: httpx.URL, connections: int, pace: Pace) -> httpx.AsyncBaseTransport:
+def open_transport(
+    base_url: httpx.URL, connections: int, pace: Pace, timeout: httpx.Timeout
+) -> httpx.AsyncBaseTransport:
     """The transport for one origin.
 
     TLS is verified, against `SSL_CERT_FILE` or `SSL_CERT_DIR` where they are set. A proxy is
@@ -54,7 +56,7 @@ def open_transport(base_url: httpx.URL, connections: int, pace: Pace) -> httpx.A
         proxy=_proxy(base_url),
         client=session,
     )
-    return BoundedTransport(inner, pace)
+    return BoundedTransport(inner, pace, timeout)
 
 
 def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
@@ -66,11 +68,15 @@ def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
 
 
 class BoundedTransport(httpx.AsyncBaseTransport):
-    """Sends at the account's pace, and reads each answer whole, up to `LARGEST_ANSWER` bytes."""
+    """Sends at the account's pace, and reads each answer whole, up to `LARGEST_ANSWER` bytes.
 
-    def __init__(self, inner: httpx.AsyncBaseTransport, pace: Pace) -> None:
+    Every request has the same time limits, the login that `httpx.Auth` makes among them.
+    """
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, pace: Pace, timeout: httpx.Timeout) -> None:
         self._inner = inner
         self._pace = pace
+        self._timeout = timeout.as_dict()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read its answer.
@@ -80,6 +86,7 @@ class BoundedTransport(httpx.AsyncBaseTransport):
             AnswerFault: The packed body is broken.
         """
         await self._pace.turn()
+        request.extensions["timeout"] = self._timeout
         response = await self._inner.handle_async_request(request)
         stream = response.stream
         assert isinstance(stream, httpx.AsyncByteStream)

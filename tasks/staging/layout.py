@@ -1,6 +1,6 @@
 """Names: what a staged file is, whose it is and how much it holds is read from its path alone.
 
-    raw         {since}-{until}-{unique}-{rows}
+    raw         {since}-{until}-{unique}-{rows}[-part|-lost]
     normalized  {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}[-x{lost}][u]
     rejected    {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}      (stage transform)
                 extract-{unique}-{rows}                                       (stage extract)
@@ -35,9 +35,10 @@ END_OF_DAY = "240000000000"
 
 _CLOCK = r"\d{12}"
 _SPAN = rf"(?P<since>{_CLOCK})-(?P<until>{_CLOCK})"
-_RAW = re.compile(rf"{_SPAN}-(?P<unique>[0-9a-f]{{8}})-(?P<rows>\d+)\.parquet")
+_MARK = r"(?:-(?P<mark>part|lost))?"
+_RAW = re.compile(rf"{_SPAN}-(?P<unique>[0-9a-f]{{8}})-(?P<rows>\d+){_MARK}\.parquet")
 _NORMALIZED = re.compile(
-    rf"(?P<key>{_SPAN}-[0-9a-f]{{8}}-(?P<raw_rows>\d+))-g(?P<generation>\d+)-(?P<rows>\d+)"
+    rf"(?P<key>{_SPAN}-[0-9a-f]{{8}}-(?P<raw_rows>\d+){_MARK})-g(?P<generation>\d+)-(?P<rows>\d+)"
     r"(?:-x(?P<lost>\d+))?(?P<unknown>u?)\.parquet"
 )
 _EXTRACT = re.compile(r"extract-[0-9a-f]{8}-(?P<rows>\d+)\.parquet")
@@ -116,7 +117,13 @@ class _Spanned:
 
 @dataclass(frozen=True, slots=True)
 class RawFile(_Spanned):
-    """A window of raw events; of no rows where Halo had none."""
+    """A window of raw events; of no rows where Halo had none.
+
+    `mark` is empty where the window is covered. It is not where Halo has more of it than it
+    shows (`part`), nor where Halo has dropped it before it was read (`lost`).
+    """
+
+    mark: str = ""
 
     @property
     def key(self) -> str:
@@ -183,9 +190,9 @@ def _foreign(name: str, stage: str) -> StagingError:
     )
 
 
-def raw_name(window: Window, rows: int) -> str:
-    """A new name for a raw file."""
-    return f"{span(window)}-{unique()}-{rows}{SUFFIX}"
+def raw_name(window: Window, rows: int, mark: str = "") -> str:
+    """A new name for a raw file; see `RawFile` for its mark."""
+    return f"{span(window)}-{unique()}-{rows}{'-' if mark else ''}{mark}{SUFFIX}"
 
 
 def raw_files(names: Iterable[str]) -> list[RawFile]:
@@ -199,7 +206,8 @@ def raw_files(names: Iterable[str]) -> list[RawFile]:
         match = _RAW.fullmatch(name)
         if match is None:
             raise _foreign(name, "raw")
-        files.append(RawFile(name, match["since"], match["until"], int(match["rows"])))
+        mark = match["mark"] or ""
+        files.append(RawFile(name, match["since"], match["until"], int(match["rows"]), mark))
     return sorted(files, key=lambda file: (file.since, file.until, file.name))
 
 

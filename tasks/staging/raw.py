@@ -72,10 +72,22 @@ class Staged:
 
 def coverage(store: Store, account: str) -> list[Window]:
     """The time that raw covers, sorted, nothing overlapping or touching. No file is opened."""
-    covered: list[Window] = []
-    for day, names in store.tree("raw", account).items():
-        covered += _covered(layout.raw_files(names), day)
-    return union(covered)
+    return _marked(store, account, "")
+
+
+def lost(store: Store, account: str) -> list[Window]:
+    """The time that Halo had dropped before it was read, sorted. No file is opened."""
+    return _marked(store, account, "lost")
+
+
+def mark_lost(store: Store, account: str, window: Window) -> None:
+    """Remember a window, within one UTC day, as one that Halo had dropped before it was read.
+
+    Raises:
+        StagingError: The staging cannot be written.
+    """
+    with store.backend.lock(f"staging={account}", wait=True):
+        _publish(store, account, window, RAW_SCHEMA.empty_table(), "lost")
 
 
 def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
@@ -86,6 +98,8 @@ def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
     malformed: pa.Table,
     run_id: str,
     now: datetime | None = None,
+    *,
+    complete: bool = True,
 ) -> Staged:
     """Stage what Halo returned for a window, each event once, and mark the window as covered.
 
@@ -100,6 +114,7 @@ def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
             none), `reason`, `event`.
         run_id: The run that read them; kept with what is rejected.
         now: The time of extraction; this machine's by default.
+        complete: Whether these are all events of the window; it stays a gap where they are not.
 
     Raises:
         ValueError: The window is not within one UTC day, or an event lacks its id or date.
@@ -112,7 +127,7 @@ def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
         files = layout.raw_files(store.files("raw", account, window.day))
         inside = _once(_inside(_conform(events, now), window))
         fresh = _unknown(store, account, window.day, files, inside)
-        covered = _covered(files, window.day)
+        covered = _covered(files, window.day, "")
         missing = difference(window, covered)
         for piece in difference(window, missing):
             late = _inside(fresh, piece)
@@ -122,17 +137,26 @@ def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
         for piece in missing:
             rows = _inside(fresh, piece)
             if rows.num_rows:
-                _publish(store, account, piece, rows)
-            else:
+                _publish(store, account, piece, rows, "" if complete else "part")
+            elif complete:
                 idle.append(piece)
         _publish_idle(store, account, idle, files)
     return Staged(fresh.num_rows, inside.num_rows - fresh.num_rows, rejected)
 
 
-def _covered(files: Iterable[RawFile], day: date) -> list[Window]:
-    """The windows of a day's files, merged as text: a thousand names cost a millisecond."""
+def _marked(store: Store, account: str, mark: str) -> list[Window]:
+    days = store.tree("raw", account).items()
+    return union(
+        [window for day, names in days for window in _covered(layout.raw_files(names), day, mark)]
+    )
+
+
+def _covered(files: Iterable[RawFile], day: date, mark: str) -> list[Window]:
+    """The windows of a day's files of a mark, merged as text: a thousand names cost 1 ms."""
     merged: list[list[str]] = []
     for file in files:
+        if file.mark != mark:
+            continue
         if merged and file.since <= merged[-1][1]:
             merged[-1][1] = max(merged[-1][1], file.until)
         else:
@@ -196,8 +220,8 @@ def _bounds(events: pa.Table) -> Window:
     return layout.around(created[0].as_py(), created[-1].as_py())
 
 
-def _publish(store: Store, account: str, window: Window, rows: pa.Table) -> None:
-    name = layout.raw_name(window, rows.num_rows)
+def _publish(store: Store, account: str, window: Window, rows: pa.Table, mark: str = "") -> None:
+    name = layout.raw_name(window, rows.num_rows, mark)
     store.publish(rows, "raw", account, window.day, name)
 
 
@@ -206,7 +230,7 @@ def _publish_idle(store: Store, account: str, idle: list[Window], files: Iterabl
     if not idle:
         return
     day = idle[0].day
-    empty = {file.name: file.window(day) for file in files if not file.rows}
+    empty = {file.name: file.window(day) for file in files if not (file.rows or file.mark)}
     for merged in union([*idle, *empty.values()]):
         if any(window.since in merged for window in idle):
             _publish(store, account, merged, RAW_SCHEMA.empty_table())
