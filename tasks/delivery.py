@@ -5,14 +5,13 @@ A batch that fails is tried three times, with pauses. What then?
 - Where nothing could be handed over, the receiver is not there: the run gives the destination
   up. An outage never shrinks batches and never puts the blame on an event.
 - Else the receiver took (part of) the batch and did not confirm it. It may be sick, or stumble
-  over one event. So its first and its last event are sent alone. Where neither is confirmed
-  nothing can be told: the batch is left to the next run, and after three such batches in a row
-  the destination is given up for this run.
-- Where one is confirmed the receiver works, and something in the batch is at fault. It is sent
-  in halves, halves of halves, until single events are left that fail alone.
-- A single event is called at fault only where the attempt just before its own was delivered:
-  then its ledger row says so, and `load` leaves it for a day. Others that failed alone are
-  tried once more after the next success.
+  over an event. So two events of the batch are sent alone, other ones in every run. Where neither
+  is confirmed nothing can be told: the batch is put aside until another one is delivered, and
+  after three such batches in a row the destination is given up for this run.
+- Where something is confirmed the receiver works, and something in the batch is at fault. It is
+  sent in halves, halves of halves, until single events are left that fail alone.
+- An event is called at fault only where it fails alone just after something else was delivered:
+  then its ledger row says so, and `load` leaves it for a day.
 
 Over UDP each message has its own outcome: one that failed while a later one was sent is at fault.
 """
@@ -76,7 +75,8 @@ class Courier:
     _worked: bool = False
     _absent: bool = False
     _failed_in_a_row: int = 0
-    _suspects: list[Parcel] = field(default_factory=list)
+    _singles: list[Parcel] = field(default_factory=list)
+    _aside: list[Parcel] = field(default_factory=list)
 
     def deliver(self, batch: Parcel) -> None:
         """Deliver a batch as well as can be.
@@ -93,33 +93,52 @@ class Courier:
                 break
             self._pause(pause)
             left = self._send(left, present=len(left) < len(batch))
-        if not len(left) or self._delivered_in_parts(left):
+        if not len(left):
             self._failed_in_a_row = 0
-            return
-        self._failed_in_a_row += 1
-        if self._failed_in_a_row >= _IN_A_ROW:
-            raise GivenUp(self.error)
+        elif self._receiver_works(left):
+            self._failed_in_a_row = 0
+            self._halve(left.take(~left.delivered))
+        else:
+            self._put_aside(left)
+            self._failed_in_a_row += 1
+            if self._failed_in_a_row >= _IN_A_ROW:
+                raise GivenUp(self.error)
+        if self._worked:
+            self._try_singles()
+            while self._aside:
+                self._halve(self._aside.pop(0))
 
-    def _delivered_in_parts(self, batch: Parcel) -> bool:
-        """Halve a failed batch where the receiver works; whether all of it was tried alone."""
+    def _receiver_works(self, batch: Parcel) -> bool:
+        """Whether one of two events of a failed batch is delivered alone."""
         if len(batch) == 1:
-            self._suspects.append(batch.alone())
             return False
-        ends = (batch.slice(0, 1), batch.slice(len(batch) - 1, len(batch)))
-        if all(len(self._send(end)) for end in ends):
-            return False
-        parts = deque(batch.take(~batch.delivered).halves())
+        # attempts are more in every run, and so the second event is another one
+        second = 1 + int(batch.number[-1]) * 7919 % (len(batch) - 1)
+        return any(not len(self._send(batch.slice(at, at + 1))) for at in (0, second))
+
+    def _halve(self, batch: Parcel) -> None:
+        """Send a batch in ever smaller halves, the larger before the smaller ones."""
+        parts = deque(batch.halves() or [batch])
         patience = len(batch).bit_length() + 2
         failures = 0
         while parts and failures < patience:
             part = parts.popleft()
             left = self._send(part, alone=len(part) == 1 and self._worked)
             failures = failures + 1 if len(left) else 0
+            parts.extend(left.halves())
             if len(left) == 1:
-                self._suspects.append(left.alone())
-            else:
-                parts.extend(left.halves())
-        return not parts
+                self._put_aside(left)
+            if self._worked:
+                self._try_singles()
+
+    def _put_aside(self, batch: Parcel) -> None:
+        """Keep what failed until something else is delivered."""
+        (self._singles if len(batch) == 1 else self._aside).append(batch.alone())
+
+    def _try_singles(self) -> None:
+        """Now that something was delivered, send alone what failed alone before."""
+        while self._singles:
+            self._send(self._singles.pop(0), alone=True)
 
     def _send(self, batch: Parcel, *, alone: bool = False, present: bool = False) -> Parcel:
         """Attempt a batch, again after pauses while nothing can be handed over; what is left.
@@ -140,14 +159,7 @@ class Courier:
             left = self._attempt(left)
         if self._absent and not present:
             raise GivenUp(self.error)
-        if self._worked and self._suspects:
-            self._try_suspects()
         return left
-
-    def _try_suspects(self) -> None:
-        """Now that an attempt was delivered, send alone what failed alone before."""
-        while self._worked and self._suspects:
-            self._send(self._suspects.pop(0), alone=True)
 
     def _attempt(self, batch: Parcel, *, alone: bool = False) -> Parcel:
         """Send a batch once and write its rows into the ledger; what is to be sent again."""
