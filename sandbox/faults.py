@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from sandbox.halo_app import Exchange
+    from sandbox.halo_exchange import Exchange
 
 Headers = list[tuple[bytes, bytes]]
 

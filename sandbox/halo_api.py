@@ -33,12 +33,12 @@ from cyclopts import App, Parameter
 from sandbox.events import generate_encoded
 from sandbox.halo_app import EVENTS, HaloApp
 from sandbox.halo_process import StandInProcess, write_private
+from sandbox.halo_server import server
 from sandbox.halo_state import Clock, Counters, Request
 from sandbox.halo_store import Account
 from sandbox.halo_switches import Planned, Switches
 
 if TYPE_CHECKING:
-    import asyncio
     from collections import deque
     from collections.abc import Iterable
 
@@ -123,7 +123,8 @@ class HaloStandIn:
 
     def renew(self) -> None:
         """Be as new, without a restart: the same accounts and first keys, but no events, faults or
-        counts, no token valid, every switch at its default, the clock the machine's.
+        counts, no token valid, every switch at its default, the clock the machine's. Take accounts
+        anew from it.
         """  # noqa: D205 - one sentence
         self.heal()
         self.switches.set(**vars(Switches()))
@@ -223,7 +224,7 @@ class HaloStandIn:
         listener = socket.create_server(("127.0.0.1", self._port), backlog=512)
         scheme = "https" if self._tls else "http"
         self.url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
-        return listener, _server(self._app, self._tls)
+        return listener, server(self._app, self._tls)
 
     @staticmethod
     def spawn(**options: object) -> StandInProcess:
@@ -234,42 +235,6 @@ class HaloStandIn:
 def account_names(count: int) -> list[str]:
     """So many account names: alpha, beta, …, and numbered ones after kappa."""
     return [_NAMES[at] if at < len(_NAMES) else f"account-{at + 1}" for at in range(count)]
-
-
-def _server(app: HaloApp, tls: tuple[Path, Path] | None) -> uvicorn.Server:
-    import uvicorn
-    from uvicorn.protocols.http.auto import AutoHTTPProtocol
-
-    class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-        """uvicorn's own, telling the application of its connections, which some faults break."""
-
-        def connection_made(self, transport: asyncio.Transport) -> None:
-            super().connection_made(transport)
-            app.connected(transport)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            app.transports.pop(self.client, None)
-            super().connection_lost(exc)
-
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            http=Protocol,
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=75,
-            timeout_graceful_shutdown=1,
-            ssl_certfile=str(tls[0]) if tls else None,
-            ssl_keyfile=str(tls[1]) if tls else None,
-        )
-    )
 
 
 def main(

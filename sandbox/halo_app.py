@@ -7,8 +7,7 @@ import secrets
 import socket
 import zlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from email.utils import format_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,18 +15,17 @@ from urllib.parse import parse_qsl
 
 import orjson
 
+from sandbox.halo_exchange import Exchange, Receive, Scope, Send, listing
 from sandbox.halo_query import Query, QueryError, parse_query
 from sandbox.halo_state import Clock, Counters, Request
 from sandbox.halo_tokens import Tokens, who_logs_in
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sandbox.faults import Headers
     from sandbox.halo_store import Account
     from sandbox.halo_switches import Planned, Switches
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 EVENTS = "/v1/events"
 TOKEN = "/oauth/access_token"  # noqa: S105 - a path
@@ -36,79 +34,6 @@ _JSON = (b"content-type", b"application/json")
 _OK = 200
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 _LOGGED = 200_000
-
-
-class Exchange:
-    """One request while it is being answered; what `sandbox.faults` works with."""
-
-    def __init__(self, app: HaloApp, scope: Scope, receive: Receive, send: Send) -> None:
-        self._app = app
-        self._receive = receive
-        self._send = send
-        self.scope = scope
-        self.path: str = scope["path"]
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.status = 0
-        self.account: Account | None = None
-        self.query: Query | None = None
-        self.page: Callable[[Iterable[bytes]], bytes] = partial(_listing, [b"{"])
-
-    @property
-    def raw_query(self) -> str:
-        """The query string, as it came."""
-        raw: bytes = self.scope["query_string"]
-        return raw.decode("latin-1")
-
-    @property
-    def now(self) -> datetime:
-        """The API's time, as its `Date` header tells it."""
-        skew = self._app.switches.date_skew
-        return self._app.clock.now() + timedelta(seconds=skew)
-
-    @property
-    def transport(self) -> asyncio.Transport | None:
-        """The connection that the request came over."""
-        client: tuple[str, int] = self.scope["client"]
-        return self._app.transports.get(client)
-
-    def revoke(self) -> None:
-        """End the token that the request carries."""
-        self._app.tokens.end(self.headers.get(b"authorization", b""))
-
-    async def body(self) -> str:
-        """The request's body."""
-        found: list[bytes] = []
-        more = True
-        while more:
-            message = await self._receive()
-            found.append(message.get("body", b""))
-            more = message.get("more_body", False)
-        return b"".join(found).decode("latin-1")
-
-    async def begin(self, status: int, headers: Headers) -> None:
-        """Send an answer's status and headers."""
-        self.status = status
-        await self._send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": self._app.date_header() + headers,
-            }
-        )
-
-    async def send(self, chunk: bytes, *, more: bool) -> None:
-        """Send a part of the body."""
-        await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
-
-    async def answer(self, status: int, body: bytes, headers: Headers) -> None:
-        """Send a whole answer."""
-        await self.begin(status, [*headers, (b"content-length", b"%d" % len(body))])
-        await self.send(body, more=False)
-
-    async def gone(self) -> None:
-        """Wait until the client has gone."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
 
 
 class HaloApp:
@@ -237,7 +162,7 @@ class HaloApp:
         head = [b'{"count":%d,' % total] if switches.count else [b"{"]
         if switches.pagination:
             head.append(self._links(exchange, query, last))
-        return _listing(head, [*extra, *events])
+        return listing(head, [*extra, *events])
 
     def _links(self, exchange: Exchange, query: Query, last: int) -> bytes:
         origin = self.switches.next_origin
@@ -324,11 +249,3 @@ class HaloApp:
             self.clock.advance(timedelta(**given))
             answer = {"now": self.clock.now().isoformat()}
         await exchange.answer(_OK, orjson.dumps(answer), [_JSON])
-
-
-def _listing(head: list[bytes], events: list[bytes] | Iterable[bytes]) -> bytes:
-    parts = list(events) or [b""]
-    # one join: a page is copied once
-    parts[0] = b"".join((*head, b'"events":[', parts[0]))
-    parts[-1] += b"]}"
-    return b",".join(parts)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from defusedxml.ElementTree import fromstring
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.events import generate, generate_encoded, types
@@ -62,6 +62,7 @@ def test_every_type(many: list[dict[str, Any]]) -> None:
         assert event["name"]
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     n=st.integers(0, 400),
     start=st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001

@@ -376,10 +376,10 @@ def test_latency_overlaps(halo: HaloStandIn, caller: Caller) -> None:
         answers = list(pool.map(lambda _: caller.get(), range(8)))
     took = time.monotonic() - started
     assert {answer.status_code for answer in answers} == {200}
-    assert 0.15 <= took < 0.9
+    assert 0.15 <= took < 1.1
     assert halo["alpha"].counters.max_in_flight > 1
     assert halo["alpha"].counters.in_flight == 0
-    assert halo["alpha"].counters.peak() == 9
+    assert halo["alpha"].counters.peak(60) == 9
 
 
 def test_counters(halo: HaloStandIn, caller: Caller) -> None:
