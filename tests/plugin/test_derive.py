@@ -1,0 +1,149 @@
+"""What log entries and messages tell beyond Halo's own fields."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tasks.plugin.derive import DERIVED, derive
+from tasks.plugin.derive.families import Family, families
+from tasks.plugin.derive.windows import LONGEST_EVENT
+from tests.plugin.raw import row
+
+EXAMPLES = [
+    pytest.param(family, text, expected, id=f"{family.name}-{number}")
+    for family in families()
+    for number, (text, expected) in enumerate(family.examples)
+]
+
+
+def told(text: str, source: str = "log") -> dict[str, Any]:
+    """What a log entry, or a message, tells."""
+    texts, nothing = pa.array([text], pa.string()), pa.nulls(1, pa.string())
+    columns = derive(texts, nothing) if source == "log" else derive(nothing, texts)
+    return {name: column[0].as_py() for name, column in columns.items() if column[0].is_valid}
+
+
+@pytest.mark.parametrize(("family", "text", "expected"), EXAMPLES)
+def test_examples(family: Family, text: str, expected: dict[str, Any]) -> None:
+    """Every example beside a family gives the columns it names, and no others."""
+    assert told(text, family.source) == expected
+
+
+@pytest.mark.parametrize(("family", "text", "expected"), EXAMPLES)
+def test_examples_among_other_lines(family: Family, text: str, expected: dict[str, Any]) -> None:
+    """A log entry of several lines gives what the line gives that a pattern knows."""
+    assert told(f"Something happened\n{text}\nSomething else", family.source) == expected
+
+
+@pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
+def test_every_family_has_examples(family: Family) -> None:
+    """A family has an example that tells something."""
+    assert any(expected for _, expected in family.examples)
+
+
+@pytest.mark.parametrize("family", families(), ids=lambda family: family.name)
+def test_time_is_linear(family: Family) -> None:
+    """100,000 characters made of a family's own lines take well below a second, however cut."""
+    for text, _ in family.examples:
+        for unit in (text, text[: len(text) // 2], text.replace("\n", " ")[:-1], ": from 1.1.1.1 "):
+            entry = text[: len(text) // 2] + unit * (100_000 // len(unit)) + family.marker[0]
+            started = time.process_time()
+            told(entry, family.source)
+            assert time.process_time() - started < 2, unit
+
+
+def test_columns() -> None:
+    """Each derived column has its declared type, and is null where nothing is told."""
+    columns = derive(pa.array([None, "nothing"], pa.string()), pa.array(["nothing", None]))
+    assert {name: column.type for name, column in columns.items()} == DERIVED
+    assert all(column.null_count == 2 for column in columns.values())
+
+
+def test_halo_fields_win() -> None:
+    """Addresses that Halo names are not replaced; ports, protocol and bytes come from the line."""
+    line = "kernel: IN=eth0 OUT= SRC=203.0.113.9 DST=10.0.0.5 LEN=60 PROTO=TCP SPT=1 DPT=22"
+    found = row(
+        original_log_entry=line, actor_ip_address="198.51.100.1", server_ip_address="192.0.2.80"
+    )
+    assert (found["source_address"], found["destination_address"]) == ("198.51.100.1", "192.0.2.80")
+    assert (found["source_port"], found["destination_port"]) == (1, 22)
+    assert (found["transport_protocol"], found["bytes_in"]) == ("TCP", 60)
+    assert found["destination_translated_address"] is None
+
+
+def test_the_line_where_halo_says_nothing() -> None:
+    """Addresses of a line stand in where Halo has none, or an invalid one."""
+    line = "kernel: IN=eth0 OUT= SRC=203.0.113.9 DST=10.0.0.5 LEN=60 PROTO=TCP SPT=1 DPT=22"
+    found = row(
+        original_log_entry=line, actor_ip_address="unknown", server_primary_ip_address="unknown"
+    )
+    assert (found["source_address"], found["destination_address"]) == ("203.0.113.9", "10.0.0.5")
+
+
+def test_the_log_entry_wins_over_the_message() -> None:
+    """The message is asked only for an address that the log entry does not tell."""
+    found = row(
+        message="matched, logged in from IP address 192.0.2.1",
+        original_log_entry="Failed password for root from 203.0.113.7 port 51122 ssh2",
+    )
+    assert found["source_address"] == "203.0.113.7"
+    found = row(
+        message="matched, logged in from IP address 192.0.2.1",
+        original_log_entry="%ASA-6-302014: Teardown TCP connection 1 for a:b to c:d bytes 5",
+    )
+    assert (found["source_address"], found["bytes_in"]) == ("192.0.2.1", 5)
+
+
+def test_an_address_behind_html() -> None:
+    """HTML around the address in a message does not hide it."""
+    found = row(message="by jane from IP address <strong>203.0.113.9</strong>&nbsp;(USA)")
+    assert found["source_address"] == "203.0.113.9"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "<Event>" + "<a>" * 20_000 + "</Event>",
+        "<Event>" + "x" * LONGEST_EVENT + "<Data Name='IpAddress'>1.2.3.4</Data></Event>",
+        "<Event><!DOCTYPE x [<!ENTITY a SYSTEM 'file:///etc/passwd'>]>&a;</Event>",
+        "<Event><Data Name='IpAddress'>&a;</Data></Event>",
+        "</Event><Event>",
+        "<Event",
+        "<Event><Data Name='IpAddress'>1.2.3.4</Data></Event >",
+        "<Event><Data Name='IpAddress'>1.2.3.4</Event>",
+        "<Event><Data>1.2.3.4</Data><IpAddress>1.2.3.4</IpAddress></Event>",
+        "<Event><Data Name='IpAddress'>1.2.3.4<b/>5</Data><Data Name='IpPort'>٤٤</Data></Event>",
+    ],
+)
+def test_xml_that_is_not_to_be_read(entry: str) -> None:
+    """What is broken, too long, or wants an entity tells nothing and opens nothing."""
+    assert not told(entry) or told(entry) == {"source_address": "1.2.3.4"}
+
+
+def test_references_that_xml_itself_has() -> None:
+    """Character references and XML's five own entities are read."""
+    entry = "<Event><Data Name='IpAddress'>203.0.113&#46;9</Data><A>&lt;&amp;</A></Event>"
+    assert told(entry) == {"source_address": "203.0.113.9"}
+
+
+@pytest.mark.parametrize(
+    ("port", "value"), [("0", 0), ("65535", 65535), ("65536", None), ("-1", None), ("1e3", None)]
+)
+def test_ports(port: str, value: int | None) -> None:
+    """A port is a number from 0 to 65535, or nothing."""
+    line = f"kernel: SRC=203.0.113.9 DST=10.0.0.5 LEN=60 PROTO=UDP SPT={port} DPT=53"
+    assert told(line).get("source_port") == value
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [("6", "TCP"), ("17", "UDP"), ("1", "ICMP"), ("58", "ICMPV6"), ("200", None), ("-", None)],
+)
+def test_protocols_by_number(number: str, name: str | None) -> None:
+    """A protocol's number is told by its name, and an unknown one not at all."""
+    entry = f"<Event><EventData><Data Name='Protocol'>{number}</Data></EventData></Event>"
+    assert told(entry).get("transport_protocol") == name
