@@ -173,9 +173,12 @@ class LocalFiles:
                     os.fsync(sink.fileno())
                 if pending.name:
                     aside.rename(folder / pending.name)
-                    _sync_folder(folder)
-            finally:
+                else:
+                    aside.unlink()
+            except BaseException:
                 aside.unlink(missing_ok=True)
+                raise
+            _sync_folder(folder)
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[Any]:

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasks.audit import audit_range
+from tasks.staging.raw import coverage
+from tasks.staging.store import open_store
+from tests.staging.crashing import BATCH, EVENTS, LATE, REJECTED, pipeline, run_and_die
+from tests.staging.fussy import Fussy
+from tests.staging.material import ids, read, window
+from tests.test_load import destination
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALL = sorted(event_id for event_id, _ in [*EVENTS, LATE])
+
+
+def check(folder: Path, receiver: Fussy) -> None:
+    """Whatever happened, everything is exact now, and at most one batch was sent twice."""
+    store = open_store(str(folder))
+    assert ids(store, "raw") == ALL
+    assert ids(store, "normalized") == [event_id for event_id in ALL if event_id != REJECTED]
+    assert ids(store, "rejected") == sorted([REJECTED, "no date", "dated"])
+    assert coverage(store, "alpha") == [window(2, 6)]
+    complaints: list[str] = []
+    sensor = destination(receiver.url(batch=BATCH))
+    found = audit_range(store, window(0, 24), [sensor], complaints.append)
+    assert complaints == []
+    assert found["destinations"]["fussy"] == {"delivered": len(ALL) - 1, "pending": 0, "failed": 0}
+    received = Counter(receiver.received)
+    assert sorted(received) == ids(store, "normalized")
+    assert received.total() - len(received) <= BATCH
+    last = {
+        row["event_id"]: row["status"]
+        for row in read(store, "deliveries", destination="fussy").to_pylist()
+    }
+    assert set(last.values()) == {"confirmed"}
+    assert list((folder / ".tmp").iterdir()) == []
+
+
+def kinds(folder: Path) -> list[str]:
+    """What the pipeline does, step by step."""
+    record = folder / "kinds"
+    (folder / "whole").mkdir()
+    with Fussy(lambda _: True) as receiver:
+        child = run_and_die(folder / "whole", receiver.url(batch=BATCH), None, record)
+        assert child.exitcode == 0
+        check(folder / "whole", receiver)
+    return record.read_text().splitlines()
+
+
+def die_and_go_on(folder: Path, step: int) -> None:
+    """Kill the pipeline at a step, run it again to its end, and check."""
+    folder.mkdir()
+    with Fussy(lambda _: True) as receiver:
+        url = receiver.url(batch=BATCH)
+        child = run_and_die(folder, url, step)
+        assert child.exitcode == -signal.SIGKILL
+        pipeline(str(folder), url)
+        check(folder, receiver)
+
+
+def test_one_death_of_each_kind(tmp_path: Path) -> None:
+    """Killed at one operation of each kind, a pipeline that runs again is exact."""
+    steps: dict[str, list[int]] = {}
+    for step, kind in enumerate(kinds(tmp_path)):
+        steps.setdefault(kind, []).append(step)
+    assert {"sent", "os.rename raw/*.parquet", "os.remove normalized/*.parquet"} <= steps.keys()
+    for of_kind in steps.values():
+        step = of_kind[len(of_kind) // 2]
+        die_and_go_on(tmp_path / str(step), step)
+
+
+@pytest.mark.soak
+def test_every_death(tmp_path: Path) -> None:
+    """Killed at any operation whatever, a pipeline that runs again is exact."""
+    for step in range(len(kinds(tmp_path))):
+        die_and_go_on(tmp_path / str(step), step)
