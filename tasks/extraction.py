@@ -134,6 +134,7 @@ class Extraction:
         self._anchored = asyncio.Event()
         self._open: set[Window] = set()
         self._failed: list[Failed] = []
+        self._in_silence: Failed | None = None
         self._ended = 0
         self._total = 0
 
@@ -199,14 +200,26 @@ class Extraction:
         except HaloRefused:
             raise
         except HaloError as error:
-            if isinstance(error, HaloUnavailable) and self._client.is_silent():
-                raise
-            self._failed.append(Failed(window, str(error)))
+            self._fail(window, error)
         if edge:
             edge.end(window)
         self._open.discard(window)
         self._ended += 1
         self._progress(self._ended, self._total)
+
+    def _fail(self, window: Window, error: HaloError) -> None:
+        """Remember a window as failed, or give up the account where nothing answers any more.
+
+        Raises:
+            HaloError: The first of the errors since anything was answered.
+        """
+        if self._client.silences > 1 and self._in_silence:
+            self._failed.remove(self._in_silence)
+            self._open.add(self._in_silence.window)
+            raise HaloUnavailable(self._in_silence.reason) from None
+        failed = Failed(window, str(error))
+        self._in_silence = failed if self._client.silences else None
+        self._failed.append(failed)
 
     async def _keep(self, reading: Reading, window: Window, run: Run, edge: Edge | None) -> None:
         """Stage what was read of a window, up to the time that the reading can know of."""

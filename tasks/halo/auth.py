@@ -46,8 +46,8 @@ class BearerAuth(httpx.Auth):
     """Gives requests the account's token, and logs in where there is none or it has ended.
 
     A request that is refused (401; 403 too, as older clients read it) is repeated once with a
-    new token. Where even a token that was just given is refused, the refusal stands: there is no
-    further login, by whichever of the concurrent requests.
+    new token. Where even a token that was just given is refused, the refusal stands, and so does
+    one of the key itself: there is no further login, by whichever of the concurrent requests.
 
     Args:
         base_url: Of the API; the key and the token go to this origin alone.
@@ -64,6 +64,7 @@ class BearerAuth(httpx.Auth):
         self._ends = 0.0
         self._serial = 0
         self._accepted = 0
+        self._refusal: HaloRefused | None = None
 
     def redact(self, text: str) -> str:
         """The text without the key's secret and the token, should the API have repeated them."""
@@ -87,6 +88,8 @@ class BearerAuth(httpx.Auth):
         serial = 0
         while True:
             async with self._lock:
+                if self._refusal:
+                    raise self._refusal
                 if self._serial == serial or time.monotonic() >= self._ends:
                     renewed = self._serial == serial and serial > 0
                     response = yield self._login()
@@ -108,12 +111,13 @@ class BearerAuth(httpx.Auth):
     def _keep(self, response: httpx.Response) -> None:
         """Take the token from the answer to a login."""
         if response.status_code in _REFUSALS:
-            raise HaloRefused(
+            self._refusal = HaloRefused(
                 f"key {self._key.key_id} is refused at login (HTTP {response.status_code}"
                 f"{self.redact(detail(response))}): either the key or its secret in HALO_AUTH_FILE "
                 "is wrong, or this machine's address is not among the key's authorized IP "
                 "addresses (Halo portal, API keys)"
             )
+            raise self._refusal
         check_status(response)
         try:
             grant = msgspec.json.decode(response.content, type=_Grant)

@@ -98,6 +98,10 @@ class HaloClient:
         requests_per_second: A ceiling, None for none.
         patience: How long to wait and to try again.
         clock: This machine's time, aware.
+
+    Attributes:
+        silences: How many requests were given up while no other succeeded. After the first, every
+            request is tried once; after the second, there is no use in asking.
     """
 
     def __init__(
@@ -117,7 +121,8 @@ class HaloClient:
         self._pace = Pace(requests_per_second)
         self._slots = asyncio.Semaphore(concurrency)
         self._auth = BearerAuth(base_url, key)
-        self._last_success = asyncio.get_running_loop().time()
+        self.silences = 0
+        self._last_success = 0.0
         self._url = f"{base_url}/v1/events"
         # packing spares bandwidth, of which loopback has plenty
         packing = "identity" if _is_loopback(httpx.URL(base_url).host) else "gzip"
@@ -151,11 +156,6 @@ class HaloClient:
             "to the earlier of both: set this machine's clock (NTP)"
         )
 
-    def is_silent(self) -> bool:
-        """Whether no request at all has succeeded for as long as one is tried."""
-        silence = asyncio.get_running_loop().time() - self._last_success
-        return silence >= self._patience.total
-
     async def page(self, listing: Listing, number: int, per_page: int) -> Page:
         """A page of a listing, counted from 1.
 
@@ -168,7 +168,9 @@ class HaloClient:
         attempts, started = 0, 0.0
         while True:
             async with self._slots:
-                started = started or loop.time()
+                if not attempts:
+                    started = loop.time()
+                    patience = 0.0 if self.silences else self._patience.total
                 attempts += 1
                 try:
                     page = await self._attempt(listing.query(number, per_page))
@@ -176,11 +178,15 @@ class HaloClient:
                     fault = answer
                 else:
                     self._last_success = loop.time()
+                    self.silences = 0
                     return page
             pause = self._patience.pause(attempts)
             if fault.wait is not None:
                 pause += fault.wait
-            if loop.time() + pause > started + self._patience.total:
+            if loop.time() + pause > started + patience:
+                tried = loop.time() - started
+                lasting = fault.crowded or tried >= patience / 2
+                self.silences += lasting and self._last_success <= started
                 raise self._give_up(fault, attempts)
             _LOG.info("Halo API: %s; trying again in %.1f s", fault.reason, pause)
             if fault.crowded:
@@ -230,6 +236,7 @@ class HaloClient:
             if isinstance(
                 cause, ssl.SSLCertVerificationError | aiohttp.ClientConnectorCertificateError
             ):
+                self.silences += 1
                 return HaloUnavailable(
                     f"the certificate of {self._base_url} (HALO_API_URL) is not to be trusted: "
                     f"{_words(cause)}; name the authority that signed it in SSL_CERT_FILE, if you "
@@ -241,14 +248,12 @@ class HaloClient:
         return AnswerFault(self._auth.redact(_words(error)) or type(error).__name__)
 
     def _give_up(self, fault: AnswerFault, attempts: int) -> HaloUnavailable:
-        asked = ""
-        if fault.wait is not None and fault.wait > self._patience.total:
-            asked = f", and asked to wait {fault.wait:,.0f} s"
-        reason = self._auth.redact(fault.reason)
+        tried = "once" if attempts == 1 else f"{attempts} times"
+        asked = f", which asks to wait {fault.wait:,.0f} s" if fault.wait else ""
         return HaloUnavailable(
-            f"the Halo API at {self._base_url} did not answer as it should, {attempts} times "
-            f"({reason}{asked}); check HALO_API_URL, the network and the proxy settings "
-            "(HTTPS_PROXY, NO_PROXY), or try again later"
+            f"the Halo API at {self._base_url} did not answer as it should, tried {tried}: "
+            f"{self._auth.redact(fault.reason)}{asked}; check HALO_API_URL, the network and the "
+            "proxy settings (HTTPS_PROXY, NO_PROXY), or try again later"
         )
 
 
