@@ -49,7 +49,7 @@ log {{ source(s_{name}); destination(d_{name}); flags(flow-control); }};
 """
 _COUNTER = """
 source s_{name} {{ {driver}(
-    ip("{host}") port({port}) transport("{transport}") so-rcvbuf(4194304) {more}
+    ip("{host}") port({port}) transport("{transport}") {more}
 ); }};
 log {{ source(s_{name}); }};
 """

@@ -32,9 +32,13 @@ if LINUX:
 _UNSENT_LIMIT = 256 * 1024
 _CHUNK = 256 * 1024
 _READ = 64 * 1024
-# A receiver that ends its side as soon as it has accepted needs this long to be found out, and one
-# that is honest uses it to finish reading. A receiver that is killed meanwhile is found out, too.
-_MANNERS_SECONDS = 0.01
+# Our end is held back for so long after connecting: a receiver that ends its side as soon as it has
+# accepted is found out meanwhile. (It never is if it accepts later than that; nothing shows it.)
+_MANNERS_SECONDS = 0.02
+# And so long after the last byte: what a receiver has read it may still hold in its memory, and one
+# that is killed then is found out, too. Without either, syslog-ng killed 150 times under batches of
+# 100 lost 3,276 confirmed messages; with 10 ms none.
+_FINISHING_SECONDS = 0.005
 # Less than this in a whole time limit is no progress: it bounds the time for any size of batch.
 _PROGRESS = 16 * 1024
 _TIME_WAIT, _CLOSE = 6, 7  # linux/include/net/tcp_states.h
@@ -54,6 +58,7 @@ class Connection:
     def __init__(self, sock: socket.socket, timeout: float) -> None:
         self._sock = sock
         self._timeout = timeout
+        self._connected = time.monotonic()
         self._poll = select.poll()
         self._handed = 0
         self._ended = False
@@ -168,7 +173,7 @@ class Connection:
 
     def _mind_manners(self) -> None:
         """The first condition: the receiver has not ended its side of its own accord."""
-        until = time.monotonic() + _MANNERS_SECONDS
+        until = max(self._connected + _MANNERS_SECONDS, time.monotonic() + _FINISHING_SECONDS)
         while not self._said_goodbye() and (left := until - time.monotonic()) > 0:
             self._ready(0, left)
         if self._said_goodbye():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -64,7 +65,7 @@ def explain(error: OSError, timeout: float) -> str:
     """A network error as a sentence, with the remedy where one is known."""
     if isinstance(error, ConnectionRefusedError):
         return "the connection was refused: nothing listens there; check the port and the receiver"
-    if isinstance(error, ConnectionResetError):
+    if isinstance(error, ConnectionResetError) or error.errno == errno.ENOTCONN:
         return "the receiver reset the connection; its own log may say why"
     if isinstance(error, BrokenPipeError):
         return "the receiver had closed the connection; its own log may say why"

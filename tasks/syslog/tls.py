@@ -147,6 +147,7 @@ class TlsConnection(Connection):
             else:
                 self._flush()
                 self._established = True
+                self._connected = time.monotonic()
                 return
             try:
                 self._wait(0)

@@ -40,8 +40,8 @@ class Outcome:
     @classmethod
     def of(cls, *runs: tuple[str, int], error: str | None = None) -> Outcome:
         """Statuses from runs of equal ones: ``("unconfirmed", 3), ("failed", 997)``."""
-        statuses = [status for status, count in runs for _ in range(count)]
-        return cls(pa.array(statuses, pa.string()), error)
+        empty = pa.array([], pa.string())
+        return cls(pa.concat_arrays([empty, *(pa.repeat(*run) for run in runs)]), error)
 
 
 class Transport(Protocol):
