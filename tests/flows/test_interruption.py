@@ -1,0 +1,99 @@
+"""A run that is interrupted ends in order, and the next one goes on; two at once do no harm."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pytest
+
+from sandbox.halo_api import HaloStandIn
+from sandbox.receiver import Receiver
+from tests.flows.command import command_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+EVENTS = 4_000
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for something to become true.
+
+    Raises:
+        TimeoutError: It did not.
+    """
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            raise TimeoutError
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_sync_exits_130_and_the_next_one_goes_on(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """In the middle of extraction; afterwards every event has arrived once."""
+    with (
+        HaloStandIn(accounts=1, events=EVENTS, days=30, latency_ms=30) as halo,
+        Receiver("tcp") as receiver,
+    ):
+        halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+        halo_usm.settings["HALO_CONCURRENCY"] = "2"
+        process = halo_usm.popen("sync")
+        raw = tmp_path / "staging" / "raw"
+        wait_until(lambda: sum(1 for _ in raw.rglob("*.parquet")) > 3)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 130, err
+        assert "Traceback" not in err
+        assert halo_usm.status()["accounts"]["alpha"]["staged"] < EVENTS
+        halo_usm("sync")
+        assert len(receiver.messages("tcp")) == EVENTS
+        ids = pd.read_parquet(tmp_path / "staging" / "normalized", columns=["event_id"])
+        assert ids["event_id"].nunique() == len(ids) == EVENTS
+
+
+def test_an_interrupted_load_finishes_its_batch_and_the_next_one_sends_the_rest(
+    tmp_path: Path,
+) -> None:
+    """The ledger knows what was sent: afterwards every event has arrived once."""
+    with HaloStandIn(accounts=1, events=600, days=1) as halo, Receiver("udp") as receiver:
+        sensor = receiver.url("udp", name="slow", rate=100, batch=50)
+        halo_usm = command_for(tmp_path, halo, sensor)
+        halo_usm("extract")
+        halo_usm("transform")
+        process = halo_usm.popen("load")
+        wait_until(lambda: receiver.counts()["udp"] > 100)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 130, err
+        sent = receiver.counts()["udp"]
+        assert sent < 600
+        assert halo_usm.status()["destinations"]["slow"]["delivered"] == sent
+        halo_usm.settings["USM_SENSOR"] = receiver.url("udp", name="slow")
+        halo_usm("load")
+        assert len(receiver.wait_for(600, "udp")) == 600
+        assert set(Counter(receiver.messages("udp")).values()) == {1}
+
+
+def test_of_two_syncs_at_once_one_leaves_the_account_to_the_other(tmp_path: Path) -> None:
+    """The second says so and exits 0; every event is staged and sent once."""
+    with (
+        HaloStandIn(accounts=1, events=2_000, days=30, latency_ms=30) as halo,
+        Receiver("tcp") as receiver,
+    ):
+        halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+        first = halo_usm.popen("sync")
+        wait_until(lambda: halo.counters.requests > 3)
+        second = halo_usm("sync")
+        assert "in the hands of another run" in second.stderr
+        _, err = first.communicate(timeout=60)
+        assert first.returncode == 0, err
+        assert halo.counters.logins == 1
+        assert len(receiver.messages("tcp")) == 2_000
