@@ -34,8 +34,9 @@ class UndecodableError(ValueError):
 def decode(text: bytes) -> Event:
     """The event's fields; of a key that comes twice, the last value, as JSON readers do.
 
-    A lone surrogate becomes U+FFFD, which UTF-8 can carry; NaN and Infinity become their names. A
-    value of which `is_exact` says no has to be taken from `decode_exactly`.
+    A lone surrogate becomes U+FFFD, which UTF-8 can carry; NaN and Infinity become their names; a
+    control character that should have been escaped is taken as it is. A value of which `is_exact`
+    says no has to be taken from `decode_exactly`.
 
     Raises:
         UndecodableError: there is nothing to go on with.
@@ -84,7 +85,11 @@ def decode_exactly(text: bytes) -> Event:
     try:
         string = _ESCAPE.sub(_no_lone_surrogate, text.decode())
         event = json.loads(
-            string, parse_float=orjson.Fragment, parse_int=_integer, parse_constant=str
+            string,
+            strict=False,
+            parse_float=orjson.Fragment,
+            parse_int=_integer,
+            parse_constant=str,
         )
     except UnicodeDecodeError as error:
         raise UndecodableError(f"not UTF-8: {error.reason} at byte {error.start}") from error

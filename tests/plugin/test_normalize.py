@@ -366,6 +366,13 @@ def test_what_json_does_not_know() -> None:
     assert row('{"a":NaN,"b":[-Infinity]}')["extras"] == '{"a":"NaN","b":["-Infinity"]}'
 
 
+def test_control_characters_as_they_are() -> None:
+    """A control character inside a text is no reason to lose an event."""
+    found = row('{"type":"x","message":"a\tb\nc\x00","more":"\x1b"}')
+    assert found["event_description"] == "a\tb\nc\x00"
+    assert found["extras"] == '{"more":"\\u001b"}'
+
+
 def test_a_lone_surrogate() -> None:
     """A surrogate without its other half becomes U+FFFD; pairs and escaped backslashes stay."""
     found = row(r'{"message":"\ud800 \ud83d\ude00 \\ud800 \udc00\ud800\u0041","k\udfff":"\uDBFF"}')
