@@ -9,7 +9,7 @@ import pytest
 from tasks.audit import audit_range
 from tasks.staging.raw import coverage
 from tasks.staging.store import open_store
-from tests.staging.crashing import BATCH, EVENTS, LATE, REJECTED, pipeline, run_and_die
+from tests.staging.crashing import BATCH, EVENTS, LATE, REJECTED, pipeline, start
 from tests.staging.fussy import Fussy
 from tests.staging.material import ids, read, window
 from tests.test_load import destination
@@ -48,7 +48,8 @@ def kinds(folder: Path) -> list[str]:
     record = folder / "kinds"
     (folder / "whole").mkdir()
     with Fussy(lambda _: True) as receiver:
-        child = run_and_die(folder / "whole", receiver.url(batch=BATCH), None, record)
+        child = start(folder / "whole", receiver.url(batch=BATCH), None, record)
+        child.join()
         assert child.exitcode == 0
         check(folder / "whole", receiver)
     return record.read_text().splitlines()
@@ -59,7 +60,8 @@ def die_and_go_on(folder: Path, step: int) -> None:
     folder.mkdir()
     with Fussy(lambda _: True) as receiver:
         url = receiver.url(batch=BATCH)
-        child = run_and_die(folder, url, step)
+        child = start(folder, url, step)
+        child.join()
         assert child.exitcode == -signal.SIGKILL
         pipeline(str(folder), url)
         check(folder, receiver)
@@ -81,3 +83,16 @@ def test_every_death(tmp_path: Path) -> None:
     """Killed at any operation whatever, a pipeline that runs again is exact."""
     for step in range(len(kinds(tmp_path))):
         die_and_go_on(tmp_path / str(step), step)
+
+
+def test_two_processes_at_once(tmp_path: Path) -> None:
+    """Two pipelines at once on one staging stage, normalize and send everything once."""
+    with Fussy(lambda _: True) as receiver:
+        url = receiver.url(batch=BATCH)
+        children = [start(tmp_path, url) for _ in range(2)]
+        for child in children:
+            child.join()
+            assert child.exitcode == 0
+        pipeline(str(tmp_path), url)
+        check(tmp_path, receiver)
+        assert len(receiver.received) == len(set(receiver.received)), "nobody died: nothing twice"

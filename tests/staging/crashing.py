@@ -108,13 +108,15 @@ def _die(folder: str, sensor: str, die_at: int | None, record: Path | None) -> N
     pipeline(folder, sensor)
 
 
-def run_and_die(
-    folder: Path, sensor: str, die_at: int | None, record: Path | None = None
+def start(
+    folder: Path, sensor: str, die_at: int | None = None, record: Path | None = None
 ) -> ForkServerProcess:
-    """Run the pipeline in a child that dies before its `die_at`-th operation; wait for its end."""
+    """Run the pipeline in a child that dies before its `die_at`-th operation, if it is to die.
+
+    Each operation is recorded, a line each, where `record` is given.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.staging.crashing", "tasks.plugin.normalize"])
     child = context.Process(target=_die, args=(str(folder), sensor, die_at, record))
     child.start()
-    child.join()
     return child
