@@ -1,0 +1,212 @@
+"""What the real receivers of the tests share.
+
+Five listeners as a USM Anywhere sensor has them, on free loopback ports, a process that may be
+killed and started again, and what it wrote.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
+from urllib.parse import quote
+
+import pytest
+
+from sandbox.certificates import Authority
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LISTENERS = ("udp-rfc3164", "tcp-rfc3164", "tls-rfc3164", "tcp-rfc5424", "tls-rfc5424")
+_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+_START_SECONDS = 20.0
+_STOP_SECONDS = 20.0
+_SETTLE_SECONDS = 0.15
+
+
+class Record(NamedTuple):
+    """A message as the receiver understood it."""
+
+    priority: int
+    time: str
+    host: str
+    program: str
+    message: str
+
+
+def find_program(name: str) -> str | None:
+    """Where a program is installed, the administrator's folders included."""
+    return shutil.which(name, path=_PATH)
+
+
+def require_there(*, there: bool, reason: str) -> None:
+    """Skip the test where something is not there, or fail it where CI wants it there."""
+    if there:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+class SyslogDaemon(ABC):
+    """Runs while the context is entered; may be killed and started again.
+
+    It runs as the user of the tests, with every file in its folder, and writes a line a message.
+
+    Args:
+        folder: For its configuration, state and output; made if missing.
+        host: The address to listen on.
+
+    Attributes:
+        ca: The authority of its certificate, what ``ca=`` takes.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
+        self._folder = folder
+        self._host = host
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        self._ports = _free_ports(host)
+        self._authority = Authority(folder / "tls")
+        self._own = self._authority.issue(host, "localhost")
+        self.ca = self._authority.cert
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    @abstractmethod
+    def _command(self) -> list[str]:
+        """What to run: it stays in the foreground."""
+
+    def _environment(self) -> dict[str, str]:
+        """The process's environment."""
+        return {**os.environ, "TZ": "UTC"}
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it and wait until it listens.
+
+        Raises:
+            RuntimeError: It ended instead, or took too long.
+        """
+        with (self._folder / "stderr").open("ab") as stderr:
+            self._process = subprocess.Popen(
+                self._command(),
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+            )
+        until = time.monotonic() + _START_SECONDS
+        waiting = [name for name in LISTENERS if not name.startswith("udp")]
+        while waiting:
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.kill()
+                said = (self._folder / "stderr").read_text(errors="replace")[-2000:]
+                raise RuntimeError(f"{self.name} did not start: {said}")
+            try:
+                socket.create_connection((self._host, self._ports[waiting[0]]), 1).close()
+                waiting.pop(0)
+            except OSError:
+                time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End it in order (SIGTERM), as an administrator's restart does."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+            self._process = None
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL)."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def restart(self) -> None:
+        """Stop if running, and start on the same ports."""
+        self.stop()
+        self.start()
+
+    def port(self, listener: str) -> int:
+        """Where a listener listens."""
+        return self._ports[listener]
+
+    def url(self, listener: str, /, **options: object) -> str:
+        """The sensor URL of a listener, with options; what it needs itself comes with it."""
+        if listener.endswith("rfc5424"):
+            options.setdefault("format", "rfc5424")
+        if listener.startswith("tls"):
+            options.setdefault("ca", self.ca)
+        query = "&".join(f"{key}={quote(str(value))}" for key, value in options.items())
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{listener[:3]}://{host}:{self._ports[listener]}" + (f"?{query}" if query else "")
+
+    def file(self, listener: str) -> Path:
+        """Where it writes what it reads, a line a message."""
+        return self._folder / f"{listener}.log"
+
+    def records(self, listener: str) -> list[Record]:
+        """What a listener has read and understood, in order, once its file has stopped growing."""
+        return [_record(line) for line in settled_lines(self.file(listener))]
+
+    def messages(self, listener: str) -> list[str]:
+        """The message texts among :meth:`records`: the CEF lines."""
+        return [record.message for record in self.records(listener)]
+
+    def wait_for(self, listener: str, count: int, seconds: float = 10.0) -> list[str]:
+        """The messages once there are ``count``, or whatever there is after so many seconds."""
+        until = time.monotonic() + seconds
+        while len(read := self.messages(listener)) < count and time.monotonic() < until:
+            pass
+        return read
+
+
+def settled_lines(file: Path) -> list[str]:
+    """The whole lines of a file once it has stopped growing; none where there is no file."""
+    size = -1
+    while file.exists() and size != (size := file.stat().st_size):
+        time.sleep(_SETTLE_SECONDS)
+    if size < 0:
+        return []
+    # No CEF line holds a line feed; splitlines() would split on more than that.
+    return file.read_bytes().decode().split("\n")[:-1]
+
+
+def _record(line: str) -> Record:
+    priority, when, host, program, message = line.split("\t", 4)
+    return Record(int(priority), when, host, program, message)
+
+
+def _free_ports(host: str) -> dict[str, int]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    ports = {}
+    held = []
+    for name in LISTENERS:
+        kind = socket.SOCK_DGRAM if name.startswith("udp") else socket.SOCK_STREAM
+        held.append(socket.socket(family, kind))
+        held[-1].bind((host, 0))
+        ports[name] = held[-1].getsockname()[1]
+    for sock in held:
+        sock.close()
+    return ports
