@@ -26,12 +26,14 @@ class Sweep:
     """The pages of one listing.
 
     Attributes:
+        listing: What was asked for.
         pages: In order, from the first on.
         depth: How many pages the listing has by its count, 0 where it has none.
         ended: Whether its last page was reached.
         moved: Whether a second look at the last page showed another one.
     """
 
+    listing: Listing
     pages: list[Page]
     depth: int = 0
     ended: bool = False
@@ -85,7 +87,7 @@ class Sweeper:
         size = len(first.keys)
         # fewer than asked for, and there are more: the API silently caps a page
         size = size if 0 < size < min(PER_PAGE, first.count) else PER_PAGE
-        sweep = Sweep([first], depth=math.ceil(first.count / size))
+        sweep = Sweep(listing, [first], depth=math.ceil(first.count / size))
         sweep.ended = sweep.depth <= DEEPEST_PAGE
         if sweep.depth > worth:
             return sweep
@@ -100,7 +102,7 @@ class Sweeper:
 
     async def _without_count(self, listing: Listing, first: Page, lease: Lease) -> Sweep:
         """Page after page until one is empty, and a second look at the last that was not."""
-        sweep = Sweep([first])
+        sweep = Sweep(listing, [first])
         size = min(len(first.keys), PER_PAGE)
         while sweep.pages[-1].keys and len(sweep.pages) < DEEPEST_PAGE:
             await lease.hold(len(sweep.pages) + 1)
@@ -122,21 +124,24 @@ def lacking(sweep: Sweep, before: list[str], *, last: bool) -> str:
     Args:
         sweep: All pages of a listing.
         before: The keys of the sweep before it.
-        last: Whether it was read one page after another, and there will be no further one: then
-            it holds all that was there when it began, and what was inserted since is late.
+        last: Whether it was read one page after another, and there will be no further one. What
+            was inserted meanwhile moved others to later pages, where they were seen again: it
+            holds all that was there when it began. The oldest events leave: they move others
+            only where the oldest are listed first.
     """
     keys, counts = sweep.keys, sweep.counts
     unique = len(set(keys))
     most = max(counts, default=0)
-    if before and keys == before and len(keys) >= most:
+    # the API lists so every time, be it that it lists an event twice or one that it counts not
+    if before and keys == before and (unique >= most or len(keys) == most):
         return ""
     if not counts:
         moved = sweep.moved or unique < len(keys)
         return "it kept changing while it was read" if moved and not last else ""
     if min(counts) == most == unique:
         return ""
-    grew = all(one <= other for one, other in pairwise(counts))
-    if last and grew and unique >= counts[0]:
+    only_grew = all(one <= other for one, other in pairwise(counts))
+    if last and (only_grew or sweep.listing.order == "desc") and unique >= min(counts):
         return ""
     if unique < most:
         return f"the API counts {most:,} events and lists {unique:,}"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.halo_api import HaloStandIn
-from sandbox.halo_state import Clock
 from tests.extract.site import NOW, Site
 
 if TYPE_CHECKING:
@@ -15,11 +14,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.fixture
-def halo() -> Iterator[HaloStandIn]:
-    """An API whose time is `NOW`, with two accounts, alpha and beta."""
-    with HaloStandIn(2, clock=Clock(NOW)) as standin:
+@pytest.fixture(scope="session")
+def running() -> Iterator[HaloStandIn]:
+    """An API with two accounts, alpha and beta, for every test in turn."""
+    with HaloStandIn(2) as standin:
         yield standin
+
+
+@pytest.fixture
+def halo(running: HaloStandIn) -> HaloStandIn:
+    """That API as new, its time standing still at `NOW`."""
+    running.renew()
+    running.clock.set(NOW)
+    return running
 
 
 @pytest.fixture

@@ -1,0 +1,165 @@
+"""What makes paging hard: equal timestamps, moving pages, and all that clients disagree about."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sandbox import faults
+from sandbox.halo_api import HaloStandIn
+from sandbox.halo_state import Clock
+from tasks.windows import MICROSECOND, Window, isoformat, parse_time
+from tests.extract.site import BRIEF, NOW, START, Site, event, events
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MINUTE = timedelta(minutes=1)
+BURST = NOW - timedelta(days=1, seconds=1)
+QUIRKS: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "until is inclusive": {"until_inclusive": True},
+    "no count": {"count": False},
+    "no next": {"pagination": False},
+    "neither": {"count": False, "pagination": False, "until_inclusive": True},
+    "a page is capped": {"max_per_page": 33},
+    "a page is capped, no count": {"max_per_page": 33, "count": False},
+    "no order unless asked": {"unsorted": "shuffled"},
+    "gzip": {"gzip": True},
+}
+
+
+def switch(halo: HaloStandIn, switches: dict[str, Any]) -> None:
+    """Set switches of the stand-in."""
+    for name, value in switches.items():
+        setattr(halo.switches, name, value)
+
+
+@pytest.mark.parametrize("quirk", QUIRKS)
+def test_every_reading_of_the_api_gives_every_event(
+    halo: HaloStandIn, site: Site, quirk: str
+) -> None:
+    """Whatever clients disagree about, all events are staged once, and so at every repeat."""
+    switch(halo, QUIRKS[quirk])
+    halo.populate(3000, days=3, until=NOW)
+    halo["alpha"].add(events(40, NOW.replace(hour=0), NOW.replace(hour=0) + MICROSECOND, 10_000))
+    halo["alpha"].add(events(40, START, START + MICROSECOND, 20_000))
+    for _ in range(2):
+        assert site.sync().problems == []
+        site.assert_exact()
+        assert site.coverage() == [Window(START, halo.clock.now())]
+        halo.clock.advance(MINUTE)
+
+
+@pytest.mark.parametrize("quirk", ["as it is", "until is inclusive", "no count", "neither"])
+@pytest.mark.parametrize("count", [1_500, 5_000, 5_001, 12_000])
+def test_any_number_of_events_may_share_a_time(
+    halo: HaloStandIn, site: Site, quirk: str, count: int
+) -> None:
+    """A burst at one time is read whole, whether it fits into the page limit or not."""
+    switch(halo, QUIRKS[quirk])
+    halo["alpha"].add(events(900, START, NOW, first=100_000))
+    halo["alpha"].add([event(at, BURST) for at in range(count)])
+    assert site.sync().problems == []
+    site.assert_exact()
+    assert len(site.files()) < 50
+
+
+def test_a_burst_out_of_reach_of_every_filter_is_a_gap(halo: HaloStandIn, site: Site) -> None:
+    """Where `count` says that there is more than any listing shows, that is said and a gap."""
+    alike = [event(at, BURST, type="unheard_of", critical=False) for at in range(10_050)]
+    halo["alpha"].add(alike)
+    halo["alpha"].add(events(900, START, NOW, first=100_000))
+    result = site.sync()
+    assert result.new == 10_900
+    (gap,) = result.gaps
+    assert "50 of 10,050" in gap.reason
+    assert BURST in Window(parse_time(gap.since), parse_time(gap.until))
+    assert not any(BURST in window for window in site.coverage())
+    assert site.sync().new == 0
+    assert len(site.raw()) == 10_900
+
+
+def test_a_count_that_is_never_reached_is_a_gap(halo: HaloStandIn, site: Site) -> None:
+    """A window whose listing shows less than its count is staged, and is no coverage."""
+    halo["alpha"].add(events(30, START, START + MINUTE))
+    page = b'{"count":31,"events":[' + b",".join(halo["alpha"].visible()) + b"]}"
+    halo.fail(faults.body(page), times=None)
+    result = site.sync(patience=BRIEF, window=Window(START, START + 2 * MINUTE))
+    assert result.new == 30
+    assert "counts 31" in result.gaps[0].reason
+    assert site.coverage() == []
+    halo.heal()
+    assert site.sync().problems == []
+    site.assert_exact()
+    assert site.coverage() == [Window(START, NOW)]
+
+
+@pytest.mark.parametrize("count", [True, False])
+@pytest.mark.parametrize("after", range(8))
+def test_events_inserted_while_paging_are_found(tmp_path: Path, *, after: int, count: bool) -> None:
+    """What is inserted at any place of a listing while its pages are read costs no event."""
+    places = (0, 1, 99, 100, 101, 250, 349)
+    since, until = NOW.replace(hour=1), NOW - timedelta(hours=1)
+    with HaloStandIn([f"at-{at}" for at in places], clock=Clock(NOW), count=count) as halo:
+        for at in places:
+            place = since + (until - since) * at / 350
+            account = halo[f"at-{at}"]
+            account.add(events(350, since, until))
+            account.add(events(3, place, place + MICROSECOND, 1000), after_requests=after)
+            site = Site(halo, tmp_path, halo_start=since)
+            assert site.sync(account.name).problems == []
+            site.assert_exact(account.name)
+
+
+def test_events_inserted_with_every_request_cost_no_other(halo: HaloStandIn, site: Site) -> None:
+    """A window that never stands still is read in the end; what came meanwhile is late."""
+    since = NOW.replace(hour=1)
+    halo["alpha"].add(events(500, since, NOW - timedelta(hours=1)))
+    for at in range(60):
+        place = since + MINUTE * at
+        halo["alpha"].add([event(1000 + at, place)], after_requests=at)
+    assert site.sync().problems == []
+    staged = {row["event_id"] for row in site.raw()}
+    assert {f"{at:032x}" for at in range(500)} <= staged
+
+
+@pytest.mark.parametrize("count", [True, False])
+def test_events_that_leave_while_paging_cost_no_other(
+    halo: HaloStandIn, site: Site, *, count: bool
+) -> None:
+    """At the old end events leave with every request; none that stays is missed."""
+    switch(halo, {"count": count, "retention_days": 90})
+    start = NOW - timedelta(days=90)
+    halo["alpha"].add(events(2000, start, start + timedelta(days=1)))
+    halo.clock.per_request = MINUTE
+    site.settings = site.settings.model_copy(update={"halo_start": start})
+    assert site.sync().problems == []
+    staged = {row["event_id"] for row in site.raw()}
+    kept = halo.clock.now() - timedelta(days=90)
+    stayed = [json.loads(body) for body in halo["alpha"].visible()]
+    stayed = [one for one in stayed if one["created_at"] >= isoformat(kept)]
+    assert 1000 < len(stayed) < 1990
+    assert {one["id"] for one in stayed} <= staged
+
+
+def test_a_foreign_next_is_not_followed(halo: HaloStandIn, site: Site) -> None:
+    """The pages of a listing are asked of HALO_API_URL, whatever `pagination.next` says."""
+    halo.populate(1000, days=3, until=NOW)
+    halo.switches.next_origin = "http://127.0.0.1:9"
+    assert site.sync().problems == []
+    site.assert_exact()
+
+
+def test_pages_beyond_the_limit_are_never_asked_for(halo: HaloStandIn, site: Site) -> None:
+    """No query goes deeper than 50 pages, and an API that refuses page 51 loses nothing."""
+    switch(halo, {"max_page": 50, "past_max_page": "error"})
+    halo["alpha"].add(events(12_345, NOW - timedelta(hours=5), NOW))
+    assert site.sync().problems == []
+    site.assert_exact()
+    windows = site.coverage()
+    assert all(one.until <= other.since for one, other in pairwise(windows))

@@ -1,0 +1,128 @@
+"""Which windows an extraction reads."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.plan import plan_range, plan_sync
+from tasks.windows import MICROSECOND, Window, difference, union
+
+NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
+LOOKBACK = timedelta(minutes=15)
+MINUTE = timedelta(minutes=1)
+
+moments = st.integers(1, 5 * 24 * 60).map(lambda minutes: NOW - minutes * MINUTE)
+windows = (
+    st.tuples(moments, moments)
+    .filter(lambda pair: pair[0] != pair[1])
+    .map(lambda pair: Window(min(pair), max(pair)))
+)
+coverages = st.lists(windows, max_size=5).map(union)
+
+
+def sync(covered: list[Window]) -> list[Window]:
+    """What a sync reads."""
+    start = NOW - timedelta(days=6)
+    plan = plan_sync(covered, start=start, now=NOW, lookback=LOOKBACK)
+    return [run.window for run in plan.runs]
+
+
+@given(coverages)
+def test_a_sync_reads_what_is_not_covered_and_looks_before_it(covered: list[Window]) -> None:
+    """Every uncovered moment is read, and 15 minutes of covered time before each, no more."""
+    read = sync(covered)
+    begin = covered[0].since if covered else NOW - timedelta(days=6)
+    missing = difference(Window(begin, NOW), covered)
+    looks = [
+        Window(max(piece.since, piece.until - LOOKBACK), piece.until)
+        for piece in covered
+        if piece.until <= NOW
+    ]
+    assert union(read) == union([*missing, *looks])
+
+
+@given(coverages)
+def test_no_moment_is_read_twice(covered: list[Window]) -> None:
+    """Runs don't overlap, and each has at most one edge, between covered time and what is not."""
+    start = NOW - timedelta(days=6)
+    runs = plan_sync(covered, start=start, now=NOW, lookback=LOOKBACK).runs
+    for one, other in pairwise(runs):
+        assert one.window.until <= other.window.since
+    for run in runs:
+        if run.edge:
+            before = Window(run.window.since, run.edge)
+            after = Window(run.edge, run.window.until)
+            assert difference(before, covered) == []
+            assert difference(after, covered) == [after]
+
+
+def test_a_sync_every_five_minutes_is_one_window() -> None:
+    """What is new and the look before it are read together."""
+    covered = [Window(NOW - timedelta(days=2), NOW - 5 * MINUTE)]
+    assert sync(covered) == [Window(NOW - 20 * MINUTE, NOW)]
+
+
+def test_a_sync_of_the_same_moment_looks_again() -> None:
+    """Where nothing is missing, the last part of covered time is read all the same."""
+    assert sync([Window(NOW - MINUTE * 60, NOW)]) == [Window(NOW - LOOKBACK, NOW)]
+
+
+def test_a_clock_that_was_set_back_does_no_harm() -> None:
+    """Covered time beyond now is left alone."""
+    assert sync([Window(NOW - MINUTE * 60, NOW + 5 * MINUTE)]) == [Window(NOW - 10 * MINUTE, NOW)]
+    assert sync([Window(NOW + MINUTE, NOW + 5 * MINUTE)]) == []
+
+
+def test_only_an_account_without_coverage_has_an_anchor() -> None:
+    """The very first microsecond is staged first, so that the beginning is never forgotten."""
+    start = NOW - timedelta(days=6)
+    first = plan_sync([], start=start, now=NOW, lookback=LOOKBACK)
+    assert first.anchor == Window(start, start + MICROSECOND)
+    covered = [Window(start, NOW - MINUTE)]
+    assert plan_sync(covered, start=start, now=NOW, lookback=LOOKBACK).anchor is None
+    assert plan_sync([], start=NOW, now=NOW, lookback=LOOKBACK).runs == []
+
+
+def test_a_later_start_or_an_earlier_one_changes_nothing() -> None:
+    """HALO_START is where the very first sync begins, and of no account after that."""
+    covered = [Window(NOW - timedelta(days=2), NOW - 5 * MINUTE)]
+    for days in (1, 3):
+        start = NOW - timedelta(days=days)
+        runs = plan_sync(covered, start=start, now=NOW, lookback=LOOKBACK).runs
+        assert [run.window for run in runs] == [Window(NOW - 20 * MINUTE, NOW)]
+
+
+def test_gaps_beyond_what_halo_keeps_are_overdue() -> None:
+    """A gap is cut where Halo's 90 days end; what is older is overdue."""
+    old = NOW - timedelta(days=90)
+    covered = [Window(old - timedelta(days=9), old - timedelta(days=1))]
+    covered.append(Window(old + timedelta(days=1), NOW))
+    runs = plan_sync(covered, start=old, now=NOW, lookback=LOOKBACK).runs
+    assert [(run.window, run.overdue) for run in runs] == [
+        (Window(old - timedelta(days=1), old), True),
+        (Window(old, old + timedelta(days=1)), False),
+        (Window(NOW - LOOKBACK, NOW), False),
+    ]
+
+
+@given(coverages, windows)
+def test_a_range_is_read_whole(covered: list[Window], window: Window) -> None:
+    """A range is read whether it is covered or not, and nothing else but the looks before it."""
+    plan = plan_range(covered, window, now=NOW, lookback=LOOKBACK)
+    read = union([run.window for run in plan.runs])
+    assert difference(window, read) == []
+    beyond = [piece for part in read for piece in difference(part, [window])]
+    assert all(difference(piece, covered) == [] for piece in beyond)
+    assert all(piece.duration <= LOOKBACK for piece in beyond)
+
+
+def test_a_range_ends_now() -> None:
+    """No window reaches into the future."""
+    window = Window(NOW - MINUTE, NOW + MINUTE)
+    assert plan_range([], window, now=NOW, lookback=LOOKBACK).runs[0].window.until == NOW
+    future = Window(NOW, NOW + MINUTE)
+    assert plan_range([], future, now=NOW, lookback=LOOKBACK).runs == []
