@@ -31,7 +31,7 @@ _FORBIDDEN_CHARACTERS = re.compile(
 )
 _FORBIDDEN_FIRST_BYTES = bytes([*range(0x20), 0x7F, 0xC2, 0xE2, 0xEF])
 
-_BLOCK = 1 << 16  # bytes: with two arrays of marks as long, what the first caches can hold
+_BLOCK = 1 << 18  # bytes: with two arrays of marks as long, what the second cache can hold
 _SPACE = np.uint8(0x20)
 _PRINTABLE = np.uint8(0x7E - 0x20)
 

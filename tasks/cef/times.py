@@ -17,7 +17,7 @@ Text = npt.NDArray[np.bytes_]
 
 
 def receipt_times(times: pa.TimestampArray) -> pa.StringArray:
-    """Write `times` (microseconds, UTC) as CEF's `rt`: `Aug 02 2016 16:24:30 UTC`.
+    """Write `times` (UTC) as CEF's `rt`: `Aug 02 2016 16:24:30 UTC`.
 
     Null stays null, and so does a year that four digits can't hold.
     """
@@ -40,7 +40,8 @@ def rfc3339(times: pa.TimestampArray) -> pa.StringArray:
 
 
 def _microseconds(times: pa.TimestampArray) -> npt.NDArray[np.int64]:
-    filled: npt.NDArray[np.int64] = times.cast(pa.int64()).fill_null(0).to_numpy()
+    micros = times.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64())
+    filled: npt.NDArray[np.int64] = micros.fill_null(0).to_numpy()
     return filled
 
 

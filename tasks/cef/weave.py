@@ -127,14 +127,18 @@ def small_batches(events: pa.Table | pa.RecordBatch) -> Iterator[pa.RecordBatch]
             pending += [batch.slice(half), batch.slice(0, half)]
             continue
         if gathered and (rows + batch.num_rows > _BATCH_ROWS or size + more > _BATCH_BYTES):
-            yield pa.concat_batches(gathered)
+            yield _together(gathered)
             gathered, rows, size = [], 0, 0
         if batch.num_rows:
             gathered.append(batch)
             rows += batch.num_rows
             size += more
     if gathered:
-        yield pa.concat_batches(gathered)
+        yield _together(gathered)
+
+
+def _together(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
 
 
 def _offsets(array: pa.StringArray) -> npt.NDArray[np.int32]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.cef.other import Format, export_chunks, export_lines
@@ -176,7 +176,7 @@ def test_one_line_an_event(format: Format) -> None:  # noqa: A002
     """In every format an event is one line for every splitter, without control characters."""
 
     @given(st.lists(ROWS, max_size=3))
-    @PATIENT
+    @settings(PATIENT, max_examples=30)
     def check(rows: list[Row]) -> None:
         lines = export_lines(table(*rows), format).to_pylist()
         assert lines == [line(row, format) for row in rows]

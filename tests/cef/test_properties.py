@@ -95,6 +95,7 @@ def check_decoded(rows: list[Row]) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 @given(st.lists(ROWS, min_size=1, max_size=4))
 @settings(PATIENT, max_examples=5_000)
 def test_decoded_at_length(rows: list[Row]) -> None:

@@ -325,6 +325,19 @@ def test_huge_values_are_rendered_a_few_at_a_time() -> None:
     assert set(render(events).lines.to_pylist()) == {line(event(original_log_entry="é=" * 3000))}
 
 
+def test_other_arrow_types_of_the_same_values() -> None:
+    """Large strings, dictionaries and nanoseconds, as other readers make them, render the same."""
+    events = table(event(actor_username="a=b"), event(), {})
+    other = events.schema
+    for at, field in enumerate(events.schema):
+        if field.type == pa.string():
+            kind = pa.dictionary(pa.int32(), pa.string()) if at % 2 else pa.large_string()
+            other = other.set(at, pa.field(field.name, kind))
+        elif pa.types.is_timestamp(field.type):
+            other = other.set(at, pa.field(field.name, pa.timestamp("ns", tz="UTC")))
+    assert render(events.cast(other)).lines == render(events).lines
+
+
 def test_a_missing_column_is_an_error() -> None:
     """A table that is not of the normalized schema is refused, by the name of what is missing."""
     with pytest.raises(KeyError, match="event_id"):
