@@ -173,6 +173,9 @@ class Connection:
 
     def _mind_manners(self) -> None:
         """The first condition: the receiver has not ended its side of its own accord."""
+        if LINUX:
+            # An acknowledgement put off would hold back what the receiver has to say (RFC 896).
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         until = max(self._connected + _MANNERS_SECONDS, time.monotonic() + _FINISHING_SECONDS)
         while not self._said_goodbye() and (left := until - time.monotonic()) > 0:
             self._ready(0, left)

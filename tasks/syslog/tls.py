@@ -148,6 +148,7 @@ class TlsConnection(Connection):
                 self._flush()
                 self._established = True
                 self._connected = time.monotonic()
+                self._incoming(b"")  # what came behind the handshake
                 return
             try:
                 self._wait(0)

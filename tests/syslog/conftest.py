@@ -1,0 +1,27 @@
+"""A syslog-ng for the tests of a module, and certificates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.certificates import Authority
+from tests.syslog_ng import SyslogNG, require
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def sensor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyslogNG]:
+    """A real syslog-ng with the sensor's five listeners."""
+    require()
+    with SyslogNG(tmp_path_factory.mktemp("syslog-ng")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A throw-away certificate authority."""
+    return Authority(tmp_path_factory.mktemp("authority"))
