@@ -1,13 +1,11 @@
-"""What real receivers' own parsers make of the lines: syslog-ng's, and rsyslog's liblognorm."""
+"""What syslog-ng's own parsers make of the lines."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -108,37 +106,3 @@ def test_cef_by_syslog_ng(tmp_path: Path) -> None:
             if pieces is not NASTY:
                 assert values == pairs
         (tmp_path / "read.json").unlink()
-
-
-@pytest.mark.skipif(
-    shutil.which("lognormalizer") is None,
-    reason="lognormalizer is missing: apt-get install --no-install-recommends liblognorm-utils",
-)
-def test_cef_by_rsyslog(tmp_path: Path) -> None:
-    """liblognorm, which rsyslog parses CEF with, gives every header field and value back.
-
-    Its fault: it drops the first character after the header.
-    """
-    rules = tmp_path / "rules"
-    rules.write_text("version=2\nrule=:%line:cef%\n")
-    names = [field.name for field in (*CEF_ORDER, *FIELDS) if field.type == "string" and field.cef]
-    rows = nasty_rows(sorted(set(names)), NASTY)
-    lines = render(table(*rows)).lines.to_pylist()
-    read = subprocess.run(
-        ["lognormalizer", "-r", str(rules), "-e", "json"],
-        input="".join(f"{line}\n" for line in lines),
-        capture_output=True,
-        check=True,
-        encoding="utf-8",
-        env=os.environ | {"LC_ALL": "C.UTF-8"},
-        timeout=60,
-    )
-    records: list[dict[str, Any]] = [json.loads(line) for line in read.stdout.split("\n")[:-1]]
-    assert len(records) == len(rows)
-    for line, record in zip(lines, records, strict=True):
-        header, pairs = decode(line)
-        assert record["line"]["Name"] == header["name"]
-        assert record["line"]["SignatureID"] == header["signature_id"]
-        assert record["line"]["Severity"] == header["severity"]
-        (first, value), *rest = pairs
-        assert record["line"]["Extensions"] == {first[1:]: value, **dict(rest)}
