@@ -22,7 +22,7 @@ from tasks.syslog.transport import open_transport
 from tests.cef.decode import decode
 from tests.cef.events import NASTY, Row, event, table
 from tests.cef.test_properties import expected
-from tests.rsyslog import LISTENERS, Parsed, RSyslog, require
+from tests.rsyslog import LISTENERS, RSyslog, require
 from tests.staging.material import DAY, realistic
 from tests.syslog.helpers import destination
 
@@ -92,7 +92,7 @@ def sensor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RSyslog]:
 
 @pytest.mark.parametrize("listener", LISTENERS)
 def test_values_arrive(sensor: RSyslog, listener: str) -> None:
-    """liblognorm reads the row's values, one event a line, whatever is in them."""
+    """The parser reads the row's values, one event a line, whatever is in them."""
     rows = [*tricky_rows(), *generated_rows()]
     events = table(*rows)
     assert events.schema.equals(NORMALIZED_SCHEMA)
@@ -100,7 +100,8 @@ def test_values_arrive(sensor: RSyslog, listener: str) -> None:
     to = destination(sensor.url(listener))
     when = datetime(2026, 3, 1, tzinfo=UTC)
     times = pa.repeat(pa.scalar(when, pa.timestamp("us", tz="UTC")), len(rows))
-    outcome = open_transport(to).deliver(encode(lines, times, events["destination_hostname"], to))
+    hosts = pa.repeat("web-1.example", len(rows))
+    outcome = open_transport(to).deliver(encode(lines, times, hosts, to))
     assert set(outcome.statuses.to_pylist()) <= set(DELIVERED), outcome.error
     texts = lines.to_pylist()
     assert sensor.wait_for(listener, len(rows)) == texts
