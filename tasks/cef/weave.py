@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 ELLIPSIS = "…"
 
-_ABSENT, _PRESENT, _FIRST = 0, 1, 2
-_FORMS = 3
+_FORMS = 3  # a place is absent (0), present (1), or the first with a separator (2)
+_FIRST = 2
 _BATCH_ROWS = 8192
 _BATCH_BYTES = 8 << 20
 _NO_LIMIT = np.iinfo(np.int32).max
