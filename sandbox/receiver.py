@@ -48,23 +48,27 @@ _COUNT_LONGEST = 11
 
 
 class Deframer:
-    """Cuts a stream into messages, framed by octet counting or by newlines (RFC 6587)."""
+    """Cuts a stream into messages, framed by octet counting or by newlines (RFC 6587).
+
+    Attributes:
+        fault: What is wrong with a stream that is framed in neither way; nothing of it is read
+            from there on.
+    """
 
     def __init__(self) -> None:
         self._rest = b""
+        self.fault: str | None = None
 
     @property
     def torn(self) -> bool:
-        """Whether a part of a message is left over."""
+        """Whether something is left over that is no whole message."""
         return bool(self._rest)
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that are complete with this data.
-
-        Raises:
-            ValueError: The stream is framed in neither way.
-        """
+        """The messages that are complete with this data."""
         self._rest += data
+        if self.fault:
+            return []
         if not self._rest[:1].isdigit():
             *messages, self._rest = self._rest.split(b"\n")
             return messages
@@ -77,7 +81,7 @@ class Deframer:
             position = end
         self._rest = self._rest[position:]
         if not found and len(self._rest) >= _COUNT_LONGEST:
-            raise ValueError(f"no octet count where one is due: {self._rest[:_COUNT_LONGEST]!r}")
+            self.fault = f"no octet count where one is due: {self._rest[:_COUNT_LONGEST]!r}"
         return messages
 
 
@@ -228,20 +232,25 @@ class Receiver:
             connection.settimeout(_PATIENCE_SECONDS)
             if name == "tls":
                 assert self._context is not None
-                connection = self._context.wrap_socket(connection, server_side=True)
+                connection = self._context.wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                )
                 with self._changed:
                     self._open.add(connection)
-            while data := connection.recv(_READ):
+                connection.do_handshake()
+            while not deframer.fault and (data := connection.recv(_READ)):
                 self._record(name, deframer.feed(data))
             if isinstance(connection, ssl.SSLSocket):
                 connection = connection.unwrap()
-        except (OSError, ValueError) as error:
+        except OSError as error:
             with self._changed:
                 self.faults.append(f"{name}: {error}")
         finally:
             connection.close()
         with self._changed:
             self.torn += deframer.torn
+            if deframer.fault:
+                self.faults.append(f"{name}: {deframer.fault}")
             self._open = {sock for sock in self._open if sock.fileno() >= 0}
             self._changed.notify_all()
 
