@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import httpx
 
 _SHOWN = 200
+_LIKE_A_KEY = re.compile(r"[A-Za-z0-9+/_-]{16,}=*")
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -64,10 +66,14 @@ def check_status(response: httpx.Response) -> None:
 
 
 def detail(response: httpx.Response) -> str:
-    """The API's own words in an error answer, short and on one line, with a colon in front."""
+    """The API's own words in an error answer, short and on one line, with a colon in front.
+
+    What looks like a key or a token is left out: an answer may repeat what it was asked with.
+    """
     body = response.content[: 4 * _SHOWN].decode("utf-8", "replace")
     if body.lstrip().startswith("<"):
         return ": an HTML page"
+    body = _LIKE_A_KEY.sub("***", body)
     words = " ".join("".join(c if c.isprintable() else " " for c in body).split())
     if len(words) > _SHOWN:
         words = words[:_SHOWN] + "…"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ class BearerAuth(httpx.Auth):
         self._base = httpx.URL(base_url)
         self._url = httpx.URL(base_url + "/oauth/access_token?grant_type=client_credentials")
         self._key = key
-        self._basic = httpx.BasicAuth(key.key_id, key.secret)
+        self._pair = b64encode(f"{key.key_id}:{key.secret}".encode()).decode()
         self._lock = asyncio.Lock()
         self._token = ""
         self._ends = 0.0
@@ -68,7 +69,7 @@ class BearerAuth(httpx.Auth):
 
     def redact(self, text: str) -> str:
         """The text without the key's secret and the token, should the API have repeated them."""
-        for word in (self._key.secret, self._token):
+        for word in (self._key.secret, self._token, self._pair):
             if word:
                 text = text.replace(word, "***")
         return text
@@ -105,15 +106,15 @@ class BearerAuth(httpx.Auth):
                 return
 
     def _login(self) -> httpx.Request:
-        request = httpx.Request("POST", self._url, headers={"Accept": "application/json"})
-        return next(self._basic.auth_flow(request))
+        headers = {"Accept": "application/json", "Authorization": f"Basic {self._pair}"}
+        return httpx.Request("POST", self._url, headers=headers)
 
     def _keep(self, response: httpx.Response) -> None:
         """Take the token from the answer to a login."""
         if response.status_code in _REFUSALS:
             self._refusal = HaloRefused(
                 f"key {self._key.key_id} is refused at login (HTTP {response.status_code}"
-                f"{self.redact(detail(response))}): either the key or its secret in HALO_AUTH_FILE "
+                f"{detail(response)}): either the key or its secret in HALO_AUTH_FILE "
                 "is wrong, or this machine's address is not among the key's authorized IP "
                 "addresses (Halo portal, API keys)"
             )

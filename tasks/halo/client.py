@@ -19,7 +19,7 @@ from urllib.parse import quote
 import aiohttp
 import httpx
 
-from tasks.errors import HaloUnavailable
+from tasks.errors import HaloError, HaloUnavailable
 from tasks.halo.answers import AnswerFault, check_status, http_date
 from tasks.halo.auth import ApiKey, BearerAuth
 from tasks.halo.decode import Page, decode
@@ -194,15 +194,22 @@ class HaloClient:
             await asyncio.sleep(pause)
 
     async def _attempt(self, query: str) -> Page:
-        before = self._clock()
-        request = httpx.Request("GET", f"{self._url}?{query}", headers=self._headers)
+        """Ask once; whatever goes wrong is ours to say from here on, and says no secret."""
         try:
-            async with asyncio.timeout(self._patience.attempt):
-                response = await self._send(request)
-        except httpx.RemoteProtocolError:
-            raise AnswerFault("its answer is no HTTP") from None
+            return await self._ask(query)
+        except AnswerFault as fault:
+            fault.reason = self._auth.redact(fault.reason)
+            raise
+        except HaloError as error:
+            raise type(error)(self._auth.redact(str(error))) from None
         except _PASSING as error:
             raise self._translate(error) from None
+
+    async def _ask(self, query: str) -> Page:
+        before = self._clock()
+        request = httpx.Request("GET", f"{self._url}?{query}", headers=self._headers)
+        async with asyncio.timeout(self._patience.attempt):
+            response = await self._send(request)
         date = http_date(response.headers.get("date", ""))
         if date is not None:
             self._ahead = self._clock() - date
@@ -252,7 +259,7 @@ class HaloClient:
         asked = f", which asks to wait {fault.wait:,.0f} s" if fault.wait else ""
         return HaloUnavailable(
             f"the Halo API at {self._base_url} did not answer as it should, tried {tried}: "
-            f"{self._auth.redact(fault.reason)}{asked}; check HALO_API_URL, the network and the "
+            f"{fault.reason}{asked}; check HALO_API_URL, the network and the "
             "proxy settings (HTTPS_PROXY, NO_PROXY), or try again later"
         )
 

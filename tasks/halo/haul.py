@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.halo.decode import Malformed
 
@@ -14,8 +16,10 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from tasks.halo.decode import Event, Page
+    from tasks.windows import Window
 
 _TIME = pa.timestamp("us", tz="UTC")
+_ELSEWHERE = timedelta(days=1)
 EVENTS_SCHEMA = pa.schema(
     [
         ("event_id", pa.string()),
@@ -57,30 +61,53 @@ class Haul:
         """The types of the events."""
         return {event.type for page in self._pages for event in page.events if event.type}
 
-    def tables(self) -> tuple[pa.Table, pa.Table]:
-        """The events (`EVENTS_SCHEMA`) and what is malformed (`MALFORMED_SCHEMA`)."""
+    def tables(self, window: Window) -> tuple[pa.Table, pa.Table]:
+        """The events (`EVENTS_SCHEMA`) and what is malformed (`MALFORMED_SCHEMA`).
+
+        Args:
+            window: Where they were listed. An event of another day is malformed: no window whose
+                listing it belongs to would ever stage it.
+        """
+        events, texts = self._once()
+        moments = _moments(events)
+        misplaced = pc.or_(
+            pc.less(moments, pa.scalar(window.since - _ELSEWHERE, _TIME)),
+            pc.greater(moments, pa.scalar(window.until + _ELSEWHERE, _TIME)),
+        )
+        wrong = pc.fill_null(misplaced, True)  # noqa: FBT003 - no date is a wrong one
+        listed = (item for page in self._pages for item in page.malformed)
+        malformed = {item.event_id: item for item in listed}
+        if pc.any(wrong).as_py():
+            for row in np.flatnonzero(wrong.to_numpy(zero_copy_only=False)):
+                reason = f"its created_at {events[row].created_at[:40]!r} is "
+                reason += (
+                    "of another time than was asked for" if moments[row].is_valid else "no date"
+                )
+                item = Malformed(events[row].id, None, reason, bytes(texts[row]))
+                malformed.setdefault(item.event_id, item)
+            right = np.flatnonzero(~wrong.to_numpy(zero_copy_only=False))
+            events, texts = [events[row] for row in right], [texts[row] for row in right]
+            moments = moments.take(pa.array(right))
+        return _events_table(events, moments, texts), _malformed_table(list(malformed.values()))
+
+    def _once(self) -> tuple[list[Event], list[Buffer]]:
+        """Each event as it was first listed, and its text."""
         events = [event for page in self._pages for event in page.events]
         texts = [text for page in self._pages for text in page.texts]
         rows = {event.id: row for row, event in reversed(list(enumerate(events)))}
         if len(rows) < len(events):
             events = [events[row] for row in sorted(rows.values())]
             texts = [texts[row] for row in sorted(rows.values())]
-        listed = (item for page in self._pages for item in page.malformed)
-        malformed = list({item.event_id: item for item in listed}.values())
-        created = [event.created_at for event in events]
-        try:
-            moments = pa.array(created, pa.string()).cast(_TIME)
-        except pa.ArrowInvalid:
-            parsed = [parse_created(text) for text in created]
-            malformed += [
-                Malformed(event.id, None, f"its created_at {event.created_at[:40]!r} is no date", b)
-                for event, b, moment in zip(events, map(bytes, texts), parsed, strict=True)
-                if moment is None
-            ]
-            kept = [row for row, moment in enumerate(parsed) if moment is not None]
-            events, texts = [events[row] for row in kept], [texts[row] for row in kept]
-            moments = pa.array([parsed[row] for row in kept], _TIME)
-        return _events_table(events, moments, texts), _malformed_table(malformed)
+        return events, texts
+
+
+def _moments(events: list[Event]) -> Any:
+    """When events were created, null where their date is none."""
+    texts = [event.created_at for event in events]
+    try:
+        return pa.array(texts, pa.string()).cast(_TIME)
+    except pa.ArrowInvalid:
+        return pa.array([parse_created(text) for text in texts], _TIME)
 
 
 def parse_created(text: str) -> datetime | None:

@@ -28,15 +28,17 @@ def members(text: bytes) -> dict[str, bytes]:
     Raises:
         NotJson: The text is no object, or is cut off.
     """
-    found = {}
+    found: dict[str, bytes] = {}
     for start, stop, colon in _parts(text, b"{"):
         if colon is None:
             raise NotJson("a member of an object has no key")
         try:
             key = json.loads(text[start:colon])
         except ValueError:
-            raise NotJson("a key of an object is no string") from None
-        found[str(key)] = text[colon + 1 : stop].strip(_BLANK)
+            key = None
+        if not isinstance(key, str):
+            raise NotJson("a key of an object is no string")
+        found[key] = text[colon + 1 : stop].strip(_BLANK)
     return found
 
 

@@ -15,7 +15,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
-from tasks.errors import HaloInvalid
+from tasks.errors import HaloInvalid, SettingsError
 from tasks.halo.answers import AnswerFault
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def open_transport(
     TLS is verified, against `SSL_CERT_FILE` or `SSL_CERT_DIR` where they are set. A proxy is
     taken from the environment (`HTTPS_PROXY`, `NO_PROXY`, …).
     """
-    context = httpx.create_ssl_context() if base_url.scheme == "https" else None
+    context = _tls() if base_url.scheme == "https" else None
 
     def session() -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -59,12 +59,29 @@ def open_transport(
     return BoundedTransport(inner, pace, timeout)
 
 
+def _tls() -> ssl.SSLContext:
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise SettingsError(
+            f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used: {error.strerror or error}; name a file "
+            "or folder of PEM certificates, or unset both"
+        ) from None
+
+
 def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
     proxies = urllib.request.getproxies()
     proxy = proxies.get(base_url.scheme) or proxies.get("all")
     if not proxy or urllib.request.proxy_bypass(base_url.host):
         return None
-    return httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}")
+    url = httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
+    if url.scheme not in {"http", "https"} or not url.host:
+        name = f"{base_url.scheme.upper()}_PROXY"
+        raise SettingsError(
+            f"{name} or ALL_PROXY: a proxy is http:// or https:// and a host, not {url.scheme}://; "
+            f"change it, or name {base_url.host} in NO_PROXY"
+        )
+    return httpx.Proxy(url)
 
 
 class BoundedTransport(httpx.AsyncBaseTransport):
