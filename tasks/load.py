@@ -18,7 +18,7 @@ import numpy as np
 
 from tasks.errors import InUseError, SensorError, SettingsError, StagingError
 from tasks.staging.files import FileGone
-from tasks.staging.ledger import Ledger
+from tasks.staging.ledger import Ledger, surely_settled
 from tasks.staging.locks import hold
 from tasks.staging.normalized import current_files
 from tasks.staging.survey import inside, states, survey
@@ -242,9 +242,12 @@ def _days(job: _Job) -> Iterator[_Day]:
                 continue
             if choice.window is not None and not choice.window.overlaps(Window.of_day(day)):
                 continue
+            in_ledger = deliveries.get(day, ())
+            if choice.only != "all" and surely_settled(names, in_ledger):
+                continue
             ledger = Ledger(store, job.destination.name, account, day)
             normalized = current_files(names)
-            segments = ledger.segments(normalized, deliveries.get(day, ()), choice.since)
+            segments = ledger.segments(normalized, in_ledger, choice.since)
             if files := list(choice.files(segments, day)):
                 rows = sum(file.rows for _, file in files)
                 sent = sum(

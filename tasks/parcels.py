@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -90,9 +91,10 @@ def line_hashes(lines: pa.StringArray) -> pa.StringArray:
     _, offsets, data = lines.buffers()
     ends = np.frombuffer(offsets, np.int32)[lines.offset : lines.offset + len(lines) + 1].tolist()
     text, sha256 = memoryview(data or b""), hashlib.sha256
-    return pa.array(
-        [sha256(text[start:end]).hexdigest() for start, end in pairwise(ends)],
-        pa.string(),
+    digests = b"".join([sha256(text[start:end]).digest() for start, end in pairwise(ends)])
+    positions = np.arange(len(lines) + 1, dtype=np.int32) * len(sha256().hexdigest())
+    return pa.StringArray.from_buffers(
+        len(lines), pa.py_buffer(positions), pa.py_buffer(digests.hex().encode())
     )
 
 
@@ -115,6 +117,27 @@ def parcels(
         FileGone: A file was replaced since the names were listed.
         StagingError: A file cannot be read.
     """
+    for whole in _ahead(_packs(ledger, files, destination, select)):
+        for start in range(0, len(whole), destination.batch):
+            yield whole.slice(start, min(start + destination.batch, len(whole)))
+
+
+def _ahead(parcels: Iterator[Parcel]) -> Iterator[Parcel]:
+    """Make the next parcel while the one before it is sent: sending is mostly waiting."""
+    with ThreadPoolExecutor(1, "parcels") as pool:
+        coming = pool.submit(next, parcels, None)
+        while (parcel := coming.result()) is not None:
+            coming = pool.submit(next, parcels, None)
+            yield parcel
+
+
+def _packs(
+    ledger: Ledger,
+    files: Iterable[tuple[Segment, NormalizedFile]],
+    destination: Destination,
+    select: Select,
+) -> Iterator[Parcel]:
+    """The events to be delivered, whole batches at a time but for the last, in order."""
     batch = destination.batch
     waiting: list[pa.Table] = []
     rows = 0
@@ -125,10 +148,10 @@ def parcels(
             if rows >= max(batch, _ROWS):
                 ready = _in_order(waiting)
                 full = rows // batch * batch
-                yield from _batches(ledger, ready.slice(0, full), destination)
+                yield _pack(ledger, ready.slice(0, full), destination)
                 waiting, rows = [ready.slice(full)], rows - full
     if rows:
-        yield from _batches(ledger, _in_order(waiting), destination)
+        yield _pack(ledger, _in_order(waiting), destination)
 
 
 def _selected(
@@ -155,12 +178,6 @@ def _in_order(tables: list[pa.Table]) -> pa.Table:
     table = pa.concat_tables(tables)
     created = table["created_at"].cast(pa.int64()).to_numpy()
     return table if (created[1:] >= created[:-1]).all() else table.sort_by("created_at")
-
-
-def _batches(ledger: Ledger, table: pa.Table, destination: Destination) -> Iterator[Parcel]:
-    whole = _pack(ledger, table, destination)
-    for start in range(0, len(whole), destination.batch):
-        yield whole.slice(start, min(start + destination.batch, len(whole)))
 
 
 def _pack(ledger: Ledger, table: pa.Table, destination: Destination) -> Parcel:

@@ -87,9 +87,10 @@ def transform_account(
     done = Transformed(account)
     try:
         with nullcontext() if locked else hold(store, "account", account):
+            days = normalized.days if window else normalized.unfinished
             work = [
                 (day, file, state)
-                for day, state in normalized.days(store, account).items()
+                for day, state in days(store, account).items()
                 for file in _wanted(store, account, day, state, window)
             ]
             for index, (day, file, state) in enumerate(work):

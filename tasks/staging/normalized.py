@@ -20,11 +20,14 @@ from tasks.plugin.fields import NORMALIZED_SCHEMA
 from tasks.staging import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
 
     from tasks.staging.layout import NormalizedFile, RawFile, RejectedFile
     from tasks.staging.store import Store
+
+
+_EMPTY = tuple(f"-0{mark}{layout.SUFFIX}" for mark in ("", "-part", "-lost"))
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,32 @@ def days(store: Store, account: str) -> dict[date, Day]:
         day: read_day(raw.get(day, ()), normalized.get(day, ()), rejected.get(day, ()))
         for day in sorted({*raw, *normalized, *rejected})
     }
+
+
+def unfinished(store: Store, account: str) -> dict[date, Day]:
+    """The days of an account that have raw files waiting, or leftovers; by names alone.
+
+    Days that are plainly done cost little more than their listing.
+    """
+    normalized, rejected, raw = (
+        store.tree(stage, account) for stage in ("normalized", "rejected", "raw")
+    )
+    found = {}
+    for day in sorted({*raw, *normalized, *rejected}):
+        names = raw.get(day, ()), normalized.get(day, ()), rejected.get(day, ())
+        if names[2] or not _plainly_done(*names[:2]):
+            state = read_day(*names)
+            if state.waiting or state.leftovers:
+                found[day] = state
+    return found
+
+
+def _plainly_done(raw: Sequence[str], normalized: Sequence[str]) -> bool:
+    """Whether each raw file with rows has one normalized file."""
+    keys = {name.rpartition("-g")[0] for name in normalized}
+    if len(keys) < len(normalized):
+        return False
+    return all(name[: -len(layout.SUFFIX)] in keys or name.endswith(_EMPTY) for name in raw)
 
 
 def current_files(names: Iterable[str]) -> list[NormalizedFile]:

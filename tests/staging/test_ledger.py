@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tasks.staging import layout
-from tasks.staging.ledger import ALONE, DELIVERIES_SCHEMA, Ledger, Segment
+from tasks.staging.ledger import ALONE, DELIVERIES_SCHEMA, Ledger, Segment, surely_settled
 from tasks.staging.normalized import current_files
 from tasks.staging.store import Store, open_store
 from tasks.staging.survey import Survey, survey
@@ -301,6 +301,8 @@ class Sums(RuleBasedStateMachine):
                     assert delivered == (part.note.delivered if part.note else part.rows)
                 if part.sums_tell and not part.settled:
                     assert part.total - part.counted == pending
+        if surely_settled([file.name for file in self.files], self.deliveries):
+            assert all(part.settled for part, _, _ in self._found(None))
 
 
 Sums.TestCase.settings = settings(max_examples=150, stateful_step_count=15, deadline=None)
