@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.compute as pc
 import pytest
+from pyarrow import fs
 
 from sandbox.receiver import Receiver
+from tasks.audit import audit_event, audit_range
+from tasks.export import export_to
 from tasks.load import Loaded, load_destination, replay_destination
 from tasks.staging import ledger as ledgers
 from tasks.staging.ledger import ALONE, DELIVERIES_SCHEMA
+from tasks.staging.files import RemoteFiles
 from tasks.staging.locks import hold
 from tasks.staging.store import Store, open_store
+from tasks.status import status
 from tasks.syslog.destination import parse_destinations
 from tasks.windows import Window
 from tests.staging.fussy import Fussy, ids_in
@@ -501,6 +506,34 @@ def test_unusable_certificates(store: Store, tmp_path: Path) -> None:
     done = load(store, f"tls://127.0.0.1:1?ca={tmp_path}/ca.pem")
     assert done.pending == 5
     assert len(done.problems) == 2
+
+
+def test_object_storage(tmp_path: Path, receiver: Receiver) -> None:
+    """All stages work the same where pyarrow's file systems hold the staging."""
+    (tmp_path / "bucket").mkdir()
+    bucket = fs.SubTreeFileSystem(str(tmp_path / "bucket"), fs.LocalFileSystem())
+    store = Store(RemoteFiles(bucket, "prefix"))
+    events = normalized(store, 30)
+    stage(store, window(1, 2))
+    stage(store, window(2, 3))
+    transform(store, anew=window(0, 24))
+    sensor = destination(receiver.url("tcp", batch=10, name="sensor"))
+    assert load_destination(store, sensor, run_id="run").delivered == 30
+    assert load_destination(store, sensor, run_id="run").batches == 0
+    assert (
+        replay_destination(store, sensor, window(0, 24), only="all", run_id="run").delivered == 30
+    )
+    found = status(store, [sensor])
+    assert found["accounts"]["alpha"]["normalized"] == 30
+    assert found["destinations"]["sensor"]["delivered"] == 30
+    assert len(audit_event(store, events[0])["deliveries"]) == 2
+    assert audit_range(store, window(0, 24), [sensor])["consistent"]
+    assert export_to(store, window(0, 24), "cef", tmp_path / "out") == 30
+    assert {path.name for path in (tmp_path / "bucket" / "prefix").iterdir()} == {
+        "raw",
+        "normalized",
+        "deliveries",
+    }
 
 
 def test_nothing_normalized(store: Store) -> None:

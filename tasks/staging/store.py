@@ -35,6 +35,7 @@ ROW_GROUP = 65_536
 """Rows of a row group: what is read at a time from a file of any size."""
 
 _FEW_ROW_GROUPS = 2
+_FEW_ROWS = 10_000  # not worth waking another thread for
 
 
 def _value(folder: str, key: str) -> str:
@@ -157,7 +158,7 @@ class Store:
         with self.backend.open(path) as source:
             file = pq.ParquetFile(source)
             if within is None or file.num_row_groups < _FEW_ROW_GROUPS:
-                return file.read(columns)
+                return file.read(columns, use_threads=file.metadata.num_rows > _FEW_ROWS)
             return file.read_row_groups(_groups_within(file, within), columns)
 
     def batches(
@@ -172,7 +173,9 @@ class Store:
         import pyarrow.parquet as pq
 
         with self.backend.open(path) as source:
-            yield from pq.ParquetFile(source).iter_batches(rows, columns=columns)
+            file = pq.ParquetFile(source)
+            threads = file.metadata.num_rows > _FEW_ROWS
+            yield from file.iter_batches(rows, columns=columns, use_threads=threads)
 
     def remove(self, path: str) -> None:
         """Remove a file, by its path in the staging; one that is not there is fine."""
