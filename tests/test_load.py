@@ -17,8 +17,8 @@ from tasks.audit import audit_event, audit_range
 from tasks.export import export_to
 from tasks.load import Loaded, load_destination, replay_destination
 from tasks.staging import ledger as ledgers
-from tasks.staging.ledger import ALONE, DELIVERIES_SCHEMA
 from tasks.staging.files import RemoteFiles
+from tasks.staging.ledger import ALONE, DELIVERIES_SCHEMA
 from tasks.staging.locks import hold
 from tasks.staging.store import Store, open_store
 from tasks.status import status
