@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from tasks.errors import HaloError, HaloRefused, HaloUnavailable, HaloUsmError
 from tasks.halo.listing import Reader
-from tasks.staging.raw import mark_lost, stage_window
+from tasks.staging.raw import mark_beginning, mark_lost, stage_window
 from tasks.windows import MICROSECOND, Window, difference, union
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tasks.halo.client import HaloClient
-    from tasks.halo.haul import Haul
     from tasks.halo.listing import Reading
     from tasks.plan import Plan, Run
     from tasks.staging.raw import Staged
@@ -131,7 +130,7 @@ class Extraction:
         self._reader = Reader(client, leaving=leaving, concurrency=concurrency, types=_known_types)
         # some more than can be asked for: reading goes on while others are staged
         self._readers = asyncio.Semaphore(concurrency + 2)
-        self._anchored = asyncio.Event()
+        self._begin: datetime | None = None
         self._open: set[Window] = set()
         self._failed: list[Failed] = []
         self._in_silence: Failed | None = None
@@ -145,15 +144,13 @@ class Extraction:
             HaloUsmError: The account as a whole can't be read or staged; what was not yet, is
                 among `failed`.
         """
+        self._begin = plan.begin
+        # one thread: what has to be on disk before something else is
         self._stager = ThreadPoolExecutor(1, "stage")
         try:
             async with asyncio.TaskGroup() as self._group:
                 for run in plan.runs:
                     self._start(run.window.days(), run, Edge(run) if run.edge else None)
-                if plan.anchor:
-                    self._group.create_task(self._anchor(plan.anchor))
-                else:
-                    self._anchored.set()
         except BaseExceptionGroup as errors:
             expected, bugs = errors.split(HaloUsmError)
             if bugs or expected is None:
@@ -174,19 +171,6 @@ class Extraction:
             self._group.create_task(self._window(window, run, edge))
         self._total += len(windows)
         self._progress(self._ended, self._total)
-
-    async def _anchor(self, window: Window) -> None:
-        try:
-            async with self._reader.read(window) as reading:
-                if not reading.missing and reading.window:
-                    await self._stage(reading, [window])
-        except HaloRefused:
-            raise
-        except HaloError:
-            # asked again by the window it begins, which says what is wrong
-            pass
-        finally:
-            self._anchored.set()
 
     async def _window(self, window: Window, run: Run, edge: Edge | None) -> None:
         """Read and stage a window, or start its parts."""
@@ -227,7 +211,6 @@ class Extraction:
             if reading.as_of <= window.since:
                 return
             window = Window(window.since, reading.as_of)
-        await self._anchored.wait()
         if reading.missing:
             self._failed.append(Failed(window, reading.missing))
             await self._stage(reading, [window], complete=False)
@@ -241,7 +224,7 @@ class Extraction:
     async def _stage(
         self, reading: Reading, windows: list[Window], *, complete: bool = True
     ) -> None:
-        for staged in await self._in_stager(self._write, reading.haul, windows, complete):
+        for staged in await self._in_stager(self._write, reading, windows, complete):
             self.done.new += staged.new
             self.done.known += staged.known
             self.done.malformed += staged.malformed
@@ -251,8 +234,13 @@ class Extraction:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._stager, partial(work, *args, **kwargs))
 
-    def _write(self, haul: Haul, windows: list[Window], complete: bool) -> list[Staged]:  # noqa: FBT001
-        events, malformed = haul.tables()
+    def _write(self, reading: Reading, windows: list[Window], complete: bool) -> list[Staged]:  # noqa: FBT001
+        if not windows or not reading.window:
+            return []
+        events, malformed = reading.haul.tables(reading.window)
+        if self._begin is not None and not (complete and windows[0].since == self._begin):
+            mark_beginning(self._store, self._account, self._begin)
+        self._begin = None
         stage = partial(stage_window, self._store, self._account, complete=complete)
         return [stage(window, events, malformed, self._run_id) for window in windows]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tasks.windows import MICROSECOND, Window, difference
+from tasks.windows import Window, difference
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -38,22 +38,22 @@ class Plan:
 
     Attributes:
         runs: What is read; sorted, none overlapping another.
-        anchor: The first microsecond of an account that has nothing staged from then on. It is
-            staged before anything else, so that a beginning that fails is a gap, and is not
-            forgotten.
+        begin: Where the account begins from now on, None where it began there or earlier. It is
+            to be remembered before anything later is staged, so that a beginning that fails is a
+            gap, and not forgotten.
     """
 
     runs: list[Run] = field(default_factory=list)
-    anchor: Window | None = None
+    begin: datetime | None = None
 
 
 def plan_sync(
     covered: list[Window],
+    begin: datetime | None,
     *,
     start: datetime,
     now: datetime,
     lookback: timedelta,
-    keeps: timedelta = HALO_KEEPS,
 ) -> Plan:
     """From where the account begins to now: what is not covered, and what to look at again.
 
@@ -62,27 +62,34 @@ def plan_sync(
 
     Args:
         covered: The coverage, and what is lost; sorted, nothing touching.
-        start: Where an account without coverage begins.
+        begin: Where the account begins; None for one of which nothing is staged.
+        start: Where that one is to begin.
         now: The end of the range.
         lookback: How much of covered time, before each of its ends, is read again.
-        keeps: For how long Halo keeps events; an older gap is overdue.
     """
-    if not covered:
-        return _first_plan(Window(start, now)) if start < now else Plan()
-    runs = []
-    if covered[0].since < now:
-        for run in _runs(covered, Window(covered[0].since, now), lookback):
-            runs += _overdue(run, now - keeps)
-    last = covered[-1]
-    since = max(last.since, last.until - lookback)
-    # an extraction of this very moment, or a clock that was set back
-    if last.until >= now > since:
-        runs.append(Run(Window(since, now)))
+    since = start if begin is None else begin
+    if since >= now:
+        return Plan()
+    runs = _runs(covered, Window(since, now), lookback)
+    if begin is None:
+        return Plan(runs, since)
+    runs = [part for run in runs for part in _overdue(run, now - HALO_KEEPS)]
+    if covered:
+        last = covered[-1]
+        look = max(last.since, last.until - lookback)
+        # an extraction of this very moment, or a clock that was set back
+        if last.until >= now > look:
+            runs.append(Run(Window(look, now)))
     return Plan(runs)
 
 
 def plan_range(
-    covered: list[Window], window: Window, *, now: datetime, lookback: timedelta
+    covered: list[Window],
+    begin: datetime | None,
+    window: Window,
+    *,
+    now: datetime,
+    lookback: timedelta,
 ) -> Plan:
     """A range, whether it is covered or not.
 
@@ -94,12 +101,8 @@ def plan_range(
     wanted = Window(window.since, min(window.until, now))
     runs = _runs(covered, wanted, lookback)
     runs += [Run(piece) for piece in difference(wanted, [run.window for run in runs])]
-    first = _first_plan(wanted) if not covered or wanted.since < covered[0].since else Plan()
-    return Plan(sorted(runs, key=lambda run: run.window), first.anchor)
-
-
-def _first_plan(window: Window) -> Plan:
-    return Plan([Run(window)], Window(window.since, window.since + MICROSECOND))
+    earlier = begin is None or wanted.since < begin
+    return Plan(sorted(runs, key=lambda run: run.window), wanted.since if earlier else None)
 
 
 def _runs(covered: list[Window], wanted: Window, lookback: timedelta) -> list[Run]:

@@ -1,6 +1,6 @@
 """Names: what a staged file is, whose it is and how much it holds is read from its path alone.
 
-    raw         {since}-{until}-{unique}-{rows}[-part|-lost]
+    raw         {since}-{until}-{unique}-{rows}[-part|-lost|-begin]
     normalized  {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}[-x{lost}][u]
     rejected    {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}      (stage transform)
                 extract-{unique}-{rows}                                       (stage extract)
@@ -35,7 +35,7 @@ END_OF_DAY = "240000000000"
 
 _CLOCK = r"\d{12}"
 _SPAN = rf"(?P<since>{_CLOCK})-(?P<until>{_CLOCK})"
-_MARK = r"(?:-(?P<mark>part|lost))?"
+_MARK = r"(?:-(?P<mark>part|lost|begin))?"
 _RAW = re.compile(rf"{_SPAN}-(?P<unique>[0-9a-f]{{8}})-(?P<rows>\d+){_MARK}\.parquet")
 _NORMALIZED = re.compile(
     rf"(?P<key>{_SPAN}-[0-9a-f]{{8}}-(?P<raw_rows>\d+){_MARK})-g(?P<generation>\d+)-(?P<rows>\d+)"
@@ -120,7 +120,8 @@ class RawFile(_Spanned):
     """A window of raw events; of no rows where Halo had none.
 
     `mark` is empty where the window is covered. It is not where Halo has more of it than it
-    shows (`part`), nor where Halo has dropped it before it was read (`lost`).
+    shows (`part`), nor where Halo has dropped it before it was read (`lost`), nor in the
+    microsecond in which an account begins whose beginning could not be read at first (`begin`).
     """
 
     mark: str = ""

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.staging import layout
-from tasks.windows import Window, difference, union
+from tasks.windows import MICROSECOND, Window, difference, union
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,6 +75,12 @@ def coverage(store: Store, account: str) -> list[Window]:
     return _marked(store, account, "")
 
 
+def beginning(store: Store, account: str) -> datetime | None:
+    """Where the account begins, be that covered or still a gap; None before its first event."""
+    covered, marks = coverage(store, account), _marked(store, account, "begin")
+    return min((window.since for window in [*covered[:1], *marks]), default=None)
+
+
 def lost(store: Store, account: str) -> list[Window]:
     """The time that Halo had dropped before it was read, sorted. No file is opened."""
     return _marked(store, account, "lost")
@@ -86,8 +92,17 @@ def mark_lost(store: Store, account: str, window: Window) -> None:
     Raises:
         StagingError: The staging cannot be written.
     """
-    with store.backend.lock(f"staging={account}", wait=True):
-        _publish(store, account, window, RAW_SCHEMA.empty_table(), "lost")
+    _publish(store, account, window, RAW_SCHEMA.empty_table(), "lost")
+
+
+def mark_beginning(store: Store, account: str, moment: datetime) -> None:
+    """Remember where an account begins, before anything later is staged.
+
+    Raises:
+        StagingError: The staging cannot be written.
+    """
+    window = Window(moment, moment + MICROSECOND)
+    _publish(store, account, window, RAW_SCHEMA.empty_table(), "begin")
 
 
 def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known

@@ -8,8 +8,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.plan import plan_range, plan_sync
-from tasks.windows import MICROSECOND, Window, difference, union
+from tasks.plan import Plan, plan_range, plan_sync
+from tasks.windows import Window, difference, union
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 LOOKBACK = timedelta(minutes=15)
@@ -24,17 +24,21 @@ windows = (
 coverages = st.lists(windows, max_size=5).map(union)
 
 
-def sync(covered: list[Window]) -> list[Window]:
-    """What a sync reads."""
-    start = NOW - timedelta(days=6)
-    plan = plan_sync(covered, start=start, now=NOW, lookback=LOOKBACK)
+def sync(covered: list[Window], start: datetime = NOW - timedelta(days=6)) -> Plan:
+    """What a sync reads of an account that begins where its coverage does."""
+    begin = covered[0].since if covered else None
+    return plan_sync(covered, begin, start=start, now=NOW, lookback=LOOKBACK)
+
+
+def windows_of(plan: Plan) -> list[Window]:
+    """The windows of its runs."""
     return [run.window for run in plan.runs]
 
 
 @given(coverages)
 def test_a_sync_reads_what_is_not_covered_and_looks_before_it(covered: list[Window]) -> None:
     """Every uncovered moment is read, and 15 minutes of covered time before each, no more."""
-    read = sync(covered)
+    read = [run.window for run in sync(covered).runs]
     begin = covered[0].since if covered else NOW - timedelta(days=6)
     missing = difference(Window(begin, NOW), covered)
     looks = [
@@ -48,8 +52,7 @@ def test_a_sync_reads_what_is_not_covered_and_looks_before_it(covered: list[Wind
 @given(coverages)
 def test_no_moment_is_read_twice(covered: list[Window]) -> None:
     """Runs don't overlap, and each has at most one edge, between covered time and what is not."""
-    start = NOW - timedelta(days=6)
-    runs = plan_sync(covered, start=start, now=NOW, lookback=LOOKBACK).runs
+    runs = sync(covered).runs
     for one, other in pairwise(runs):
         assert one.window.until <= other.window.since
     for run in runs:
@@ -63,37 +66,45 @@ def test_no_moment_is_read_twice(covered: list[Window]) -> None:
 def test_a_sync_every_five_minutes_is_one_window() -> None:
     """What is new and the look before it are read together."""
     covered = [Window(NOW - timedelta(days=2), NOW - 5 * MINUTE)]
-    assert sync(covered) == [Window(NOW - 20 * MINUTE, NOW)]
+    assert windows_of(sync(covered)) == [Window(NOW - 20 * MINUTE, NOW)]
 
 
 def test_a_sync_of_the_same_moment_looks_again() -> None:
     """Where nothing is missing, the last part of covered time is read all the same."""
-    assert sync([Window(NOW - MINUTE * 60, NOW)]) == [Window(NOW - LOOKBACK, NOW)]
+    assert windows_of(sync([Window(NOW - MINUTE * 60, NOW)])) == [Window(NOW - LOOKBACK, NOW)]
 
 
 def test_a_clock_that_was_set_back_does_no_harm() -> None:
     """Covered time beyond now is left alone."""
-    assert sync([Window(NOW - MINUTE * 60, NOW + 5 * MINUTE)]) == [Window(NOW - 10 * MINUTE, NOW)]
-    assert sync([Window(NOW + MINUTE, NOW + 5 * MINUTE)]) == []
+    ahead = sync([Window(NOW - MINUTE * 60, NOW + 5 * MINUTE)])
+    assert windows_of(ahead) == [Window(NOW - 10 * MINUTE, NOW)]
+    assert sync([Window(NOW + MINUTE, NOW + 5 * MINUTE)]).runs == []
 
 
-def test_only_an_account_without_coverage_has_an_anchor() -> None:
-    """The very first microsecond is staged first, so that the beginning is never forgotten."""
+def test_a_beginning_is_to_be_remembered_once() -> None:
+    """An account begins at the start; where it began already, nothing of that changes."""
     start = NOW - timedelta(days=6)
-    first = plan_sync([], start=start, now=NOW, lookback=LOOKBACK)
-    assert first.anchor == Window(start, start + MICROSECOND)
-    covered = [Window(start, NOW - MINUTE)]
-    assert plan_sync(covered, start=start, now=NOW, lookback=LOOKBACK).anchor is None
-    assert plan_sync([], start=NOW, now=NOW, lookback=LOOKBACK).runs == []
+    assert sync([], start).begin == start
+    assert sync([Window(start, NOW - MINUTE)], start).begin is None
+    assert sync([], NOW).runs == []
+    begun = plan_sync([], start, start=NOW - MINUTE, now=NOW, lookback=LOOKBACK)
+    assert windows_of(begun) == [Window(start, NOW)]
+
+
+def test_a_beginning_that_is_no_coverage_is_a_gap() -> None:
+    """What lies between where the account begins and its first coverage is read."""
+    begin = NOW - timedelta(days=6)
+    covered = [Window(NOW - timedelta(days=2), NOW - 5 * MINUTE)]
+    plan = plan_sync(covered, begin, start=NOW, now=NOW, lookback=LOOKBACK)
+    assert windows_of(plan) == [Window(begin, covered[0].since), Window(NOW - 20 * MINUTE, NOW)]
 
 
 def test_a_later_start_or_an_earlier_one_changes_nothing() -> None:
     """HALO_START is where the very first sync begins, and of no account after that."""
     covered = [Window(NOW - timedelta(days=2), NOW - 5 * MINUTE)]
     for days in (1, 3):
-        start = NOW - timedelta(days=days)
-        runs = plan_sync(covered, start=start, now=NOW, lookback=LOOKBACK).runs
-        assert [run.window for run in runs] == [Window(NOW - 20 * MINUTE, NOW)]
+        plan = sync(covered, NOW - timedelta(days=days))
+        assert windows_of(plan) == [Window(NOW - 20 * MINUTE, NOW)]
 
 
 def test_gaps_beyond_what_halo_keeps_are_overdue() -> None:
@@ -101,7 +112,7 @@ def test_gaps_beyond_what_halo_keeps_are_overdue() -> None:
     old = NOW - timedelta(days=90)
     covered = [Window(old - timedelta(days=9), old - timedelta(days=1))]
     covered.append(Window(old + timedelta(days=1), NOW))
-    runs = plan_sync(covered, start=old, now=NOW, lookback=LOOKBACK).runs
+    runs = sync(covered).runs
     assert [(run.window, run.overdue) for run in runs] == [
         (Window(old - timedelta(days=1), old), True),
         (Window(old, old + timedelta(days=1)), False),
@@ -112,7 +123,7 @@ def test_gaps_beyond_what_halo_keeps_are_overdue() -> None:
 @given(coverages, windows)
 def test_a_range_is_read_whole(covered: list[Window], window: Window) -> None:
     """A range is read whether it is covered or not, and nothing else but the looks before it."""
-    plan = plan_range(covered, window, now=NOW, lookback=LOOKBACK)
+    plan = plan_range(covered, None, window, now=NOW, lookback=LOOKBACK)
     read = union([run.window for run in plan.runs])
     assert difference(window, read) == []
     beyond = [piece for part in read for piece in difference(part, [window])]
@@ -123,6 +134,6 @@ def test_a_range_is_read_whole(covered: list[Window], window: Window) -> None:
 def test_a_range_ends_now() -> None:
     """No window reaches into the future."""
     window = Window(NOW - MINUTE, NOW + MINUTE)
-    assert plan_range([], window, now=NOW, lookback=LOOKBACK).runs[0].window.until == NOW
+    assert plan_range([], None, window, now=NOW, lookback=LOOKBACK).runs[0].window.until == NOW
     future = Window(NOW, NOW + MINUTE)
-    assert plan_range([], future, now=NOW, lookback=LOOKBACK).runs == []
+    assert plan_range([], None, future, now=NOW, lookback=LOOKBACK).runs == []
