@@ -150,7 +150,9 @@ def _extras(event: Event, text: bytes) -> bytes | None:
     if not present:
         return None
     changed = [
-        key for key, value in present.items() if type(value) not in _PLAIN and not is_exact(value)
+        key
+        for key, value in present.items()
+        if type(value) not in _PLAIN and not is_exact(key, value, text)
     ]
     if changed:
         exact = decode_exactly(text)

@@ -1,8 +1,8 @@
 """An event's JSON text as Python values, none of them changed.
 
 orjson is fast, and exact for text, booleans, null and integers of 64 bits. What it refuses (a lone
-surrogate escape, say) is decoded by the standard library instead, and so is the value of any field
-that holds a float, or a longer integer (which becomes one): their digits stay as they are written.
+surrogate escape, say) is decoded by the standard library instead, and so is a value with a float,
+or a longer integer (which becomes one), that would be written in other digits than Halo's.
 """
 
 from __future__ import annotations
@@ -64,14 +64,26 @@ def decode_all(texts: list[bytes]) -> list[Event] | None:
     return events if simple else None
 
 
-def is_exact(value: Any) -> bool:
-    """Whether decoding changed nothing of the value."""
-    kind = type(value)
-    if kind is dict or kind is list:
-        for inner in value.values() if kind is dict else value:
-            if not is_exact(inner):
-                return False
-    return kind is not float
+def is_exact(key: str, value: Any, text: bytes) -> bool:
+    """Whether decoding changed nothing of an event's value.
+
+    It did not where there is no float, or where the JSON of a list or an object (which ends in a
+    bracket, where a number could go on) is what the text says of the key.
+    """
+    if not _has_float(value):
+        return True
+    if type(value) is float:
+        return False
+    name = orjson.dumps(key) + b":"
+    return text.count(name) == text.count(name + orjson.dumps(value)) == 1
+
+
+def _has_float(value: Any) -> bool:
+    if type(value) is dict or type(value) is list:
+        for inner in value.values() if type(value) is dict else value:
+            if _has_float(inner):
+                return True
+    return type(value) is float
 
 
 def decode_exactly(text: bytes) -> Event:

@@ -1,24 +1,26 @@
 """Windows events as XML: what their `<Data Name="…">` elements hold.
 
-XML in a log entry comes from wherever the log's lines come from. What is parsed begins with the
-root element, so it can have no document type and with it no entities of its own; expat, asked for
-nothing else, never opens anything; and 64 KiB are enough.
+XML in a log entry comes from wherever the log's lines come from. What is parsed is the element
+`<EventData>` alone: it begins with the root, so it can have no document type and so no entities
+of its own; expat, asked for nothing else, never opens anything; and 64 KiB are enough.
 """
 
 from __future__ import annotations
 
 from xml.parsers import expat
 
-LONGEST_EVENT = 65_536
-"""Characters; a Windows Security event has two or three thousand."""
+LONGEST_DATA = 65_536
+"""Characters; that of a Windows Security event has one or two thousand."""
+
+_END = "</EventData>"
 
 
 def event_data(entry: str) -> dict[str, str]:
-    """The named data of the first `<Event>` of a log entry, empty where it cannot be read."""
-    start = entry.find("<Event")
-    end = entry.find("</Event>", start)
-    text = entry[start : end + len("</Event>")]
-    if start < 0 or end < 0 or len(text) > LONGEST_EVENT:
+    """The named data of the first event of a log entry, empty where it cannot be read."""
+    start = entry.find("<EventData")
+    end = entry.find(_END, start)
+    text = entry[start : end + len(_END)]
+    if start < 0 or end < 0 or len(text) > LONGEST_DATA:
         return {}
     data = _NamedData()
     parser = expat.ParserCreate("utf-8")
