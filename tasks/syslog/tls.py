@@ -154,7 +154,7 @@ class TlsConnection(Connection):
                 self._wait(0)
             except TimeoutError:
                 raise TimeoutError(
-                    f"no answer to the TLS handshake within {seconds:.3g} s; is this the port of "
+                    f"no answer to the TLS handshake within {seconds:.1f} s; is this the port of "
                     "a TLS listener?"
                 ) from None
             if self._ended:

@@ -78,6 +78,7 @@ class RudeReceiver:
         manner: What to do with a connection; it is closed when the receiver stops, not before.
         receive_buffer: Bytes of the kernel's receive buffer, to be stuck sooner.
         context: Speaks TLS.
+        host: The address to listen on.
     """
 
     def __init__(
@@ -86,13 +87,14 @@ class RudeReceiver:
         *,
         receive_buffer: int | None = None,
         context: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self._manner = manner
         self._context = context
         self._listener = socket.socket()
         if receive_buffer:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self._listener.bind(("127.0.0.1", 0))
+        self._listener.bind((host, 0))
         self._listener.listen()
         self._connections: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
@@ -117,7 +119,8 @@ class RudeReceiver:
         """Its sensor URL, with options."""
         query = "&".join(f"{key}={value}" for key, value in options.items())
         scheme = "tls" if self._context else "tcp"
-        return f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}?{query}"
+        host, port = self._listener.getsockname()
+        return f"{scheme}://{host}:{port}?{query}"
 
     def _accept(self) -> None:
         while True:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from queue import Queue
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,6 +17,7 @@ import pytest
 from sandbox.receiver import Receiver
 from tasks.errors import SensorError
 from tasks.syslog.transport import Outcome, check, open_transport
+from tests.syslog import far
 from tests.syslog.helpers import (
     RudeReceiver,
     batch,
@@ -275,16 +280,16 @@ def test_half_close_at_accept_is_not_believed(count: int) -> None:
 
 def test_half_close_at_accept_still_gets_everything() -> None:
     """Such a receiver may read all the same: what was sent is left to arrive."""
-    read: list[bytes] = []
+    read: Queue[bytes] = Queue()
 
     def manner(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_WR)
-        read.append(read_all(connection))
+        read.put(read_all(connection))
 
     with RudeReceiver(manner) as rude:
         to = destination(rude.url())
         assert statuses(open_transport(to).deliver(batch(to, BIG, size=SIZE))) == {"unconfirmed"}
-    assert read == [b"".join(batch(to, BIG, size=SIZE).to_pylist())]
+        assert read.get(timeout=10) == b"".join(batch(to, BIG, size=SIZE).to_pylist())
 
 
 def test_close_once_everything_was_read_but_before_our_end() -> None:
@@ -438,3 +443,26 @@ def test_check_of_a_receiver_that_confirms_nothing() -> None:
         check(destination(url := rude.url()))
     with pytest.raises(SensorError, match="refused"):
         check(destination(url))
+
+
+def over_a_long_path(runs: int) -> None:
+    """Over 20 ms, where an end sent at accept comes after ours, only an honest one confirms."""
+    command = [sys.executable, "-m", "tests.syslog.far", str(runs)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode == far.CANNOT:
+        pytest.skip("needs root and a TUN device")
+    assert done.returncode == 0
+    for name, found in json.loads(done.stdout).items():
+        confirmed = runs if name.startswith("honest") else 0
+        assert found.get("confirmed", 0) == confirmed, name
+
+
+def test_ends_that_cross_on_a_long_path() -> None:
+    """Over a path of 20 ms receivers that end their side at accept are not believed."""
+    over_a_long_path(3)
+
+
+@pytest.mark.soak
+def test_ends_that_cross_a_hundred_times() -> None:
+    """A hundred times the same, for each of them."""
+    over_a_long_path(100)

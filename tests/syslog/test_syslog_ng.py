@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import random
-import threading
+import os
+import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -21,10 +21,11 @@ from tests.syslog.helpers import (
     require_ipv6,
     statuses,
 )
+from tests.syslog.kills import kill_while_reading
 from tests.syslog_ng import LISTENERS, SyslogNG, require
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.syslog_ng
@@ -115,69 +116,36 @@ def test_client_certificates(tmp_path: Path) -> None:
             check(destination(url))
 
 
-def kill_while_reading(
-    folder: Path, listener: str, size: int, times: int, end: Callable[[SyslogNG], None]
-) -> None:
-    """End syslog-ng so many times at random moments of delivering, starting it again each time.
-
-    Nothing that was confirmed is missing, everything is confirmed in the end, and what came twice
-    is at most a batch for each time.
-    """
+@pytest.fixture
+def one_to_kill(tmp_path: Path) -> Iterator[SyslogNG]:
+    """A syslog-ng of a test's own."""
     require()
-    chance = random.Random(f"{listener} {size} {times}")
-    with SyslogNG(folder) as sensor:
-        to = destination(sensor.url(listener, timeout=3))
-        transport = open_transport(to)
-        first = breaks = 0
-        for _ in range(times):
-            ending = threading.Timer(chance.uniform(0.01, 0.15), end, [sensor])
-            ending.start()
-            while True:
-                outcome = transport.deliver(batch(to, size, first, 700))
-                if statuses(outcome) != {"confirmed"}:
-                    assert statuses(outcome) <= {"unconfirmed", "failed"}
-                    breaks += 1
-                    break
-                first += size
-            ending.join()
-            sensor.start()
-        assert statuses(transport.deliver(batch(to, size, first, 700))) == {"confirmed"}
-        first += size
-        read = sensor.wait_for(listener, first)
-    expected = set(lines(first, size=700).to_pylist())
-    whole = [line for line in read if line in expected]
-    assert set(whole) == expected
-    assert breaks == times
-    assert len(whole) - len(expected) <= size * times
-    # A killed receiver may write down the part of a line it had read.
-    assert len(read) - len(whole) <= times
+    with SyslogNG(tmp_path) as running:
+        yield running
 
 
 @pytest.mark.parametrize("listener", STREAMS)
-def test_killed_while_reading(tmp_path: Path, listener: str) -> None:
+def test_killed_while_reading(one_to_kill: SyslogNG, listener: str) -> None:
     """Under SIGKILL nothing is lost and nothing is confirmed that was not read."""
-    kill_while_reading(tmp_path, listener, 1000, 3, SyslogNG.kill)
+    kill_while_reading(one_to_kill, listener, 1000, 3, one_to_kill.kill)
 
 
 @pytest.mark.parametrize("listener", ["tcp-rfc3164", "tls-rfc5424"])
-def test_restarted_while_reading(tmp_path: Path, listener: str) -> None:
+def test_restarted_while_reading(one_to_kill: SyslogNG, listener: str) -> None:
     """Under an ordinary restart (SIGTERM) the same holds."""
-    kill_while_reading(tmp_path, listener, 1000, 2, SyslogNG.stop)
+    kill_while_reading(one_to_kill, listener, 1000, 2, one_to_kill.stop)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("size", [100, 5000])
 @pytest.mark.parametrize("listener", STREAMS)
-def test_killed_a_hundred_times(tmp_path: Path, listener: str, size: int) -> None:
+def test_killed_a_hundred_times(one_to_kill: SyslogNG, listener: str, size: int) -> None:
     """A hundred times the same, in small batches and in large ones."""
-    kill_while_reading(tmp_path, listener, size, 100, SyslogNG.kill)
+    kill_while_reading(one_to_kill, listener, size, 100, one_to_kill.kill)
 
 
 def test_frozen(tmp_path: Path) -> None:
     """A syslog-ng that is stopped in its tracks costs the time limit and confirms nothing."""
-    import os
-    import signal
-
     require()
     with SyslogNG(tmp_path) as sensor:
         to = destination(sensor.url("tcp-rfc3164", timeout=0.5))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -94,8 +95,6 @@ def test_a_folder_of_authorities(
 
 
 def _hash_name(cert: Path) -> str:
-    import subprocess
-
     command = ["openssl", "x509", "-hash", "-noout", "-in", str(cert)]
     try:
         found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -265,7 +264,7 @@ def test_not_tls_at_all(authority: Authority) -> None:
     for manner, fault in (
         (talk, "does not speak TLS"),
         (hang_up, "hung up during the TLS handshake"),
-        (stay_silent, "no answer to the TLS handshake within 0.3"),
+        (stay_silent, "no answer to the TLS handshake within 0.3 s"),
     ):
         with RudeReceiver(manner) as rude:
             start = time.monotonic()
