@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import signal
+import socket
+import subprocess
+import sys
+import threading
 from collections import Counter
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tasks.audit import audit_range
+from tasks.load import load_destination, replay_destination
 from tasks.staging.raw import coverage
 from tasks.staging.store import open_store
 from tests.staging.crashing import BATCH, EVENTS, LATE, REJECTED, pipeline, start
-from tests.staging.fussy import Fussy
-from tests.staging.material import ids, read, window
+from tests.staging.fussy import Fussy, ids_in
+from tests.staging.material import ids, normalized, read, window
 from tests.test_load import destination
 
 if TYPE_CHECKING:
@@ -96,3 +102,62 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
         pipeline(str(tmp_path), url)
         check(tmp_path, receiver)
         assert len(receiver.received) == len(set(receiver.received)), "nobody died: nothing twice"
+
+
+def deliver_to_a_mortal(folder: Path, kills: int) -> None:
+    """Deliver to a receiver that is killed and started again so many times; check what came."""
+    store = open_store(str(folder / "staging"))
+    expected = set(normalized(store, 1400))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    sensor = destination(f"tcp://127.0.0.1:{port}?name=mortal&batch=20&timeout=2")
+    received = folder / "received"
+    command = [sys.executable, "-m", "tests.staging.mortal", str(port), str(received)]
+    random = Random(kills)
+    over = threading.Event()
+
+    killed = 0
+
+    def live_and_die() -> None:
+        nonlocal killed
+        while killed < kills and not over.is_set():
+            with subprocess.Popen(command) as mortal:
+                over.wait(0.15 + random.random() * 0.1)
+                mortal.kill()
+            killed += 1
+        with subprocess.Popen(command) as mortal:
+            over.wait()
+            mortal.kill()
+
+    life = threading.Thread(target=live_and_die)
+    life.start()
+    try:
+        while killed < kills:
+            load_destination(store, sensor, run_id="run", pauses=(0.02, 0.1))
+            replay_destination(
+                store, sensor, window(0, 24), only="all", run_id="run", pauses=(0.02, 0.1)
+            )
+        done = load_destination(store, sensor, run_id="run", pauses=(0.2, 2.0))
+    finally:
+        over.set()
+        life.join()
+    assert (done.pending, done.problems) == (0, [])
+    # what a kill cut off in the middle of an id is no event of ours
+    came = Counter(event_id for event_id in ids_in(received.read_bytes()) if event_id in expected)
+    ledger = read(store, "deliveries", destination="mortal").to_pylist()
+    confirmed = Counter(row["event_id"] for row in ledger if row["status"] == "confirmed")
+    sent = confirmed + Counter(row["event_id"] for row in ledger if row["status"] == "unconfirmed")
+    for event_id in expected:
+        assert 1 <= confirmed[event_id] <= came[event_id], "all that is confirmed was read"
+        assert came[event_id] <= sent[event_id], "and each repeat is on record"
+
+
+def test_receiver_that_is_killed(tmp_path: Path) -> None:
+    """A receiver killed while reading loses nothing, and nothing is confirmed it did not read."""
+    deliver_to_a_mortal(tmp_path, 5)
+
+
+@pytest.mark.soak
+def test_receiver_that_is_killed_a_hundred_times(tmp_path: Path) -> None:
+    """So it is a hundred times."""
+    deliver_to_a_mortal(tmp_path, 100)

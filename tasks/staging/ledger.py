@@ -302,7 +302,8 @@ class Ledger:
         )
         self._publish(DELIVERIES_SCHEMA.empty_table(), name)
         for note in layout.deliveries_files(self.names())[1]:
-            if note.span == span and note.name != name:
+            since, until = note.span.split("-")
+            if note.name != name and segment.since <= since and until <= segment.until:
                 self.store.remove(f"{self.folder}/{note.name}")
 
     def _publish(self, rows: pa.Table, name: str) -> None:
