@@ -243,11 +243,13 @@ class Staging(RuleBasedStateMachine):
 
     def newly_covered_is_staged(self, before: list[Window]) -> None:
         """What became covered just now, by a finished look or not, has all its events."""
-        staged = ids(self.store, "raw")
+        staged, rejected = set(ids(self.store, "raw")), set(ids(self.store, "rejected"))
         for covered in coverage(self.store, "alpha"):
             for new in difference(covered, before):
-                expected = {event_id for event_id, made in self.visible.items() if made in new}
-                assert expected <= set(staged)
+                assert {name for name, made in self.visible.items() if made in new} <= staged
+                assert {
+                    name for name, made in self.broken.items() if made and made in new
+                } <= rejected
 
     @invariant()
     def staged_once(self) -> None:
