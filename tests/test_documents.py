@@ -52,7 +52,9 @@ def test_the_set_up_of_the_readme_works_as_it_is_written(tmp_path: Path) -> None
     assert sum("halo-usm" in line for line in lines) >= 8
     with HaloStandIn(accounts=2, events=50) as halo, Receiver("tcp") as receiver:
         # The environment wins over what the lines write into .env and the auth file's name.
-        halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        halo_usm = command_for(elsewhere, halo, receiver.url("tcp"))
         subprocess.run(
             ["sh", "-e", "-c", "\n".join(lines)],
             cwd=tmp_path,

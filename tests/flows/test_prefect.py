@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# One server serves them all, and so they run in one process.
+pytestmark = pytest.mark.xdist_group("prefect")
+
 EVENTS = 90
 POOL = "halo-usm"
 
