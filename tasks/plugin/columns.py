@@ -1,160 +1,192 @@
-"""The fields of decoded events as columns: what `fields.toml` names a Halo field for.
+"""The fields of many events as columns, fast for events such as Halo sends.
 
-The functions here take fields out of the events they are given; what is left in the end is
-`extras`.
+msgspec decodes a text straight into an object with a slot for every known field. An event that does
+not fit (a value of another type, an invalid address, a field never seen before) is taken by
+`sources.row_of`; both ways give the same.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from keyword import iskeyword
+from operator import attrgetter
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-import pyarrow as pa
+import msgspec
 
 from tasks.plugin.addresses import is_address
-from tasks.plugin.decode import Event, compact, decode_exactly, is_exact
-from tasks.plugin.fields import FIELDS, Field
+from tasks.plugin.decode import UndecodableError
 from tasks.plugin.markup import text_of
+from tasks.plugin.sources import ADDRESS_SOURCES, BOOLEANS, TEXT_FIELDS, Row, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Iterable
 
-_NOT_HALO = {("constant",), ("setting",), ("catalogue",), ("computed",), ()}
-_FROM_HALO = [field for field in FIELDS if field.source not in _NOT_HALO]
+# What msgspec decodes and encodes without changing a thing: no float, no integer beyond 64 bits.
+_Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Text = str | None
+_Scalar = str | bool | _Int | None
+_Value = str | bool | _Int | list[_Scalar] | dict[str, _Scalar] | None
 
-TEXT_FIELDS: tuple[Field, ...] = tuple(
-    field
-    for field in _FROM_HALO
-    if field.type == "string" and field.ipv6 is None and field.name != "event_id"
-)
-"""Columns of text that one Halo field, or else another, gives."""
-
-ADDRESS_SOURCES: tuple[str, ...] = tuple(
-    dict.fromkeys(source for field in _FROM_HALO if field.ipv6 for source in field.source)
-)
-"""Halo fields that hold an IP address; a column may choose between two of them."""
-
-_TEXT = frozenset((str, type(None)))
-_PLAIN = frozenset((str, bool, int))
-_BOOLEANS = {"true": True, "false": False}
-
-
-def columns_of(events: list[Event], texts: list[bytes], ids: list[str]) -> dict[str, Any]:
-    """Take the columns out of the events.
-
-    Args:
-        events: decoded events; what they are left with is of no further use.
-        texts: the JSON each was decoded from.
-        ids: the id each was staged under.
-
-    Returns:
-        An array for each of `TEXT_FIELDS` (by column) and `ADDRESS_SOURCES` (by Halo field, valid
-        addresses only), `critical` as bool, and `extras`.
+_FIRST = {field.source[0] for field in TEXT_FIELDS}
+_FALLBACKS = {field.source[1] for field in TEXT_FIELDS if len(field.source) > 1} - _FIRST
+_MAPPED = {
+    **dict.fromkeys((*_FIRST, *_FALLBACKS, *ADDRESS_SOURCES, "id", "created_at"), _Text),
+    "critical": bool | _Text,
+}
+# Fields without a column that Halo's clients know; what else there is is learned as it comes.
+_OTHERS = frozenset(
     """
-    columns = _text_columns(events, texts)
-    for source in ADDRESS_SOURCES:
-        columns[source] = pa.array(_addresses(events, source), pa.string())
-    columns["critical"] = pa.array(_booleans(events, "critical"), pa.bool_())
-    for event, event_id in zip(events, ids, strict=True):
-        event.pop("created_at", None)
-        if event.get("id") == event_id:
-            del event["id"]
-    columns["extras"] = pa.array(map(_extras, events, texts), pa.string(), size=len(events))
-    return columns
+    actor_country actor_key_label additional_details api_key_id api_key_label cpe cves
+    daemon_version ec2_account_id ec2_instance_id finding_id package_name package_version
+    previous_daemon_version rule_reference_identifiers scan_id server_account_id
+    server_account_username server_display_name server_label server_new_ip_address
+    server_old_ip_address target_username
+    """.split()  # noqa: SIM905 - a list of quoted words would hide the words
+)
+_LEARNABLE = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_MOST_OTHERS = 64
+_NAMES = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def _text_columns(events: list[Event], texts: list[bytes]) -> dict[str, Any]:
-    taken: dict[str, list[Any]] = {}
+class _Reader(NamedTuple):
+    """Reads events whose fields are mapped ones or among `others`."""
+
+    others: frozenset[str]
+    decode: Callable[[bytes], Any]
+    blank: Any
+    extras: Callable[[Any], bytes]
+
+    @classmethod
+    def knowing(cls, others: frozenset[str]) -> _Reader:
+        left = sorted(others | _FALLBACKS)
+        known = _MAPPED | dict.fromkeys(others, _Value)
+        event_type = msgspec.defstruct(
+            "Event",
+            [(name, kind, None) for name, kind in known.items()],
+            forbid_unknown_fields=True,
+            gc=False,
+        )
+        rest_type = msgspec.defstruct(
+            "Rest", [(name, Any, None) for name in left], omit_defaults=True, gc=False
+        )
+        encode = msgspec.json.Encoder(order="sorted").encode
+        values_of = attrgetter(*left)
+        return cls(
+            others,
+            msgspec.json.Decoder(event_type).decode,
+            event_type(),
+            lambda event: encode(rest_type(*values_of(event))),
+        )
+
+    def learning(self, names: Iterable[str]) -> _Reader:
+        """One that knows these names, too, as far as they are names and not too many."""
+        new = sorted(
+            name
+            for name in set(names) - self.others - _MAPPED.keys()
+            if _LEARNABLE.fullmatch(name) and not iskeyword(name)
+        )[: _MOST_OTHERS - len(self.others)]
+        return _Reader.knowing(self.others | set(new)) if new else self
+
+
+class ColumnReader:
+    """Reads many events into columns.
+
+    It learns field names from the events it reads. What it reads depends on nothing but the events;
+    how fast it does so depends on what it has learned.
+    """
+
+    def __init__(self) -> None:
+        self._reader = _Reader.knowing(_OTHERS)
+
+    def read(
+        self, texts: list[bytes], ids: list[str]
+    ) -> tuple[dict[str, list[Any]], dict[int, str]]:
+        """Take the columns out of events.
+
+        Args:
+            texts: the JSON of each event.
+            ids: the id each was staged under.
+
+        Returns:
+            The columns of `sources.row_of`, a value an event; and the reason for each position
+            whose event cannot be decoded (what the columns hold there means nothing).
+        """
+        reader = self._reader
+        events, odd = [], set()
+        for position, text in enumerate(texts):
+            try:
+                events.append(reader.decode(text))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                events.append(reader.blank)
+                odd.add(position)
+        columns = _text_columns(events)
+        for source in ADDRESS_SOURCES:
+            columns[source] = list(map(attrgetter(source), events))
+            odd.update(_not_addresses(columns[source]))
+        columns["critical"], not_booleans = _booleans(list(map(attrgetter("critical"), events)))
+        odd.update(not_booleans)
+        odd.update(
+            position
+            for position, (event, event_id) in enumerate(zip(events, ids, strict=True))
+            if event.id != event_id and event.id is not None
+        )
+        columns["extras"] = [None if rest == b"{}" else rest for rest in map(reader.extras, events)]
+        rows, refused = _rows_of(odd, texts, ids)
+        for position, row in rows.items():
+            for name, value in row.items():
+                columns[name][position] = value
+        names = [_NAMES.decode(row["extras"]) for row in rows.values() if row["extras"]]
+        self._reader = reader.learning(name for each in names for name in each)
+        return columns, refused
+
+
+def _rows_of(
+    positions: Iterable[int], texts: list[bytes], ids: list[str]
+) -> tuple[dict[int, Row], dict[int, str]]:
+    rows, refused = {}, {}
+    for position in sorted(positions):
+        try:
+            rows[position] = row_of(texts[position], ids[position])
+        except UndecodableError as error:
+            refused[position] = str(error)
+    return rows, refused
+
+
+def _text_columns(events: list[Any]) -> dict[str, list[Any]]:
+    columns = {}
     for field in TEXT_FIELDS:
-        source = field.source[0]
-        if source not in taken:
-            taken[source] = [event.pop(source, None) for event in events]
-    arrays: dict[tuple[str, ...], Any] = {}
-    for field in TEXT_FIELDS:
-        if field.source not in arrays:
-            values = taken[field.source[0]]
-            for other in field.source[1:]:
-                values = _else(values, other, events, taken)
-            arrays[field.source] = _text_array(values, field, texts)
-    return {field.name: arrays[field.source] for field in TEXT_FIELDS}
-
-
-def _else(
-    values: list[Any], other: str, events: list[Event], taken: dict[str, list[Any]]
-) -> list[Any]:
-    """The values, and where one is absent that of another Halo field."""
-    filled = list(values)
-    for position, value in enumerate(values):
-        if not value and (value is None or value == ""):
-            held = taken[other][position] if other in taken else events[position].pop(other, None)
-            filled[position] = held
-    return filled
-
-
-def _text_array(values: list[Any], field: Field, texts: list[bytes]) -> Any:
-    try:
+        values = list(map(attrgetter(field.source[0]), events))
+        for other in field.source[1:]:
+            first, second = values, map(attrgetter(other), events)
+            values = [one or another for one, another in zip(first, second, strict=True)]
+            if other in _FALLBACKS:
+                for event, value in zip(events, first, strict=True):
+                    if not value:
+                        setattr(event, other, None)
         if field.html:
             values = [
                 text_of(value) if value and ("<" in value or "&" in value) else value
                 for value in values
             ]
-        return pa.array(values, pa.string())
-    except (pa.ArrowTypeError, TypeError):
-        texted = [
-            value if type(value) in _TEXT else _compact(field, text)
-            for value, text in zip(values, texts, strict=True)
-        ]
-        return _text_array(texted, field, texts)
+        columns[field.name] = values
+    return columns
 
 
-def _compact(field: Field, text: bytes) -> str:
-    """A value that is no text, as compact JSON, no digit changed."""
-    event = decode_exactly(text)
-    return next(
-        compact(event[source]).decode()
-        for source in field.source
-        if event.get(source) not in (None, "")
-    )
+def _not_addresses(values: list[str | None]) -> Iterable[int]:
+    """Positions of texts that are no address; none where all are, which takes no time."""
+    if all(map(is_address, set(values) - {None, ""})):
+        return ()
+    return [position for position, value in enumerate(values) if value and not is_address(value)]
 
 
-def _addresses(events: list[Event], source: str) -> list[str | None]:
-    values = [event.pop(source, None) for event in events]
-    if not all(map(is_address, _distinct(values))):
-        for position, value in enumerate(values):
-            if value is not None and not is_address(value):
-                values[position] = None
-                if value != "":
-                    events[position][source] = value
-    return values
-
-
-def _distinct(values: list[Any]) -> Collection[Any]:
-    """The distinct values that are not null, or all where one cannot be told from the others."""
-    try:
-        return set(values) - {None}
-    except TypeError:
-        return values
-
-
-def _booleans(events: list[Event], source: str) -> list[bool | None]:
-    values = [event.pop(source, None) for event in events]
-    for position, value in enumerate(values):
-        if value is not None and type(value) is not bool:
-            values[position] = _BOOLEANS.get(value.lower()) if isinstance(value, str) else None
-            if values[position] is None and value != "":
-                events[position][source] = value
-    return values
-
-
-def _extras(event: Event, text: bytes) -> bytes | None:
-    present = {key: value for key, value in event.items() if value is not None}
-    if not present:
-        return None
-    changed = [
-        key
-        for key, value in present.items()
-        if type(value) not in _PLAIN and not is_exact(key, value, text)
+def _booleans(values: list[Any]) -> tuple[list[bool | None], Iterable[int]]:
+    """The values as booleans, and the positions of texts that are none."""
+    if str not in set(map(type, values)):
+        return values, ()
+    read = [BOOLEANS.get(value.lower()) if isinstance(value, str) else value for value in values]
+    return read, [
+        position
+        for position, (value, given) in enumerate(zip(read, values, strict=True))
+        if value is None and given
     ]
-    if changed:
-        exact = decode_exactly(text)
-        present |= {key: exact[key] for key in changed}
-    return compact(present)

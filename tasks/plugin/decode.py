@@ -1,7 +1,7 @@
 """An event's JSON text as Python values, none of them changed.
 
 orjson is fast, and exact for text, booleans, null and integers of 64 bits. What it refuses (a lone
-surrogate escape, say) is decoded by the standard library instead, and so is a value with a float,
+surrogate escape, say) is decoded by the standard library instead, and so is an event with a float,
 or a longer integer (which becomes one), that would be written in other digits than Halo's.
 """
 
@@ -15,6 +15,7 @@ import orjson
 
 Event = dict[str, Any]
 
+_PLAIN = frozenset((str, bool, int, type(None)))
 _DIGITS_OF_INT64 = 18
 # orjson writes no more than 254 levels, and what is read level by level must not exhaust the stack.
 _MANY_BRACKETS = 100
@@ -35,37 +36,33 @@ def decode(text: bytes) -> Event:
     """The event's fields; of a key that comes twice, the last value, as JSON readers do.
 
     A lone surrogate becomes U+FFFD, which UTF-8 can carry; NaN and Infinity become their names; a
-    control character that should have been escaped is taken as it is. A value of which `is_exact`
-    says no has to be taken from `decode_exactly`.
+    control character that should have been escaped is taken as it is; a number that Python would
+    change is an `orjson.Fragment` of its text.
 
     Raises:
         UndecodableError: there is nothing to go on with.
     """
     if text.count(b"[") + text.count(b"{") > _MANY_BRACKETS:
-        return decode_exactly(text)
+        return _decode_exactly(text)
     try:
         event = orjson.loads(text)
     except orjson.JSONDecodeError:
-        return decode_exactly(text)
+        return _decode_exactly(text)
     if not isinstance(event, dict):
         raise UndecodableError(f"not a JSON object but a {type(event).__name__}")
+    for key, value in event.items():
+        if type(value) not in _PLAIN and not _is_exact(key, value, text):
+            return _decode_exactly(text)
     return event
 
 
-def decode_all(texts: list[bytes]) -> list[Event] | None:
-    """`decode` for many texts at once; None where one of them needs to be looked at by itself."""
-    try:
-        events = list(map(orjson.loads, texts))
-    except (orjson.JSONDecodeError, TypeError):
-        return None
-    simple = {dict}.issuperset(map(type, events)) and all(
-        text.count(b"[") + text.count(b"{") <= _MANY_BRACKETS for text in texts
-    )
-    return events if simple else None
+def compact(value: object) -> str:
+    """Any decoded value as compact JSON, keys sorted at every level, text unescaped."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def is_exact(key: str, value: Any, text: bytes) -> bool:
-    """Whether decoding changed nothing of an event's value.
+def _is_exact(key: str, value: Any, text: bytes) -> bool:
+    """Whether orjson changed nothing of an event's value.
 
     It did not where there is no float, or where the JSON of a list or an object (which ends in a
     bracket, where a number could go on) is what the text says of the key.
@@ -86,18 +83,10 @@ def _has_float(value: Any) -> bool:
     return type(value) is float
 
 
-def decode_exactly(text: bytes) -> Event:
-    """The same fields by the standard library, slowly, with every number as it is written.
-
-    A number that Python would change is an `orjson.Fragment` of its text.
-
-    Raises:
-        UndecodableError: there is nothing to go on with.
-    """
+def _decode_exactly(text: bytes) -> Event:
     try:
-        string = _ESCAPE.sub(_no_lone_surrogate, text.decode())
         event = json.loads(
-            string,
+            _ESCAPE.sub(_no_lone_surrogate, text.decode()),
             strict=False,
             parse_float=orjson.Fragment,
             parse_int=_integer,
@@ -116,11 +105,6 @@ def decode_exactly(text: bytes) -> Event:
     except orjson.JSONEncodeError as error:
         raise UndecodableError("nested too deeply") from error
     return event
-
-
-def compact(value: object) -> bytes:
-    """Any decoded value as compact JSON, keys sorted at every level, text unescaped."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 def _integer(digits: str) -> int | orjson.Fragment:

@@ -8,22 +8,16 @@ is none, a `critical` that is no boolean) goes to `extras` with every field that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.plugin import catalogue
 from tasks.plugin.addresses import same_address
-from tasks.plugin.columns import columns_of
-from tasks.plugin.decode import UndecodableError, decode, decode_all
+from tasks.plugin.columns import ColumnReader
 from tasks.plugin.derive import derive
 from tasks.plugin.fields import FIELDS, NORMALIZED_SCHEMA
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from tasks.plugin.decode import Event
 
 REJECTED_SCHEMA: pa.Schema = pa.schema(
     [
@@ -41,6 +35,9 @@ _RAW_COLUMNS = ["event_id", "created_at", "event"]
 # fast as 2,048), so many make a call of Arrow's worth its overhead.
 _DECODED_ROWS = 256
 _CHUNK_ROWS = 64 * _DECODED_ROWS
+
+_COLUMNS = ColumnReader()
+_TYPES = {"critical": pa.bool_()}
 
 _CRITICAL, _NOT_CRITICAL = 9, 3
 _PERSON_OR_KEY, _HALO = 0, 1
@@ -84,36 +81,31 @@ def normalize(raw: Any, device_address: str) -> Normalized:
 
 def _decoded(batch: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The columns of those rows that can be decoded, and the others with their reason."""
-    refused: list[dict[str, Any]] = []
-    complete = not any(batch[name].null_count for name in _RAW_COLUMNS)
+    ids = batch["event_id"].to_pylist()
     texts = batch["event"].cast(pa.binary()).to_pylist()
-    events = decode_all(texts) if complete else None
-    if events is None:
-        events, kept = [], []
-        for position, row in enumerate(batch.select(["event_id", "created_at"]).to_pylist()):
-            try:
-                events.append(_decoded_row(texts[position], **row))
-                kept.append(position)
-            except UndecodableError as error:
-                text = texts[position]
-                event = None if text is None else text.decode(errors="replace")
-                refused.append(row | {"reason": str(error), "event": event})
-        texts = [texts[position] for position in kept]
-        batch = batch.take(pa.array(kept, pa.int32()))
-    columns = columns_of(events, texts, batch["event_id"].to_pylist())
+    values, refused = _COLUMNS.read([text or b"" for text in texts], ids)
+    for name in ("event_id", "created_at", "event"):
+        if batch[name].null_count:
+            missing = pc.indices_nonzero(batch[name].is_null()).to_pylist()
+            refused |= dict.fromkeys(missing, f"no {name}")
+    columns = {name: pa.array(values[name], _TYPES.get(name, pa.string())) for name in values}
     columns["event_id"] = batch["event_id"]
     columns["created_at"] = batch["created_at"]
-    return columns, refused
-
-
-def _decoded_row(text: bytes | None, event_id: str | None, created_at: datetime | None) -> Event:
-    if event_id is None:
-        raise UndecodableError("no event id")
-    if created_at is None:
-        raise UndecodableError("no created_at")
-    if text is None:
-        raise UndecodableError("no text")
-    return decode(text)
+    if not refused:
+        return columns, []
+    kept = pa.array(
+        [position for position in range(len(ids)) if position not in refused], pa.int32()
+    )
+    rejected = [
+        {
+            "event_id": ids[position],
+            "created_at": batch["created_at"][position].as_py(),
+            "reason": refused[position],
+            "event": None if texts[position] is None else texts[position].decode(errors="replace"),
+        }
+        for position in sorted(refused)
+    ]
+    return {name: column.take(kept) for name, column in columns.items()}, rejected
 
 
 def _rows(columns: dict[str, Any], device_address: str) -> Any:

@@ -397,7 +397,7 @@ def test_an_id_that_is_another() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        (None, "no text"),
+        (None, "no event"),
         ("", "not JSON: Expecting value: line 1 column 1 (char 0)"),
         ("{", "not JSON: Expecting property name enclosed in double quotes: line 1 column 2"),
         ('{"a":1}{"a":2}', "not JSON: Extra data: line 1 column 8 (char 7)"),
@@ -443,7 +443,7 @@ def test_rows_without_id_or_time() -> None:
     times = pa.array([CREATED, None, CREATED], pa.timestamp("us", tz="UTC"))
     found = normalize(raw.set_column(1, "created_at", times), DEVICE)
     assert found.rows.num_rows == 1
-    assert found.rejected["reason"].to_pylist() == ["no event id", "no created_at"]
+    assert found.rejected["reason"].to_pylist() == ["no event_id", "no created_at"]
 
 
 def test_order_over_many_chunks() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from random import Random
 from typing import Any
@@ -14,8 +15,11 @@ from hypothesis import strategies as st
 
 from tasks.cef.render import LONGEST_LINE, render
 from tasks.plugin.addresses import is_address
+from tasks.plugin.columns import ColumnReader
+from tasks.plugin.decode import UndecodableError
 from tasks.plugin.fields import NORMALIZED_SCHEMA
 from tasks.plugin.normalize import normalize
+from tasks.plugin.sources import row_of
 from tests.plugin.model import expected, numbers_as_written
 from tests.plugin.mutate import mutated
 from tests.plugin.raw import DEVICE, ID, normalized, raw_table
@@ -132,6 +136,30 @@ def check_row(row: dict[str, Any]) -> None:
     assert row["device_direction"] in (0, 1)
     assert row["extras"] is None or json.loads(row["extras"])
     assert "" not in [value for value in row.values() if isinstance(value, str)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_many_at_a_time_is_one_at_a_time(seed: int) -> None:
+    """Columns are what each event gives alone, whether a reader has learned its fields or not."""
+    random = Random(seed)
+    texts = [mutated(random) for _ in range(1000)]
+    ids = [ID] * len(texts)
+    reader = ColumnReader()
+    first, refused = reader.read(texts, ids)
+    again, refused_again = reader.read(texts, ids)
+    assert refused == refused_again
+    for position, text in enumerate(texts):
+        if position in refused:
+            with pytest.raises(UndecodableError, match=re.escape(refused[position])):
+                row_of(text, ID)
+        else:
+            row = {name: value or None for name, value in row_of(text, ID).items()}
+            assert {name: _text(values[position]) for name, values in first.items()} == row
+            assert {name: _text(values[position]) for name, values in again.items()} == row
+
+
+def _text(value: Any) -> Any:
+    return (value.decode() if isinstance(value, bytes) else value) or None
 
 
 def test_pure() -> None:
