@@ -275,7 +275,7 @@ def audit(
     if window is None:
         answer = audit_event(work.store, event or "")
         print(json.dumps(answer, indent=2)) if as_json else show_event(answer)
-        return DONE if answer["staged"] or answer["rejected"] else FAILED
+        return DONE if answer["account"] else FAILED
     answer = audit_range(
         work.store,
         window,

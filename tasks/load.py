@@ -225,10 +225,11 @@ def _run(job: _Job) -> Loaded:
     except StagingError as fault:
         done.problems.append(f"destination {name} cannot be loaded: {fault}")
     if done.pending:
-        done.problems.append(
-            f"destination {name}: {done.pending} events stay pending; they are sent again by the "
-            "next load, those at fault themselves after a day (`halo-usm audit --event` tells)"
+        why = "; ".join(done.problems) or (
+            f"destination {name}: what is at fault itself is tried once a day "
+            "(`halo-usm audit --event` tells why)"
         )
+        done.problems = [f"{why}; {done.pending:,} events stay pending, the next load sends them"]
     return done
 
 
