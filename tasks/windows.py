@@ -32,7 +32,7 @@ class Window:
 
     def __post_init__(self) -> None:
         if self.since.utcoffset() != timedelta(0) or self.until.utcoffset() != timedelta(0):
-            raise ValueError(f"window bounds are in UTC, not {self.since} – {self.until}")
+            raise ValueError(f"window bounds are in UTC, not {self.since} to {self.until}")
         if self.since >= self.until:
             raise ValueError(f"window {self} is empty or backward")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -36,9 +37,7 @@ def test_union_holds_the_same_moments_in_windows_that_do_not_touch(
     """A union holds what its windows hold, sorted, with a gap between any two."""
     merged = union(given_windows)
     assert any(moment in w for w in merged) == any(moment in w for w in given_windows)
-    assert all(
-        first.until < second.since for first, second in zip(merged, merged[1:], strict=False)
-    )
+    assert all(first.until < second.since for first, second in itertools.pairwise(merged))
 
 
 @given(windows, st.integers(1, 9))
@@ -47,7 +46,7 @@ def test_days_and_split_tile_the_window(window: Window, parts: int) -> None:
     for pieces in (window.days(), window.split(parts)):
         assert pieces[0].since == window.since
         assert pieces[-1].until == window.until
-        assert all(a.until == b.since for a, b in zip(pieces, pieces[1:], strict=False))
+        assert all(a.until == b.since for a, b in itertools.pairwise(pieces))
     assert all(
         piece.since.date() == (piece.until - timedelta(microseconds=1)).date()
         for piece in window.days()
