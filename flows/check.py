@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from flows.work import destinations_of
 from tasks.errors import HaloUsmError, StagingError
 from tasks.extract import check_account
+from tasks.halo.client import Patience
 from tasks.settings import read_accounts
 from tasks.staging.store import open_store
 from tasks.status import status
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from tasks.syslog.destination import Destination
 
 T = TypeVar("T")
+
+# Somebody is waiting for the answer.
+_PATIENCE = Patience(total=10.0)
 
 
 def run_check(settings: Settings) -> bool:
@@ -52,7 +56,7 @@ def run_check(settings: Settings) -> bool:
     for account in accounts or []:
         check(
             f"account {account.name} at {settings.halo_api_url}",
-            lambda account=account: check_account(account, settings),  # type: ignore[misc]
+            lambda account=account: check_account(account, settings, _PATIENCE),  # type: ignore[misc]
             str,
         )
     store = check(

@@ -44,6 +44,8 @@ class Patience:
 
     Attributes:
         total: From a request's first attempt to giving it up.
+        greeting: The same as long as nothing was ever answered as it should: where there is no
+            API, that is soon told.
         attempt: One attempt, from connecting to the last byte of the answer.
         connect: Connecting, TLS included.
         read: Until the next bytes of an answer.
@@ -52,6 +54,7 @@ class Patience:
     """
 
     total: float = 120.0
+    greeting: float = 20.0
     attempt: float = 60.0
     connect: float = 10.0
     read: float = 30.0
@@ -183,6 +186,8 @@ class HaloClient:
             pause = self._patience.pause(attempts)
             if fault.wait is not None:
                 pause += fault.wait
+            if not (self._last_success or fault.crowded or fault.wait):
+                patience = min(patience, self._patience.greeting)
             if loop.time() + pause > started + patience:
                 tried = loop.time() - started
                 lasting = fault.crowded or tried >= patience / 2

@@ -118,10 +118,11 @@ def _make_folder(path: Path) -> None:
     """Make a folder and what is missing above it, each entry forced to disk."""
     if path.is_dir():
         return
-    if path.exists():
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     _make_folder(path.parent)
-    path.mkdir(exist_ok=True)
+    try:
+        path.mkdir(exist_ok=True)  # another thread or process may have made it meanwhile
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
     _sync_folder(path.parent)
 
 

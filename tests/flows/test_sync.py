@@ -83,7 +83,6 @@ def test_an_unreachable_api_is_one_message_and_the_rest_is_done(
     halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
     halo_usm("extract")
     halo_usm.settings["HALO_API_URL"] = "http://127.0.0.1:1"
-    halo_usm.settings["HALO_CLIENT_PATIENCE_SECONDS"] = "1"
     result = halo_usm("sync", code=1)
     assert len(receiver.messages("tcp")) == 300
     assert result.stderr.count("error: ") == 3

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,3 +80,18 @@ def test_lock_files_are_empty(tmp_path: Path) -> None:
     with hold(store, "account", "alpha"), hold(store, "destination", "tcp-host-601"):
         files = {path.name: path.read_bytes() for path in (tmp_path / ".locks").iterdir()}
     assert files == {"account=alpha": b"", "destination=tcp-host-601": b""}
+
+
+def test_first_locks_of_a_new_staging_at_once(tmp_path: Path) -> None:
+    """Threads that make the staging's first folders at the same time don't trip over each other."""
+
+    def take(attempt: int, number: int) -> None:
+        store = open_store(str(tmp_path / f"staging{attempt}"))
+        together.wait()
+        with hold(store, "account", f"account{number}"):
+            pass
+
+    together = threading.Barrier(6)
+    with ThreadPoolExecutor(6) as pool:
+        for attempt in range(50):
+            list(pool.map(take, [attempt] * 6, range(6)))
