@@ -38,6 +38,7 @@ log {{ source(s_{name}); destination(d_{name}); flags(flow-control); }};
 _COUNTER = """
 source s_{name} {{ {driver}(
     ip("{host}") port({port}) transport("{transport}") {more}
+    log-fetch-limit(1000) log-iw-size(50000)
 ); }};
 log {{ source(s_{name}); }};
 """

@@ -29,12 +29,14 @@ if LINUX:
 
 # Bounds what lies unsent in the kernel: progress shows in small steps, and a broken connection
 # leaves less in doubt.
-_UNSENT_LIMIT = 256 * 1024
-_CHUNK = 256 * 1024
+_UNSENT_LIMIT = 128 * 1024
+_CHUNK = 64 * 1024
 _READ = 64 * 1024
-# Our end is held back for so long after connecting: a receiver that ends its side as soon as it has
-# accepted is found out meanwhile. (It never is if it accepts later than that; nothing shows it.)
-_MANNERS_SECONDS = 0.02
+# Our end is held back for so long after connecting, so that a receiver that ends its side as soon
+# as it has accepted is found out meanwhile. (If it accepts later than that, nothing shows it.) One
+# that has not confirmed anything yet gets the longer time.
+STRANGERS_SECONDS = 0.1
+FRIENDS_SECONDS = 0.02
 # And so long after the last byte: what a receiver has read it may still hold in its memory, and one
 # that is killed then is found out, too. Without either, syslog-ng killed 150 times under batches of
 # 100 lost 3,276 confirmed messages; with 10 ms none.
@@ -48,6 +50,11 @@ _FIRST_STEP, _LAST_STEP = 0.00005, 0.01
 class Connection:
     """A connected TCP socket. Every wait is bounded by ``timeout`` seconds without progress.
 
+    Args:
+        sock: The socket, which is closed by :meth:`close` or :meth:`abort`.
+        timeout: Seconds.
+        manners: Seconds after connecting before which our side does not end.
+
     Attributes:
         taken: Bytes handed to :meth:`send` of which at least a part may have gone out.
 
@@ -55,9 +62,10 @@ class Connection:
         OSError: From every method: the connection is broken, or took too long.
     """
 
-    def __init__(self, sock: socket.socket, timeout: float) -> None:
+    def __init__(self, sock: socket.socket, timeout: float, manners: float) -> None:
         self._sock = sock
         self._timeout = timeout
+        self._manners = manners
         self._connected = time.monotonic()
         self._poll = select.poll()
         self._handed = 0
@@ -176,7 +184,7 @@ class Connection:
         if LINUX:
             # An acknowledgement put off would hold back what the receiver has to say (RFC 896).
             self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        until = max(self._connected + _MANNERS_SECONDS, time.monotonic() + _FINISHING_SECONDS)
+        until = max(self._connected + self._manners, time.monotonic() + _FINISHING_SECONDS)
         while not self._said_goodbye() and (left := until - time.monotonic()) > 0:
             self._ready(0, left)
         if self._said_goodbye():

@@ -118,12 +118,13 @@ class TlsConnection(Connection):
         self,
         sock: socket.socket,
         timeout: float,
+        manners: float,
         context: ssl.SSLContext,
         host: str,
         *,
         close_notify: bool,
     ) -> None:
-        super().__init__(sock, timeout)
+        super().__init__(sock, timeout, manners)
         self._from_wire, self._to_wire = ssl.MemoryBIO(), ssl.MemoryBIO()
         # A zone says which interface, which no certificate knows.
         self._tls = context.wrap_bio(
