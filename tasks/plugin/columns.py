@@ -154,7 +154,7 @@ def _rows_of(
 
 
 def _text_columns(events: list[Any]) -> dict[str, list[Any]]:
-    columns = {}
+    columns: dict[str, list[Any]] = {}
     for field in TEXT_FIELDS:
         values = list(map(attrgetter(field.source[0]), events))
         for other in field.source[1:]:

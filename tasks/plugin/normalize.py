@@ -1,9 +1,7 @@
 """Raw events to the plugin schema: one row each, in the order they came.
 
 A pure function of the raw table, the device's address and the version of the mapping. What each
-column is read from is declared in `fields.toml`; here is how. A mapped field that is null or an
-empty text says nothing and counts as absent. A value that its column cannot take (an address that
-is none, a `critical` that is no boolean) goes to `extras` with every field that has no column.
+column is read from is declared in `fields.toml`; how a single event is read, in `sources.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from tasks.plugin.addresses import same_address
 from tasks.plugin.columns import ColumnReader
 from tasks.plugin.derive import derive
 from tasks.plugin.fields import FIELDS, NORMALIZED_SCHEMA
+from tasks.plugin.sources import SAME_AS
 
 REJECTED_SCHEMA: pa.Schema = pa.schema(
     [
@@ -31,12 +30,12 @@ REJECTED_SCHEMA: pa.Schema = pa.schema(
 
 _RAW_COLUMNS = ["event_id", "created_at", "event"]
 
-# Rows whose Python values live at the same time: so few stay in the processor's cache (twice as
-# fast as 2,048), so many make a call of Arrow's worth its overhead.
-_DECODED_ROWS = 256
-_CHUNK_ROWS = 64 * _DECODED_ROWS
+# Rows whose Python values live at the same time: few enough for the processor's cache, enough to
+# make a call of Arrow's worth its overhead.
+_DECODED_ROWS = 512
+_CHUNK_ROWS = 32 * _DECODED_ROWS
 
-_COLUMNS = ColumnReader()
+_READER = ColumnReader()
 _TYPES = {"critical": pa.bool_()}
 
 _CRITICAL, _NOT_CRITICAL = 9, 3
@@ -83,8 +82,8 @@ def _decoded(batch: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The columns of those rows that can be decoded, and the others with their reason."""
     ids = batch["event_id"].to_pylist()
     texts = batch["event"].cast(pa.binary()).to_pylist()
-    values, refused = _COLUMNS.read([text or b"" for text in texts], ids)
-    for name in ("event_id", "created_at", "event"):
+    values, refused = _READER.read([text or b"" for text in texts], ids)
+    for name in _RAW_COLUMNS:
         if batch[name].null_count:
             missing = pc.indices_nonzero(batch[name].is_null()).to_pylist()
             refused |= dict.fromkeys(missing, f"no {name}")
@@ -114,6 +113,7 @@ def _rows(columns: dict[str, Any], device_address: str) -> Any:
     for name, column in columns.items():
         if column.type == pa.string():
             columns[name] = _without_empty(column)
+    columns |= {name: columns[other] for name, other in SAME_AS.items()}
     columns |= _endpoints(columns)
     entry = catalogue.look_up(columns["event_type"], columns["event_name"])
     columns |= {

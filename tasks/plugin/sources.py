@@ -17,12 +17,22 @@ from tasks.plugin.markup import text_of
 _NOT_HALO = {("constant",), ("setting",), ("catalogue",), ("computed",), ()}
 _FROM_HALO = [field for field in FIELDS if field.source not in _NOT_HALO]
 
-TEXT_FIELDS: tuple[Field, ...] = tuple(
+_TEXT = [
     field
     for field in _FROM_HALO
     if field.type == "string" and field.ipv6 is None and field.name != "event_id"
+]
+_BY_SOURCE = {field.source: field for field in reversed(_TEXT)}
+
+TEXT_FIELDS: tuple[Field, ...] = tuple(
+    field for field in _TEXT if field is _BY_SOURCE[field.source]
 )
-"""Columns of text that one Halo field, or else another, gives."""
+"""Columns of text that one Halo field, or else another, gives; of two with the same, the first."""
+
+SAME_AS: dict[str, str] = {
+    field.name: _BY_SOURCE[field.source].name for field in _TEXT if field not in TEXT_FIELDS
+}
+"""The other columns of text, and which of `TEXT_FIELDS` they repeat."""
 
 ADDRESS_SOURCES: tuple[str, ...] = tuple(
     dict.fromkeys(source for field in _FROM_HALO if field.ipv6 for source in field.source)

@@ -98,6 +98,8 @@ def test_nothing_in_nothing_out() -> None:
     assert found.rows.schema.equals(NORMALIZED_SCHEMA)
     assert found.rejected.schema.equals(REJECTED_SCHEMA)
     assert found.rows.num_rows == found.rejected.num_rows == 0
+    empty_chunk = pa.concat_tables([raw_table().slice(0, 0), raw_table(MINIMAL).slice(1)])
+    assert normalize(empty_chunk, DEVICE).rows.num_rows == 0
 
 
 def test_an_empty_event() -> None:
