@@ -105,6 +105,8 @@ class SyslogDaemon(ABC):
         Raises:
             RuntimeError: It ended instead, or took too long.
         """
+        for file in self._folder.glob("*.log*"):
+            _end_torn_line(file)
         with (self._folder / "stderr").open("ab") as stderr:
             self._process = subprocess.Popen(
                 self._command(),
@@ -193,8 +195,19 @@ def settled_lines(file: Path) -> list[str]:
     return file.read_bytes().decode().split("\n")[:-1]
 
 
+def _end_torn_line(file: Path) -> None:
+    """Keep what a killed process wrote of a line apart from what the next process writes."""
+    with file.open("rb+") as output:
+        if output.seek(0, os.SEEK_END):
+            output.seek(-1, os.SEEK_END)
+            if output.read(1) != b"\n":
+                output.write(b"\n")
+
+
 def _record(line: str) -> Record:
-    priority, when, host, program, message = line.split("\t", 4)
+    parts = line.split("\t", len(Record._fields) - 1)
+    torn = [""] * (len(Record._fields) - len(parts))
+    priority, when, host, program, message = parts + torn
     return Record(int(priority), when, host, program, message)
 
 
