@@ -96,4 +96,6 @@ def test_of_two_syncs_at_once_one_leaves_the_account_to_the_other(tmp_path: Path
         _, err = first.communicate(timeout=60)
         assert first.returncode == 0, err
         assert halo.counters.logins == 1
+        halo_usm("load")  # what came while the other one was delivering
         assert len(receiver.messages("tcp")) == 2_000
+        assert set(Counter(receiver.messages("tcp")).values()) == {1}
