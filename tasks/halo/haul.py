@@ -94,8 +94,8 @@ class Haul:
         """Each event as it was first listed, and its text."""
         events = [event for page in self._pages for event in page.events]
         texts = [text for page in self._pages for text in page.texts]
-        rows = {event.id: row for row, event in reversed(list(enumerate(events)))}
-        if len(rows) < len(events):
+        if len({event.id for event in events}) < len(events):
+            rows = {event.id: row for row, event in reversed(list(enumerate(events)))}
             events = [events[row] for row in sorted(rows.values())]
             texts = [texts[row] for row in sorted(rows.values())]
         return events, texts

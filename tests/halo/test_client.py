@@ -317,6 +317,23 @@ def test_proxies_of_the_environment_are_used(
         read(halo)
 
 
+def test_https_goes_through_a_proxy_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTPS_PROXY gives a tunnel to the API, and sees neither key nor token."""
+    authority = Authority(tmp_path)
+    issued = authority.issue("127.0.0.1")
+    with HaloStandIn(1, tls=(issued.cert, issued.key)) as halo, Proxy(halo.url) as proxy:
+        halo["alpha"].add(events(250, START, NOW))
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.cert))
+        assert len(set(read(halo))) == 250
+        assert proxy.requests > 0
+        assert b"Authorization" not in proxy.heard
+
+
 def test_every_error_of_the_layers_below_is_translated(halo: HaloStandIn) -> None:
     """Whatever httpx or aiohttp raise, a user meets one of our errors."""
     below: list[BaseException] = [
@@ -356,8 +373,9 @@ class Proxy:
 
     def __init__(self, target: str) -> None:
         self.requests = 0
-        host, port = target.removeprefix("http://").split(":")
-        self._target = (host, int(port))
+        self.heard = b""
+        url = httpx.URL(target)
+        self._target = (url.host, url.port)
         self._url = target.encode()
 
     def __enter__(self) -> Self:
@@ -386,8 +404,12 @@ class Proxy:
             while True:
                 try:
                     data = source.recv(65536)
+                    self.heard += data
                     if not data:
                         return
+                    if data.startswith(b"CONNECT "):
+                        source.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                        continue
                     target.sendall(data.replace(less, b"") if less else data)
                 except OSError:
                     return
