@@ -19,13 +19,9 @@ import os
 import select
 import socket
 import struct
-import sys
 import time
 
-LINUX = sys.platform == "linux"
-if LINUX:
-    import fcntl
-    import termios
+from tasks.syslog.kernel import acknowledge_now, is_down, keep_little_unsent, unacknowledged
 
 # Bounds what lies unsent in the kernel: progress shows in small steps, and a broken connection
 # leaves less in doubt.
@@ -43,7 +39,6 @@ FRIENDS_SECONDS = 0.02
 _FINISHING_SECONDS = 0.005
 # Less than this in a whole time limit is no progress: it bounds the time for any size of batch.
 _PROGRESS = 16 * 1024
-_TIME_WAIT, _CLOSE = 6, 7  # linux/include/net/tcp_states.h
 _FIRST_STEP, _LAST_STEP = 0.00005, 0.01
 
 
@@ -75,8 +70,7 @@ class Connection:
         self.taken = 0
         sock.settimeout(0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if LINUX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_LIMIT)
+        keep_little_unsent(sock, _UNSENT_LIMIT)
         self._start_clock()
 
     def send(self, data: memoryview) -> None:
@@ -152,7 +146,7 @@ class Connection:
 
     def _start_clock(self) -> None:
         self._deadline = time.monotonic() + self._timeout
-        self._acknowledged = self._handed - self._unacknowledged()
+        self._acknowledged = self._handed - unacknowledged(self._sock)
 
     def _remaining(self) -> float:
         """Seconds left; the clock starts anew as long as the receiver takes a fair amount in each.
@@ -171,22 +165,14 @@ class Connection:
                 )
         return self._deadline - now
 
-    def _unacknowledged(self) -> int:
-        """Bytes that the receiver's kernel has not acknowledged, our own end counting as one."""
-        if not LINUX:
-            return 0
-        return int.from_bytes(
-            fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder, signed=True
-        )
-
     def _mind_manners(self) -> None:
         """The first condition: the receiver has not ended its side of its own accord."""
-        if LINUX:
-            # An acknowledgement put off would hold back what the receiver has to say (RFC 896).
-            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        acknowledge_now(self._sock)
         until = max(self._connected + self._manners, time.monotonic() + _FINISHING_SECONDS)
         while not self._said_goodbye() and (left := until - time.monotonic()) > 0:
             self._ready(0, left)
+        if not self._said_goodbye():
+            self._ready(0, 0)
         if self._said_goodbye():
             # It may be reading all the same: what was sent is left to arrive.
             self._sock.close()
@@ -205,7 +191,7 @@ class Connection:
 
     def _require_acknowledged(self, but: int = 0) -> None:
         """Raise where the receiver's end had been sent before it can have seen ours."""
-        if self._unacknowledged() > but:
+        if unacknowledged(self._sock) > but:
             raise ConnectionAbortedError(
                 "the receiver ended its side before it can have read ours; check what listens there"
             )
@@ -214,13 +200,9 @@ class Connection:
         """The third condition; ``but`` bytes of our end may still be on their way."""
         self._require_acknowledged(but)
         step = _FIRST_STEP
-        while LINUX and not self._is_down():
+        while not is_down(self._sock):
             time.sleep(min(step, self._remaining()))
             step = min(2 * step, _LAST_STEP)
         error = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error:
             raise OSError(error, os.strerror(error))
-
-    def _is_down(self) -> bool:
-        info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
-        return info[0] in (_TIME_WAIT, _CLOSE)

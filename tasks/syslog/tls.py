@@ -173,16 +173,16 @@ class TlsConnection(Connection):
         """Encrypt all of it and hand it to the kernel."""
         self._start_clock()
         try:
-            for start in range(0, len(data), _CHUNK):
-                chunk = data[start : start + _CHUNK]
-                self._tls.write(chunk)
+            while data:
+                count = self._tls.write(data[:_CHUNK])
+                data = data[count:]
                 before = self._handed
                 try:
                     self._flush()
                 finally:
                     # Which records went out is not known to the byte: in doubt all of them.
                     if self._handed > before:
-                        self.taken += len(chunk)
+                        self.taken += count
         except (BrokenPipeError, ConnectionResetError):
             self._receive()  # an alert may lie there, and says more
             raise

@@ -59,6 +59,7 @@ def kill_while_reading(
         sensor.start()
     assert statuses(transport.deliver(batch(to, size, first, BYTES))) == {CONFIRMED}
     first += size
+    sensor.stop()  # what it has read it writes down before it ends
     expected = lines(first, size=BYTES).to_pylist()
     read = sensor.wait_for(listener, first)
     there = set(read)
