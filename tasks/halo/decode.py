@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +30,7 @@ LONGEST_ID = 256
 """Characters of an id; Halo's have 32."""
 
 _SHOWN = 200
+_NEXT = re.compile(rb'"next"\s*:\s*"[^"]')
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -69,6 +71,7 @@ class Page:
         events: The well-formed events, in the API's order.
         texts: The JSON of each of `events`, as it was sent.
         malformed: The other items.
+        more: Whether the API says that there is a next page.
         as_of: The time, by the earlier clock, until which the page can be complete; set by the
             client.
     """
@@ -78,12 +81,14 @@ class Page:
     events: list[Event]
     texts: Sequence[Buffer]
     malformed: list[Malformed]
+    more: bool = False
     as_of: datetime | None = None
 
 
 class _Envelope(msgspec.Struct):
     events: list[msgspec.Raw]
     count: msgspec.Raw = msgspec.Raw(b"null")
+    pagination: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Columns(msgspec.Struct):
@@ -107,7 +112,8 @@ def decode(body: bytes) -> Page:
     except _REFUSED:
         return _careful_page(body)
     keys = [event.id for event in events]
-    return Page(_count(bytes(envelope.count)), keys, events, envelope.events, [])
+    more = _has_next(bytes(envelope.pagination))
+    return Page(_count(bytes(envelope.count)), keys, events, envelope.events, [], more)
 
 
 def _utf8(body: bytes) -> bytes:
@@ -123,9 +129,9 @@ def _count(text: bytes) -> int | None:
 
 def _careful_page(body: bytes) -> Page:
     """The page, cut by its brackets only; what is out of the ordinary is looked at by itself."""
-    items, count = _items(_utf8(body))
+    items, count, more = _items(_utf8(body))
     texts: list[bytes] = []
-    page = Page(_count(count), [], [], texts, [])
+    page = Page(_count(count), [], [], texts, [], more)
     for item in items:
         try:
             found: Event | Malformed = _EVENT.decode(item)
@@ -141,8 +147,8 @@ def _careful_page(body: bytes) -> Page:
     return page
 
 
-def _items(body: bytes) -> tuple[list[bytes], bytes]:
-    """The items of a page and its count, by its brackets."""
+def _items(body: bytes) -> tuple[list[bytes], bytes, bool]:
+    """The items of a page, its count, and whether it has a next page, by its brackets."""
     try:
         page = members(body)
         count = page.get("count", b"null")
@@ -154,7 +160,12 @@ def _items(body: bytes) -> tuple[list[bytes], bytes]:
         if shown.lstrip().startswith("<"):
             raise AnswerFault("it answered with an HTML page instead of JSON") from None
         raise AnswerFault(f"its answer is no page of events ({fault}): {shown!r}") from None
-    return items, count
+    return items, count, _has_next(page.get("pagination", b"null"))
+
+
+def _has_next(pagination: bytes) -> bool:
+    """Whether there is a link to a next page; where it points to is never followed."""
+    return _NEXT.search(pagination) is not None
 
 
 def _careful_event(text: bytes) -> Event | Malformed:

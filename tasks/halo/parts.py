@@ -40,18 +40,32 @@ def parts(listing: Listing, depth: int, near: Page, far: Page | None) -> list[Wi
     if low == high:
         return []
     many = max(2, math.ceil(depth / PAGES_OF_A_PART))
-    at_one_time = _first(near) == _last(near)
-    if at_one_time and listing.order == "asc":
-        pieces = [
-            Window(low, low + MICROSECOND),
-            *Window(low + MICROSECOND, high + MICROSECOND).split(many),
-        ]
-    elif at_one_time:
-        pieces = [*Window(low, high).split(many), Window(high, high + MICROSECOND)]
+    high += MICROSECOND
+    if _first(near) != _last(near):
+        pieces = _split(Window(low, high), many)
+    elif listing.order == "asc":
+        pieces = [Window(low, low + MICROSECOND), *_split(Window(low + MICROSECOND, high), many)]
     else:
-        pieces = Window(low, high + MICROSECOND).split(many)
+        pieces = [*_split(Window(low, high - MICROSECOND), many), Window(high - MICROSECOND, high)]
     cuts = [window.since, *(piece.since for piece in pieces[1:]), window.until]
     return [Window(since, until) for since, until in pairwise(cuts)]
+
+
+def _split(window: Window, many: int) -> list[Window]:
+    """About equal parts, cut at whole seconds or milliseconds where those are short enough.
+
+    Not every API that gives microseconds compares them.
+    """
+    pieces = window.split(many)
+    cuts = [window.since, *(_plain(piece) for piece in pieces[1:]), window.until]
+    return [Window(since, until) for since, until in pairwise(cuts)]
+
+
+def _plain(piece: Window) -> datetime:
+    for unit in (timedelta(seconds=1), timedelta(milliseconds=1)):
+        if piece.duration >= 2 * unit:
+            return piece.since - (piece.since - Window.of_day(piece.day).since) % unit
+    return piece.since
 
 
 def read_and_rest(listing: Listing, pages: list[Page]) -> tuple[Window | None, list[Window]]:

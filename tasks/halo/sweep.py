@@ -83,7 +83,8 @@ class Sweeper:
         """
         first = await self.first_page(listing)
         if first.count is None:
-            return await self._without_count(listing, first, lease)
+            size = min(len(first.keys), PER_PAGE)
+            return await self._without_count(Sweep(listing, [first]), size, lease)
         size = len(first.keys)
         # fewer than asked for, and there are more: the API silently caps a page
         size = size if 0 < size < min(PER_PAGE, first.count) else PER_PAGE
@@ -98,12 +99,16 @@ class Sweeper:
             sweep.pages += [await page for page in rest]
         else:
             sweep.pages += await _together(rest)
+        if sweep.ended and sweep.pages[-1].more and len(sweep.pages[-1].keys) >= size:
+            # a full page, and another one after it: what it counts is something else
+            return await self._without_count(Sweep(listing, sweep.pages), size, lease)
         return sweep
 
-    async def _without_count(self, listing: Listing, first: Page, lease: Lease) -> Sweep:
+    async def _without_count(self, sweep: Sweep, size: int, lease: Lease) -> Sweep:
         """Page after page until one is empty, and a second look at the last that was not."""
-        sweep = Sweep(listing, [first])
-        size = min(len(first.keys), PER_PAGE)
+        listing = sweep.listing
+        for page in sweep.pages:
+            page.count = None
         while sweep.pages[-1].keys and len(sweep.pages) < DEEPEST_PAGE:
             await lease.hold(len(sweep.pages) + 1)
             number = len(sweep.pages) + 1
@@ -114,7 +119,8 @@ class Sweeper:
             if sweep.pages[-1].keys:
                 again = await self._client.page(listing, len(sweep.pages), size)
                 sweep.moved = again.keys != sweep.pages[-1].keys
-                sweep.pages.append(again) if sweep.moved else None
+                if sweep.moved:
+                    sweep.pages.append(again)
         return sweep
 
 

@@ -336,7 +336,7 @@ def test_an_old_gap_is_filled_where_the_api_still_has_it(halo: HaloStandIn, site
     halo.fail(faults.status(500), since=day.since, until=day.until, times=None)
     site.sync(patience=BRIEF)
     halo.heal()
-    halo.clock.advance(timedelta(days=200))
+    halo.clock.advance(timedelta(days=95))
     assert site.sync().problems == []
     site.assert_exact()
 

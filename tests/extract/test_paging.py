@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox import faults
+from sandbox.faults import Fault
 from sandbox.halo_api import HaloStandIn
 from sandbox.halo_state import Clock
 from tasks.windows import MICROSECOND, Window, isoformat, parse_time
@@ -145,6 +146,25 @@ def test_events_that_leave_while_paging_cost_no_other(
     stayed = [one for one in stayed if one["created_at"] >= isoformat(kept)]
     assert 1000 < len(stayed) < 1990
     assert {one["id"] for one in stayed} <= staged
+
+
+@pytest.mark.parametrize("events_each", [100, 250, 1000])
+def test_a_count_of_the_page_alone_is_seen_through(
+    halo: HaloStandIn, site: Site, events_each: int
+) -> None:
+    """Where `count` counts the page's events only, a next page tells that there are more."""
+
+    async def happen(exchange: Any) -> None:
+        page = json.loads(exchange.page([]))
+        page["count"] = len(page["events"])
+        await exchange.answer(200, json.dumps(page).encode(), [])
+
+    halo.fail(Fault("count of the page", happen), times=None)
+    for day in range(3):
+        since = START + timedelta(days=day)
+        halo["alpha"].add(events(events_each, since, since + MINUTE, 10_000 * day))
+    assert site.sync().problems == []
+    assert len(site.raw()) == 3 * events_each
 
 
 def test_a_foreign_next_is_not_followed(halo: HaloStandIn, site: Site) -> None:
