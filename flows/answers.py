@@ -37,7 +37,7 @@ def show_status(answer: dict[str, Any]) -> None:
             _minute(covered[-1][1] if covered else None),
             _minute(account["newest_event"]),
         )
-    console.print(accounts)
+    console.print(accounts if answer["accounts"] else "nothing is staged yet")
     destinations = _table(
         "destination", "account", "delivered", "pending", "failed", "oldest pending"
     )

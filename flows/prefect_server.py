@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 START_SECONDS = 120.0
 
-# Nothing calls out, and nothing runs that a server of minutes does not need.
-QUIET = {
+TEMPORARY = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
-    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": f"{START_SECONDS:.0f}",
 }
+"""Prefect's settings for a temporary server: it calls nobody, and may start on a busy machine."""
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def prefect_server(home: Path) -> Iterator[dict[str, str]]:
     """
     home.mkdir(parents=True, exist_ok=True)
     port = _free_port()
-    environment = QUIET | {
+    environment = TEMPORARY | {
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
     }

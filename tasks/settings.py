@@ -208,6 +208,7 @@ def read_accounts(path: Path) -> list[Account]:
         SettingsError: The file is missing, empty or unreadable, a line is malformed, or an
             account is named twice. The message gives line numbers and never a line's text.
     """
+    path = path.absolute()
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except FileNotFoundError:
