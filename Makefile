@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What the delivery tests speak to.
+RECEIVERS := sh tests/install_syslog_ng.sh && sh tests/install_rsyslog.sh
 # The machine's own index settings are used; nothing here names a registry.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -34,9 +36,9 @@ demo: setup ## everything on this machine, no account needed
 	@$(BIN)/halo-usm demo
 
 test: setup-dev ## the whole test suite
-	@sh tests/install_syslog_ng.sh
+	@$(RECEIVERS)
 	@echo "== running the tests"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: setup-dev ## format, lint, types
 	@$(BIN)/ruff format --check .
@@ -44,11 +46,11 @@ check: setup-dev ## format, lint, types
 	@$(BIN)/mypy
 
 bench: setup-bench ## measure against the targets; exit code 1 below one
-	@sh tests/install_syslog_ng.sh
+	@$(RECEIVERS)
 	@$(BIN)/python -m tests.bench
 
 soak: setup-dev ## the long tests: every crash point, a million events, ten minutes of fuzzing
-	@sh tests/install_syslog_ng.sh
+	@$(RECEIVERS)
 	@$(BIN)/python -m pytest -m soak --timeout 7200
 
 golden: setup-dev ## rewrite golden files and generated documentation; review the change as a diff

@@ -341,9 +341,10 @@ def _run(
             progress=progress,
         )
         if flow and (prefect or prefect_api_url()):
-            from flows.prefect_server import TEMPORARY
+            if not prefect_api_url():
+                from flows.prefect_server import TEMPORARY
 
-            os.environ.update({n: v for n, v in TEMPORARY.items() if n not in os.environ})
+                os.environ.update({n: v for n, v in TEMPORARY.items() if n not in os.environ})
             from flows.flow_run import run_flow
 
             results = run_flow(flow, parameters or {}, stop, progress)
