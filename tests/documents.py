@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tasks.plugin.derive.families import families
 from tasks.plugin.fields import FIELDS, PLUGIN_FIELD_COUNT, Field
 from tasks.settings import Settings
 
@@ -29,6 +30,20 @@ def fields_page() -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     lines += [_row(field) for field in FIELDS]
+    lines += [
+        "",
+        "## What log entries and messages tell",
+        "",
+        "Halo's own fields win; a value that is no valid address or port stays null. Patterns and",
+        "examples of each family: `derive/families.toml`.",
+        "",
+        "| lines of | columns |",
+        "| --- | --- |",
+    ]
+    for family in families():
+        told = {column for _, columns in family.examples for column in columns}
+        columns = ", ".join(f"`{field.name}`" for field in FIELDS if field.name in told)
+        lines.append(f"| {escape(family.name)} | {columns} |")
     return "\n".join(lines) + "\n"
 
 
