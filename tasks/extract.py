@@ -233,13 +233,12 @@ async def _until_stopped(
     """Run the work, and cancel it once it is to stop."""
     task = asyncio.ensure_future(work)
     try:
-        while not (await asyncio.wait([task], timeout=_STOP_LOOKS))[0]:
-            if stop is not None and stop.is_set():
-                result.interrupted = True
-                task.cancel()
-        await task
-    except asyncio.CancelledError:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        if not result.interrupted:
-            raise
+        while not task.done() and not (stop is not None and stop.is_set()):
+            await asyncio.wait([task], timeout=_STOP_LOOKS)
+        result.interrupted = not task.done()
+    finally:
+        if not task.done():
+            task.cancel()
+        (ended,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(ended, Exception):
+        raise ended

@@ -192,7 +192,7 @@ class HaloClient:
                 tried = loop.time() - started
                 lasting = fault.crowded or tried >= patience / 2
                 self.silences += lasting and self._last_success <= started
-                raise self._give_up(fault, attempts)
+                raise self._give_up(fault)
             _LOG.info("Halo API: %s; trying again in %.1f s", fault.reason, pause)
             if fault.crowded:
                 self._pace.silence(pause)
@@ -259,13 +259,12 @@ class HaloClient:
             return AnswerFault("it did not answer in time")
         return AnswerFault(self._auth.redact(_words(error)) or type(error).__name__)
 
-    def _give_up(self, fault: AnswerFault, attempts: int) -> HaloUnavailable:
-        tried = "once" if attempts == 1 else f"{attempts} times"
+    def _give_up(self, fault: AnswerFault) -> HaloUnavailable:
         asked = f", which asks to wait {fault.wait:,.0f} s" if fault.wait else ""
         return HaloUnavailable(
-            f"the Halo API at {self._base_url} did not answer as it should, tried {tried}: "
-            f"{fault.reason}{asked}; check HALO_API_URL, the network and the "
-            "proxy settings (HTTPS_PROXY, NO_PROXY), or try again later"
+            f"the Halo API at {self._base_url} did not answer as it should "
+            f"({fault.reason}{asked}); check HALO_API_URL, the network and the proxy settings "
+            "(HTTPS_PROXY, NO_PROXY), or try again later"
         )
 
 
