@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+_INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    from flows.cli import run
+    # Python has no stream where a caller has closed it, and the next file or connection opened
+    # would get its number.
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    try:
+        from flows.cli import run
 
-    sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        code = _INTERRUPTED  # while modules were being loaded
+    sys.exit(code)
 
 
 if __name__ == "__main__":

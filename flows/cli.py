@@ -6,6 +6,7 @@ nothing was touched · 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from tasks.settings import Settings
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+_OUTPUT_FAULTS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What standard output answers where its reader has gone, or its disk is full or broken."""
 
 Since = Annotated[str, Parameter(help="Start of the range, ISO 8601; a bare date is its 00:00.")]
 Until = Annotated[str | None, Parameter(help="End of the range, not part of it; now by default.")]
@@ -92,9 +95,13 @@ def run(arguments: Sequence[str]) -> int:
         return _say(error, FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output went away; Python must not complain of it again at exit.
+    except OSError as error:
+        if error.filename is not None or error.errno not in _OUTPUT_FAULTS:
+            raise
+        # Python must not complain of it again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:  # its reader has seen enough
+            print(f"halo-usm: the output cannot be written: {error.strerror}", file=sys.stderr)
         return FAILED
     return code or DONE
 
@@ -270,6 +277,8 @@ def audit(
     settings = read_settings(common.env_file)
     if (event is None) == (since is None):
         raise SettingsError("audit: say either --event ID or --since T (with --until T)")
+    if event is not None and not _is_text(event):
+        raise SettingsError(f"audit: --event {event!r} is no UTF-8, as every id is")
     window = _range(since, until)
     work = prepare(settings, sensors=settings.usm_sensor is not None)
     if window is None:
@@ -307,6 +316,15 @@ def export(
     count = export_to(prepare(settings).store, window, format, output)
     print(f"{count} events exported", file=sys.stderr)
     return DONE
+
+
+def _is_text(argument: str) -> bool:
+    """Whether an argument is UTF-8: Python reads bytes that are not as lone surrogates."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _range(since: str | None, until: str | None) -> Any:

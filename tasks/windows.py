@@ -116,12 +116,13 @@ def parse_time(text: str, name: str = "time") -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        # in UTC it may lie before year 1 or after year 9999
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise SettingsError(
             f"{name}: {text!r} is no ISO 8601 time; "
             "write one such as 2026-03-01 or 2026-03-01T12:30:00Z"
         ) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def isoformat(moment: datetime) -> str:

@@ -79,6 +79,13 @@ def test_a_time_that_is_none_is_refused_with_an_example() -> None:
         parse_time("yesterday", "--since")
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00+05:00", "9999-12-31T23:59:59-05:00"])
+def test_a_time_that_utc_cannot_tell_is_refused(text: str) -> None:
+    """What lies before year 1 or after year 9999 in UTC is no time that can be used."""
+    with pytest.raises(SettingsError, match="is no ISO 8601 time"):
+        parse_time(text)
+
+
 def test_an_empty_or_backward_window_is_refused() -> None:
     """No code can hold a window that holds nothing."""
     with pytest.raises(ValueError, match="empty or backward"):

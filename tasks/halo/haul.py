@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from tasks.windows import Window
 
 _TIME = pa.timestamp("us", tz="UTC")
-_ELSEWHERE = timedelta(days=1)
+# of Arrow, whose times reach beyond the years 1 to 9999
+_ELSEWHERE = pa.scalar(timedelta(days=1), pa.duration("us"))
 EVENTS_SCHEMA = pa.schema(
     [
         ("event_id", pa.string()),
@@ -71,8 +72,8 @@ class Haul:
         events, texts = self._once()
         moments = _moments(events)
         misplaced = pc.or_(
-            pc.less(moments, pa.scalar(window.since - _ELSEWHERE, _TIME)),
-            pc.greater(moments, pa.scalar(window.until + _ELSEWHERE, _TIME)),
+            pc.less(moments, pc.subtract(pa.scalar(window.since, _TIME), _ELSEWHERE)),
+            pc.greater(moments, pc.add(pa.scalar(window.until, _TIME), _ELSEWHERE)),
         )
         wrong = pc.fill_null(misplaced, True)  # noqa: FBT003 - no date is a wrong one
         listed = (item for page in self._pages for item in page.malformed)

@@ -8,7 +8,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -147,6 +147,14 @@ def test_a_range_is_read_again_and_staged_once(halo: HaloStandIn, site: Site) ->
     assert 0 < result.new < 50
     assert site.sync(window=Window(START, NOW)).new == 50 - result.new
     site.assert_exact()
+
+
+def test_the_first_day_of_the_calendar_is_a_range_as_any(site: Site) -> None:
+    """No time before it is reckoned with."""
+    day = datetime(1, 1, 1, tzinfo=UTC)
+    result = site.sync(window=Window(day, day + timedelta(days=1)))
+    assert not result.problems
+    assert result.windows == 1
 
 
 def test_a_range_before_the_covered_time_joins_it(halo: HaloStandIn, site: Site) -> None:

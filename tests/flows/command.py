@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,22 +29,28 @@ class Command:
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
 
-    def popen(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command."""
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a command finds in its environment."""
         kept = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("HALO_", "USM_", "PREFECT_"))
         }
-        return subprocess.Popen(
-            [sys.executable, "-m", "flows", *arguments],
-            cwd=self.folder,
-            env=kept | {"PYTHONPATH": str(ROOT)} | self.settings,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return kept | {"PYTHONPATH": str(ROOT)} | self.settings
+
+    def popen(self, *arguments: str, stdout: Path | None = None) -> subprocess.Popen[str]:
+        """Start a command; its output goes to a pipe, or to a file."""
+        with stdout.open("wb") if stdout else nullcontext(subprocess.PIPE) as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "flows", *arguments],
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
 
     def __call__(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command that is to exit with `code`."""

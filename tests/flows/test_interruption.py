@@ -59,6 +59,19 @@ def test_an_interrupted_sync_exits_130_and_the_next_one_goes_on(
         assert ids["event_id"].nunique() == len(ids) == EVENTS
 
 
+@pytest.mark.parametrize("after", [0.1, 0.2, 0.4])
+def test_an_interruption_of_the_start_is_no_fault(tmp_path: Path, after: float) -> None:
+    """Ctrl-C while modules are loaded ends with 130 and without a stack trace."""
+    with HaloStandIn(accounts=1) as halo:
+        process = command_for(tmp_path, halo, "tcp://127.0.0.1:1").popen("status")
+        time.sleep(after)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    if process.returncode != -signal.SIGINT:  # not even Python had begun
+        assert process.returncode in {0, 130}
+        assert not err
+
+
 def test_an_interrupted_load_finishes_its_batch_and_the_next_one_sends_the_rest(
     tmp_path: Path,
 ) -> None:

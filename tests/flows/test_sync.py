@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EVENTS = 5_000
+FULL = Path("/dev/full")
 
 
 @pytest.fixture
@@ -176,6 +179,8 @@ def test_a_range_is_replayed_from_staging_without_halo(
         ({}, ["sync", "--colour", "red"], "--colour"),
         ({}, ["paint"], "paint"),
         ({}, ["audit"], "--event"),
+        ({}, ["audit", "--event", "\udcff"], "no UTF-8"),
+        ({}, ["export", "--since", "0001-01-01T00:00+05:00", "--format", "cef"], "--since"),
     ],
 )
 def test_bad_settings_are_one_message_and_exit_code_2_before_anything_is_touched(
@@ -192,6 +197,31 @@ def test_bad_settings_are_one_message_and_exit_code_2_before_anything_is_touched
     assert "hunter2" not in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "staging").exists()
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full, which Linux has")
+@pytest.mark.parametrize("command", ["status", "status --json", "export --since 2026-03-01"])
+def test_output_that_cannot_be_written_is_one_message(
+    tmp_path: Path, halo: HaloStandIn, receiver: Receiver, command: str
+) -> None:
+    """Standard output on a full disk: exit code 1, said in a line."""
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+    halo_usm("sync")
+    arguments = command.split() + ["--format=cef"] * command.startswith("export")
+    process = halo_usm.popen(*arguments, stdout=FULL)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert err == "halo-usm: the output cannot be written: No space left on device\n"
+
+
+def test_closed_streams_fail_no_delivery(
+    tmp_path: Path, halo: HaloStandIn, receiver: Receiver
+) -> None:
+    """A scheduler may give neither standard output nor error."""
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+    line = f"exec {sys.executable} -m flows sync >&- 2>&-"
+    subprocess.run(["sh", "-c", line], cwd=tmp_path, env=halo_usm.environment, check=True)
+    assert len(receiver.messages("tcp")) == 300
 
 
 def test_no_secret_is_staged_or_printed(
