@@ -5,7 +5,7 @@
     rejected    {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}      (stage transform)
                 extract-{unique}-{rows}                                       (stage extract)
     deliveries  {attempted at}-{unique}-{since}-{until}-{rows}-{delta}
-                settled-{since}-{until}-{total}-{ledger rows}-{after}-{delivered}-{unique}
+                settled-{since}-{until}-{events}-{total}-{ledger rows}-{after}-{delivered}-{unique}
                                                                               (a note, no rows)
 
 all of them with `.parquet` behind. `since` and `until` are `HHMMSSffffff` in the UTC day of the
@@ -46,7 +46,7 @@ _ATTEMPTS = re.compile(
     rf"(?P<at>\d{{8}}T\d{{12}})-[0-9a-f]{{8}}-{_SPAN}-(?P<rows>\d+)-(?P<delta>[+-]\d+)\.parquet"
 )
 _SETTLED = re.compile(
-    rf"settled-(?P<span>{_CLOCK}-{_CLOCK})-(?P<total>\d+)-(?P<rows>\d+)"
+    rf"settled-(?P<span>{_CLOCK}-{_CLOCK})-(?P<events>\d+)-(?P<total>\d+)-(?P<rows>\d+)"
     rf"-(?P<after>all|{_CLOCK})-(?P<delivered>\d+)-[0-9a-f]{{8}}\.parquet"
 )
 
@@ -172,12 +172,14 @@ class AttemptsFile(_Spanned):
 class SettledNote:
     """Says without rows that `span` had nothing left to deliver, where sums don't show it.
 
-    It holds as long as names tell `total` normalized events and `rows` attempts there, for a
-    destination that takes events from `after` on (`all`: the whole span).
+    It holds as long as names tell `events` normalized events, `total` of them with those that
+    once were, and `rows` attempts there, for a destination that takes events from `after` on
+    (`all`: the whole span).
     """
 
     name: str
     span: str
+    events: int
     total: int
     rows: int
     after: str
@@ -279,9 +281,11 @@ def attempts_name(attempted_at: datetime, window: Window, rows: int, delta: int)
     return f"{stamp}-{unique()}-{span(window)}-{rows}-{delta:+d}{SUFFIX}"
 
 
-def settled_name(span_text: str, total: int, rows: int, after: str, delivered: int) -> str:
-    """A new name for a note in the ledger."""
-    return f"settled-{span_text}-{total}-{rows}-{after}-{delivered}-{unique()}{SUFFIX}"
+def settled_name(
+    span_text: str, events: int, total: int, rows: int, after: str, delivered: int
+) -> str:
+    """A new name for a note in the ledger; see `SettledNote`."""
+    return f"settled-{span_text}-{events}-{total}-{rows}-{after}-{delivered}-{unique()}{SUFFIX}"
 
 
 def deliveries_files(names: Iterable[str]) -> tuple[list[AttemptsFile], list[SettledNote]]:
@@ -304,8 +308,11 @@ def deliveries_files(names: Iterable[str]) -> tuple[list[AttemptsFile], list[Set
                 )
             )
         elif match := _SETTLED.fullmatch(name):
-            total, rows, delivered = (int(match[group]) for group in ("total", "rows", "delivered"))
-            notes.append(SettledNote(name, match["span"], total, rows, match["after"], delivered))
+            events, total, rows = (int(match[group]) for group in ("events", "total", "rows"))
+            delivered = int(match["delivered"])
+            notes.append(
+                SettledNote(name, match["span"], events, total, rows, match["after"], delivered)
+            )
         else:
             raise _foreign(name, "deliveries")
     return attempts, notes

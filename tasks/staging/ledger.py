@@ -160,9 +160,9 @@ def _segment(
         tuple(sorted(attempts, key=lambda file: file.name)),
         start if start > since else "all",
     )
-    state = (f"{since}-{until}", part.total, part.ledger_rows, part.after)
+    state = (f"{since}-{until}", part.rows, part.total, part.ledger_rows, part.after)
     for note in notes:
-        if (note.span, note.total, note.rows, note.after) == state:
+        if (note.span, note.events, note.total, note.rows, note.after) == state:
             return Segment(since, until, part.normalized, part.attempts, part.after, note)
     return part
 
@@ -298,7 +298,7 @@ class Ledger:
         """
         span = f"{segment.since}-{segment.until}"
         name = layout.settled_name(
-            span, segment.total, segment.ledger_rows, segment.after, delivered
+            span, segment.rows, segment.total, segment.ledger_rows, segment.after, delivered
         )
         self._publish(DELIVERIES_SCHEMA.empty_table(), name)
         for note in layout.deliveries_files(self.names())[1]:

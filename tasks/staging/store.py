@@ -20,7 +20,8 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from tasks.errors import StagingError
+from tasks.errors import SettingsError, StagingError
+from tasks.redaction import redact
 from tasks.staging.files import FileGone, Files, LocalFiles, Pending, RemoteFiles
 from tasks.staging.layout import STAGES
 
@@ -250,7 +251,7 @@ def open_store(uri: str) -> Store:
     Nothing is touched; the folder is made when the first file is written.
 
     Raises:
-        StagingError: No file system of pyarrow's opens the URI.
+        SettingsError: No file system of pyarrow's opens the URI.
     """
     scheme, separator, rest = uri.partition("://")
     if not separator:
@@ -262,8 +263,8 @@ def open_store(uri: str) -> Store:
     try:
         filesystem, path = FileSystem.from_uri(uri)
     except (OSError, pa.ArrowException, ValueError) as fault:
-        raise StagingError(
-            f"the staging {uri!r} cannot be opened ({fault}); "
+        raise SettingsError(
+            f"HALO_STAGING: {redact(uri)!r} cannot be opened ({redact(str(fault))}); "
             "write a folder, or a URI such as s3://bucket/prefix"
-        ) from fault
+        ) from None
     return Store(RemoteFiles(filesystem, path))

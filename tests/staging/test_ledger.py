@@ -267,9 +267,8 @@ class Sums(RuleBasedStateMachine):
         for part, pending, delivered in self._found(since):
             if not pending and not part.settled:
                 span = f"{part.since}-{part.until}"
-                self.deliveries.append(
-                    layout.settled_name(span, part.total, part.ledger_rows, part.after, delivered)
-                )
+                sums = part.rows, part.total, part.ledger_rows
+                self.deliveries.append(layout.settled_name(span, *sums, part.after, delivered))
 
     def _found(self, since: datetime | None) -> list[tuple[Segment, int, int]]:
         """Segments with what is really pending and delivered in them."""

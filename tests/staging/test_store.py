@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from tasks.errors import StagingError
+from tasks.errors import SettingsError, StagingError
 from tasks.staging.files import FileGone, RemoteFiles
 from tasks.staging.locks import hold
 from tasks.staging.raw import RAW_SCHEMA
@@ -174,7 +174,7 @@ def test_uris(tmp_path: Path) -> None:
     """A folder may be given as a file URI; what pyarrow cannot open is refused with a remedy."""
     assert open_store(f"file://{tmp_path}/a%20b").root == tmp_path / "a b"
     assert str(open_store("mock:///bucket/prefix")) == "mock://bucket/prefix"
-    with pytest.raises(StagingError, match="write a folder, or a URI such as s3://"):
+    with pytest.raises(SettingsError, match="write a folder, or a URI such as s3://"):
         open_store("gopher://host/x")
 
 
