@@ -282,7 +282,7 @@ def attempts_name(attempted_at: datetime, window: Window, rows: int, delta: int)
 
 
 def settled_name(
-    span_text: str, events: int, total: int, rows: int, after: str, delivered: int
+    span_text: str, events: int, total: int, rows: int, *, after: str, delivered: int
 ) -> str:
     """A new name for a note in the ledger; see `SettledNote`."""
     return f"settled-{span_text}-{events}-{total}-{rows}-{after}-{delivered}-{unique()}{SUFFIX}"

@@ -297,9 +297,8 @@ class Ledger:
             StagingError: It cannot be written.
         """
         span = f"{segment.since}-{segment.until}"
-        name = layout.settled_name(
-            span, segment.rows, segment.total, segment.ledger_rows, segment.after, delivered
-        )
+        sums = segment.rows, segment.total, segment.ledger_rows
+        name = layout.settled_name(span, *sums, after=segment.after, delivered=delivered)
         self._publish(DELIVERIES_SCHEMA.empty_table(), name)
         for note in layout.deliveries_files(self.names())[1]:
             since, until = note.span.split("-")

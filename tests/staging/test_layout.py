@@ -83,7 +83,7 @@ def test_ledger_names(attempted_at: datetime, window: Window, rows: int, delta: 
 @given(windows, st.tuples(counts, counts, counts), st.sampled_from(["all", "123000000000"]), counts)
 def test_note_names(window: Window, sums: tuple[int, int, int], after: str, delivered: int) -> None:
     """A note's name gives back what it was written for, and no attempt is read out of it."""
-    name = layout.settled_name(layout.span(window), *sums, after, delivered)
+    name = layout.settled_name(layout.span(window), *sums, after=after, delivered=delivered)
     attempts, [note] = layout.deliveries_files([name])
     assert attempts == []
     assert note.span == layout.span(window)

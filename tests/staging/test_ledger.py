@@ -268,7 +268,9 @@ class Sums(RuleBasedStateMachine):
             if not pending and not part.settled:
                 span = f"{part.since}-{part.until}"
                 sums = part.rows, part.total, part.ledger_rows
-                self.deliveries.append(layout.settled_name(span, *sums, part.after, delivered))
+                self.deliveries.append(
+                    layout.settled_name(span, *sums, after=part.after, delivered=delivered)
+                )
 
     def _found(self, since: datetime | None) -> list[tuple[Segment, int, int]]:
         """Segments with what is really pending and delivered in them."""
