@@ -10,6 +10,7 @@ from flows.work import destinations_of
 from tasks.errors import HaloUsmError, StagingError
 from tasks.extract import check_account
 from tasks.halo.client import Patience
+from tasks.redaction import redact
 from tasks.settings import read_accounts
 from tasks.staging.store import open_store
 from tasks.status import status
@@ -84,7 +85,7 @@ def _readable_by_others(auth: Path) -> str:
 
 
 def _in_full(staging: str) -> str:
-    return staging if "://" in staging else str(Path(staging).absolute())
+    return redact(staging) if "://" in staging else str(Path(staging).absolute())
 
 
 def _usable(store: Store) -> Store:

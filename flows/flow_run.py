@@ -18,6 +18,7 @@ from flows.prefect_runner import PrefectRunner
 from flows.report import summary
 from flows.work import Progress, Work, prepare, silent
 from tasks.errors import HaloUsmError
+from tasks.redaction import redact
 from tasks.settings import prefect_api_url
 
 if TYPE_CHECKING:
@@ -73,9 +74,10 @@ def check_api(url: str | None) -> None:
         return
     try:
         httpx.get(f"{url.rstrip('/')}/health", timeout=10)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        shown = redact(url)
         raise HaloUsmError(
-            f"PREFECT_API_URL: the Prefect API at {url} does not answer ({error}); start it "
+            f"PREFECT_API_URL: the Prefect API at {shown} does not answer ({error}); start it "
             "(prefect server start), or unset PREFECT_API_URL to run without Prefect"
         ) from None
 

@@ -172,6 +172,7 @@ def test_a_range_is_replayed_from_staging_without_halo(
         ({"USM_SENSOR": "tcp://sensor:601?colour=red"}, ["sync"], "colour"),
         ({"USM_SENSOR": "tcp://sensor:601 tcp://sensor:601"}, ["load"], "tcp-sensor-601"),
         ({"USM_SENSOR": ""}, ["sync"], "USM_SENSOR"),
+        ({"HALO_STAGING": "gopher://key:hunter2@host/x"}, ["status"], "HALO_STAGING"),
         ({}, ["replay", "--since", "2026-03-02", "--until", "2026-03-01"], "backward"),
         ({}, ["replay", "--since", "2026-03-01", "--until", "2026-03-01"], "empty"),
         ({}, ["extract", "--until", "2026-03-01"], "--since"),
@@ -234,3 +235,28 @@ def test_no_secret_is_staged_or_printed(
     texts = [result.stdout.encode(), result.stderr.encode()]
     texts += [file.read_bytes() for file in (tmp_path / "staging").rglob("*") if file.is_file()]
     assert not [secret for secret in secrets for text in texts if secret.encode() in text]
+
+
+@pytest.mark.parametrize(
+    "url", ["garbage", "http://127.0.0.1:99999/api", "http://me:hunter2@127.0.0.1:1"]
+)
+def test_a_prefect_api_that_does_not_answer_is_one_message(tmp_path: Path, url: str) -> None:
+    """The message tells what to do, and shows no password of the URL's."""
+    with HaloStandIn(accounts=1) as halo:
+        halo_usm = command_for(tmp_path, halo, "tcp://127.0.0.1:1")
+        halo_usm.settings["PREFECT_API_URL"] = url
+        result = halo_usm("sync", code=1)
+    assert "or unset PREFECT_API_URL" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "hunter2" not in result.stderr
+
+
+def test_a_staging_with_a_key_in_its_address_is_shown_without(
+    tmp_path: Path, halo: HaloStandIn
+) -> None:
+    """Neither the line about it nor what is wrong with it tells the key."""
+    halo_usm = command_for(tmp_path, halo, "tcp://127.0.0.1:1")
+    halo_usm.settings["HALO_STAGING"] = "gopher://key:hunter2@host/x"
+    result = halo_usm("check", code=1)
+    assert "gopher://***@host/x" in result.stdout
+    assert "hunter2" not in result.stdout + result.stderr
