@@ -8,12 +8,14 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flows.cli import app
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
+from tasks.plugin.fields import FIELDS
 from tests.documents import FIELDS_PAGE, README, ROOT, fields_page, readme
 from tests.flows.command import command_for
 
@@ -65,6 +67,18 @@ def test_the_set_up_of_the_readme_works_as_it_is_written(tmp_path: Path) -> None
         assert len(receiver.messages("tcp")) == 50
     assert "KEY_ID" in (tmp_path / "haloEvents.auth").read_text()
     assert (tmp_path / "march.leef").exists()
+
+
+def test_the_notebook_lines_of_the_readme_open_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sample that ships has every column of the present mapping, and accounts as text."""
+    monkeypatch.chdir(ROOT)
+    [lines] = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(lines, names)
+    events = names["events"]
+    assert list(events.columns[: len(FIELDS)]) == [field.name for field in FIELDS]
+    assert set(events["account"]) == {"alpha", "beta"}
+    assert len(events) == 240
 
 
 def test_links_of_the_readme_lead_somewhere() -> None:
