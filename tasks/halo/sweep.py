@@ -143,7 +143,7 @@ def lacking(sweep: Sweep, before: list[str], *, last: bool) -> str:
         return ""
     if not counts:
         moved = sweep.moved or unique < len(keys)
-        return "it kept changing while it was read" if moved and not last else ""
+        return _unsettled(before, keys, last=last) if moved else ""
     if min(counts) == most == unique:
         return ""
     only_grew = all(one <= other for one, other in pairwise(counts))
@@ -152,6 +152,24 @@ def lacking(sweep: Sweep, before: list[str], *, last: bool) -> str:
     if unique < most:
         return f"the API counts {most:,} events and lists {unique:,}"
     return "it kept changing while it was read"
+
+
+def _unsettled(before: list[str], keys: list[str], *, last: bool) -> str:
+    """What speaks against a sweep without a count that moved; see `lacking`."""
+    if not last:
+        return "it kept changing while it was read"
+    if _reordered(before, keys):
+        return "the API lists it in another order every time, and gives no count"
+    return ""
+
+
+def _reordered(before: list[str], keys: list[str]) -> bool:
+    """Whether what two sweeps have in common changed places; what is inserted moves, in order."""
+    common = {*before} & {*keys}
+    first, second = (
+        [key for key in dict.fromkeys(each) if key in common] for each in (before, keys)
+    )
+    return first != second
 
 
 async def _together(coroutines: Iterable[Coroutine[None, None, Page]]) -> list[Page]:
