@@ -144,6 +144,11 @@ class Reader:
     ) -> Reading:
         """Keep what pages without a count show whole, and hand the rest back."""
         reading.window, reading.rest = read_and_rest(listing, sweep.pages)
+        if reading.window and reading.rest and len(set(sweep.keys)) < len(sweep.keys):
+            # something moved: what is not too deep by itself is read until it is settled
+            reading.rest = sorted([*reading.rest, reading.window])
+            reading.window = None
+            return reading
         if reading.window is None and not reading.rest:
             reading.window = Window(listing.since, listing.until)
             reading.missing = "it is too deep, and the API gives neither a count nor an order"
