@@ -139,13 +139,12 @@ def lacking(sweep: Sweep, before: list[str], *, last: bool) -> str:
     unique = len(set(keys))
     most = max(counts, default=0)
     # the API lists so every time, be it that it lists an event twice or one that it counts not
-    if before and keys == before and (unique >= most or len(keys) == most):
+    repeated = before and keys == before and (unique >= most or len(keys) == most)
+    if repeated or (counts and min(counts) == most == unique):
         return ""
     if not counts:
         moved = sweep.moved or unique < len(keys)
         return _unsettled(before, keys, last=last) if moved else ""
-    if min(counts) == most == unique:
-        return ""
     only_grew = all(one <= other for one, other in pairwise(counts))
     if last and (only_grew or sweep.listing.order == "desc") and unique >= min(counts):
         return ""
