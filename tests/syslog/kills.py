@@ -46,7 +46,7 @@ def kill_while_reading(
     first = 0
     excused: set[int] = set()
     for _ in range(times):
-        ending = threading.Timer(chance.uniform(0.01, 0.15), end)
+        ending = threading.Timer(chance.uniform(0.01, 0.4), end)
         ending.start()
         while True:
             outcome = transport.deliver(batch(to, size, first, BYTES))
