@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flows.runner import Step
 from tasks.extract import extract_account
 from tasks.transform import transform_account
-
-from flows.runner import Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tasks.load import Only
-
     from flows.runner import Runner, StageResult
     from flows.work import Work
+    from tasks.load import Only
     from tasks.windows import Window
 
 

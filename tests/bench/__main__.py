@@ -10,7 +10,7 @@ import sys
 
 from tests.bench import Measured
 
-PARTS = ("pipeline", "extract", "normalize", "render", "delivery")
+PARTS = ("pipeline", "extract", "normalize", "render", "delivery", "relays")
 
 
 def main(parts: list[str]) -> int:
