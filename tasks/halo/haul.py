@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _TIME = pa.timestamp("us", tz="UTC")
 # of Arrow, whose times reach beyond the years 1 to 9999
-_ELSEWHERE = pa.scalar(timedelta(days=1), pa.duration("us"))
+_ELSEWHERE = timedelta(days=1)
 EVENTS_SCHEMA = pa.schema(
     [
         ("event_id", pa.string()),
@@ -71,9 +71,11 @@ class Haul:
         """
         events, texts = self._once()
         moments = _moments(events)
+        # not made when the module loads: pyarrow imports pandas to make a scalar
+        day = pa.scalar(_ELSEWHERE, pa.duration("us"))
         misplaced = pc.or_(
-            pc.less(moments, pc.subtract(pa.scalar(window.since, _TIME), _ELSEWHERE)),
-            pc.greater(moments, pc.add(pa.scalar(window.until, _TIME), _ELSEWHERE)),
+            pc.less(moments, pc.subtract(pa.scalar(window.since, _TIME), day)),
+            pc.greater(moments, pc.add(pa.scalar(window.until, _TIME), day)),
         )
         wrong = pc.fill_null(misplaced, True)  # noqa: FBT003 - no date is a wrong one
         listed = (item for page in self._pages for item in page.malformed)
