@@ -6,7 +6,7 @@ every repeat.
 
 from __future__ import annotations
 
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -66,7 +66,6 @@ def transform_account(
     window: Window | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[int, int], None] | None = None,
-    locked: bool = False,
 ) -> Transformed:
     """Normalize every raw file of an account that has no normalized one.
 
@@ -78,7 +77,6 @@ def transform_account(
         window: Normalize anew every raw file that reaches into this range, and nothing else.
         stop: Set when the transform is to end early; the file in hand is finished.
         progress: Told how many of how many files are done.
-        locked: The caller holds the account's lock over this and other stages.
 
     Returns:
         What was done; expected faults are among its problems, and an account in the hands of
@@ -86,7 +84,7 @@ def transform_account(
     """
     done = Transformed(account)
     try:
-        with nullcontext() if locked else hold(store, "account", account):
+        with hold(store, "account", account):
             days = normalized.days if window else normalized.unfinished
             work = [
                 (day, file, state)

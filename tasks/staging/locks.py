@@ -22,8 +22,7 @@ Kind = Literal["account", "destination"]
 def hold(store: Store, kind: Kind, name: str) -> Iterator[None]:
     """Hold the lock of an account or a destination for the body.
 
-    What a dead holder left half written is removed on the way in. Not re-entrant: whoever holds
-    an account over several stages tells them so (`locked=True`).
+    What a dead holder left half written is removed on the way in. Not re-entrant.
 
     Raises:
         InUseError: Another run holds it.
