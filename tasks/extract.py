@@ -18,7 +18,7 @@ from tasks.extraction import Extraction, Failed
 from tasks.halo.client import ApiKey, HaloClient, Listing
 from tasks.plan import HALO_KEEPS, plan_range, plan_sync
 from tasks.staging.locks import hold
-from tasks.staging.raw import beginning, coverage, lost
+from tasks.staging.raw import timeline
 from tasks.windows import Window, isoformat, union
 
 if TYPE_CHECKING:
@@ -148,13 +148,13 @@ def _plan(
 ) -> Plan:
     # a whole second: what the API's Date can tell, and what every reading of `until` agrees on
     now = clock.replace(microsecond=0)
-    covered, begin = coverage(store, account.name), beginning(store, account.name)
+    known = timeline(store, account.name)
     lookback = timedelta(minutes=settings.halo_lookback_minutes)
     if window is not None:
-        return plan_range(covered, begin, window, now=now, lookback=lookback)
+        return plan_range(known.covered, known.begin, window, now=now, lookback=lookback)
     start = settings.halo_start or now - HALO_KEEPS
-    covered = union([*covered, *lost(store, account.name)])
-    return plan_sync(covered, begin, start=start, now=now, lookback=lookback)
+    covered = union([*known.covered, *known.lost])
+    return plan_sync(covered, known.begin, start=start, now=now, lookback=lookback)
 
 
 def _client(

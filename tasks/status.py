@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import pyarrow.compute as pc
+
 from tasks.staging import normalized
 from tasks.staging.files import FileGone
 from tasks.staging.ledger import Ledger
-from tasks.staging.raw import coverage
+from tasks.staging.raw import covered_by
 from tasks.staging.survey import Survey, survey
 from tasks.windows import Window, difference, isoformat, union
 
@@ -89,7 +91,7 @@ def _status(store: Store, destinations: Sequence[Receiver]) -> dict[str, Any]:
 
 
 def _account(store: Store, account: str, days: Mapping[date, Day]) -> dict[str, Any]:
-    covered = coverage(store, account)
+    covered = union(window for day, state in days.items() for window in covered_by(state.raw, day))
     looked_at = union(file.window(day) for day, state in days.items() for file in state.raw)
     gaps = difference(Window(looked_at[0].since, looked_at[-1].until), covered) if looked_at else []
     newest = _newest(store, account, days)
@@ -118,8 +120,8 @@ def _newest(store: Store, account: str, days: Mapping[date, Day]) -> datetime | 
                 break
             if file.rows:
                 path = f"{store.folder('raw', account, day)}/{file.name}"
-                created = store.read(path, ["created_at"])["created_at"].to_pylist()
-                newest = max(created if newest is None else [newest, *created])
+                last: datetime = pc.max(store.read(path, ["created_at"])["created_at"]).as_py()
+                newest = last if newest is None else max(newest, last)
         if newest is not None:
             break
     return newest

@@ -70,20 +70,40 @@ class Staged:
     malformed: int
 
 
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What is known of an account's time. Windows are sorted, none overlaps or touches another.
+
+    Attributes:
+        covered: The time that raw covers.
+        lost: The time that Halo had dropped before it was read.
+        begin: Where the account begins, be that covered or still a gap; None before its first
+            event.
+    """
+
+    covered: list[Window]
+    lost: list[Window]
+    begin: datetime | None
+
+
+def timeline(store: Store, account: str) -> Timeline:
+    """What raw knows of an account's time, from one listing. No file is opened.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    days = [(day, layout.raw_files(names)) for day, names in store.tree("raw", account).items()]
+    covered, lost, begin = (
+        union(window for day, files in days for window in covered_by(files, day, mark))
+        for mark in ("", "lost", "begin")
+    )
+    starts = [window.since for window in [*covered[:1], *begin]]
+    return Timeline(covered, lost, min(starts, default=None))
+
+
 def coverage(store: Store, account: str) -> list[Window]:
     """The time that raw covers, sorted, nothing overlapping or touching. No file is opened."""
-    return _marked(store, account, "")
-
-
-def beginning(store: Store, account: str) -> datetime | None:
-    """Where the account begins, be that covered or still a gap; None before its first event."""
-    covered, marks = coverage(store, account), _marked(store, account, "begin")
-    return min((window.since for window in [*covered[:1], *marks]), default=None)
-
-
-def lost(store: Store, account: str) -> list[Window]:
-    """The time that Halo had dropped before it was read, sorted. No file is opened."""
-    return _marked(store, account, "lost")
+    return timeline(store, account).covered
 
 
 def mark_lost(store: Store, account: str, window: Window) -> None:
@@ -142,7 +162,7 @@ def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
         files = layout.raw_files(store.files("raw", account, window.day))
         inside = _once(_inside(_conform(events, now), window))
         fresh = _unknown(store, account, window.day, files, inside)
-        covered = _covered(files, window.day, "")
+        covered = covered_by(files, window.day)
         missing = difference(window, covered)
         for piece in difference(window, missing):
             late = _inside(fresh, piece)
@@ -159,14 +179,7 @@ def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
     return Staged(fresh.num_rows, inside.num_rows - fresh.num_rows, rejected)
 
 
-def _marked(store: Store, account: str, mark: str) -> list[Window]:
-    days = store.tree("raw", account).items()
-    return union(
-        [window for day, names in days for window in _covered(layout.raw_files(names), day, mark)]
-    )
-
-
-def _covered(files: Iterable[RawFile], day: date, mark: str) -> list[Window]:
+def covered_by(files: Iterable[RawFile], day: date, mark: str = "") -> list[Window]:
     """The windows of a day's files of a mark, merged as text: a thousand names cost 1 ms."""
     merged: list[list[str]] = []
     for file in files:

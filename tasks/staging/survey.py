@@ -7,6 +7,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from tasks.staging import layout, normalized
 
@@ -121,6 +122,6 @@ def _oldest(ledger: Ledger, segment: Segment) -> datetime | None:
         if oldest is not None and file.since > layout.clock(oldest, ledger.day):
             break
         for events in normalized.batches(ledger.store, f"{folder}/{file.name}", ["created_at"]):
-            first = min(events["created_at"].to_pylist(), default=oldest)
-            oldest = first if oldest is None else min(oldest, first or oldest)
+            first = pc.min(events["created_at"]).as_py()
+            oldest = min((time for time in (oldest, first) if time is not None), default=None)
     return oldest
