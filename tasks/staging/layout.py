@@ -31,11 +31,14 @@ SUFFIX = ".parquet"
 STAGES = ("raw", "normalized", "rejected", "deliveries")
 """The four trees of a staging."""
 
+MARKS = ("part", "lost", "begin")
+"""What a raw file's name may say beside its window; see `RawFile`."""
+
 END_OF_DAY = "240000000000"
 
 _CLOCK = r"\d{12}"
 _SPAN = rf"(?P<since>{_CLOCK})-(?P<until>{_CLOCK})"
-_MARK = r"(?:-(?P<mark>part|lost|begin))?"
+_MARK = rf"(?:-(?P<mark>{'|'.join(MARKS)}))?"
 _RAW = re.compile(rf"{_SPAN}-(?P<unique>[0-9a-f]{{8}})-(?P<rows>\d+){_MARK}\.parquet")
 _NORMALIZED = re.compile(
     rf"(?P<key>{_SPAN}-[0-9a-f]{{8}}-(?P<raw_rows>\d+){_MARK})-g(?P<generation>\d+)-(?P<rows>\d+)"

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from tasks.staging.layout import NormalizedFile, RawFile, RejectedFile
     from tasks.staging.store import Store
 
+    _Names = Sequence[str]
 
-_EMPTY = tuple(f"-0{mark}{layout.SUFFIX}" for mark in ("", "-part", "-lost"))
+_EMPTY = tuple(f"-0{mark}{layout.SUFFIX}" for mark in ("", *(f"-{m}" for m in layout.MARKS)))
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,7 @@ def read_day(raw: Iterable[str], normalized: Iterable[str], rejected: Iterable[s
 
 def days(store: Store, account: str) -> dict[date, Day]:
     """Every day of an account, oldest first, by names alone."""
-    # against the order in which files come into being: what appears meanwhile is seen without
-    # what comes of it, and nothing is seen without what it came from
-    normalized, rejected, raw = (
-        store.tree(stage, account) for stage in ("normalized", "rejected", "raw")
-    )
-    return {
-        day: read_day(raw.get(day, ()), normalized.get(day, ()), rejected.get(day, ()))
-        for day in sorted({*raw, *normalized, *rejected})
-    }
+    return {day: read_day(*names) for day, *names in _listed(store, account)}
 
 
 def unfinished(store: Store, account: str) -> dict[date, Day]:
@@ -97,17 +90,24 @@ def unfinished(store: Store, account: str) -> dict[date, Day]:
 
     Days that are plainly done cost little more than their listing.
     """
-    normalized, rejected, raw = (
-        store.tree(stage, account) for stage in ("normalized", "rejected", "raw")
-    )
     found = {}
-    for day in sorted({*raw, *normalized, *rejected}):
-        names = raw.get(day, ()), normalized.get(day, ()), rejected.get(day, ())
-        if names[2] or not _plainly_done(*names[:2]):
-            state = read_day(*names)
+    for day, raw, normalized, rejected in _listed(store, account):
+        if rejected or not _plainly_done(raw, normalized):
+            state = read_day(raw, normalized, rejected)
             if state.waiting or state.leftovers:
                 found[day] = state
     return found
+
+
+def _listed(store: Store, account: str) -> Iterator[tuple[date, _Names, _Names, _Names]]:
+    """Every day's names in raw, normalized and rejected, oldest day first."""
+    # against the order in which files come into being: what appears meanwhile is seen without
+    # what comes of it, and nothing is seen without what it came from
+    normalized, rejected, raw = (
+        store.tree(stage, account) for stage in ("normalized", "rejected", "raw")
+    )
+    for day in sorted({*raw, *normalized, *rejected}):
+        yield day, raw.get(day, ()), normalized.get(day, ()), rejected.get(day, ())
 
 
 def _plainly_done(raw: Sequence[str], normalized: Sequence[str]) -> bool:
