@@ -44,7 +44,7 @@ def encode(
     Args:
         lines: CEF text, without line breaks, never null.
         created_at: The events' times, timestamp[us, UTC], never null.
-        hosts: The events' own hosts (``dhost``); null or blank becomes this machine's name.
+        hosts: The events' own hosts (``dhost``); one without a name becomes this machine's.
         destination: Says format, framing, priority and perhaps the host for all.
 
     Returns:
@@ -147,17 +147,25 @@ def _hosts(hosts: pa.Array, fixed: str | None, suffix: str) -> pa.Array | str:
     """A space, the header's host and what follows it.
 
     A raw space or colon makes receivers misread the program's name, so anything but letters,
-    digits, ``.`` and ``-`` becomes ``-``; at most 255 characters (RFC 5424, 6).
+    digits, ``.`` and ``-`` becomes ``-``; at most 255 characters (RFC 5424, 6). rsyslog takes a
+    host that ends in ``-`` or ``.`` for the program's name, so these go from its end; where
+    nothing is left, this machine's name stands.
     """
     if fixed is not None:
         return f" {_clean(pa.array([fixed]))[0]}{suffix}"
     encoded = hosts.dictionary_encode(null_encoding="encode")
     names = _clean(encoded.dictionary.cast(pa.string()))
-    blank = pc.fill_null(pc.equal(names, ""), fill_value=True)
-    names = pc.if_else(blank, _clean(pa.array([socket.gethostname() or "localhost"]))[0], names)
     return pc.binary_join_element_wise(" ", names, suffix, "").take(encoded.indices)
 
 
 def _clean(names: pa.Array) -> pa.Array:
+    """The names as hosts, this machine's for those that are none."""
+    clean = _host_text(names)
+    nameless = pc.fill_null(pc.equal(clean, ""), fill_value=True)
+    here = _host_text(pa.array([socket.gethostname()]))[0].as_py()
+    return pc.if_else(nameless, here or "localhost", clean)
+
+
+def _host_text(names: pa.Array) -> pa.Array:
     clean = pc.replace_substring_regex(names, pattern=r"[^A-Za-z0-9.\-]", replacement="-")
-    return pc.utf8_slice_codeunits(clean, 0, _MAX_HOST)
+    return pc.ascii_rtrim(pc.utf8_slice_codeunits(clean, 0, _MAX_HOST), "-.")

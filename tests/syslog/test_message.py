@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import socket
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import pyarrow as pa
 import pytest
@@ -37,8 +38,8 @@ def encoded(url: str, *events: tuple[str, datetime, str | None]) -> list[bytes]:
 
 def clean(host: str | None) -> str:
     """The header's host, by the rule and without Arrow."""
-    host = host or socket.gethostname()
-    return "".join(c if c.isascii() and (c.isalnum() or c in ".-") else "-" for c in host)[:255]
+    name = "".join(c if c.isascii() and (c.isalnum() or c in ".-") else "-" for c in host or "")
+    return name[:255].rstrip("-.") or socket.gethostname()
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,27 @@ def test_day_is_padded_with_a_space() -> None:
     for month, name in enumerate(MONTHS, start=1):
         (message,) = encoded("udp://h:1", ("x", datetime(2026, month, 3, tzinfo=UTC), "h"))
         assert message == f"<14>{name}  3 00:00:00 h cpapi: x".encode()
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("web-", "web"),
+        ("web.example.", "web.example"),
+        ("-web-1", "-web-1"),
+        ("web (old)", "web--old"),
+        ("w" * 254 + "-x", "w" * 254),
+        *((nothing, socket.gethostname()) for nothing in ("-", "...", " ", "ü.", "", None)),
+    ],
+)
+def test_a_host_ends_in_a_letter_or_digit(host: str | None, shown: str) -> None:
+    """What is left of a host ends in no hyphen or dot; where nothing is, it is this machine's."""
+    for port, at in ((514, 3), (602, 2)):
+        (message,) = encoded(f"udp://h:{port}", ("x", WHEN, host))
+        assert message.split(b" ")[at] == shown.encode()
+        if host:
+            (same,) = encoded(f"udp://h:{port}?host={quote(host)}", ("x", WHEN, "other"))
+            assert same == message
 
 
 def test_microseconds_show_only_where_there_are_some() -> None:

@@ -86,6 +86,21 @@ def test_both_framings_on_one_port(rsyslog: RSyslog) -> None:
     assert [line.lstrip() for line in read] == lines(50).to_pylist() * 2
 
 
+@pytest.mark.parametrize("listener", ["tcp-rfc3164", "tcp-rfc5424"])
+def test_hosts_that_end_in_a_hyphen_or_dot(rsyslog: RSyslog, listener: str) -> None:
+    """Such a host, which rsyslog would take for the tag, is read as a host without that end."""
+    to = destination(rsyslog.url(listener))
+    hosts = pa.array(["web-", "web.example.", "web (old)"])
+    times = pa.repeat(pa.scalar(WHEN, pa.timestamp("us", tz="UTC")), len(hosts))
+    before = len(rsyslog.records(listener))
+    assert statuses(open_transport(to).deliver(encode(lines(len(hosts)), times, hosts, to))) == {
+        "confirmed"
+    }
+    rsyslog.wait_for(listener, before + len(hosts))
+    found = [(record.host, record.program) for record in rsyslog.records(listener)[before:]]
+    assert found == [("web", "cpapi"), ("web.example", "cpapi"), ("web--old", "cpapi")]
+
+
 @pytest.mark.parametrize("listener", STREAMS)
 def test_killed_while_reading(one_to_kill: RSyslog, listener: str) -> None:
     """Under SIGKILL nothing is lost and nothing is confirmed that is not in rsyslog's file."""
