@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from tasks.errors import SettingsError
 from tasks.syslog.priority import FACILITIES, SEVERITIES
+from tasks.windows import parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+    from datetime import datetime
     from pathlib import Path
 
 SCHEMES = ("udp", "tcp", "tls")
@@ -274,11 +275,9 @@ class _Reader:
         wanted = (
             "an ISO 8601 time such as 2026-01-31, 2026-01-31T12:00 or 2026-01-31T12:00:00+02:00"
         )
-        parse: Callable[[str], datetime] = datetime.fromisoformat
         try:
-            moment = parse(value)
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        except (ValueError, OverflowError):
+            return parse_time(value)
+        except SettingsError:
             raise self.error(option, wanted) from None
 
     def file(self, option: str, *, folder: bool = False) -> Path | None:
