@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.certificates import Authority
+from sandbox.receiver import Receiver
 from tests.syslog_ng import SyslogNG, require
 
 if TYPE_CHECKING:
@@ -25,3 +26,10 @@ def sensor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyslogNG]:
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """A throw-away certificate authority."""
     return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """An honest receiver."""
+    with Receiver("tcp") as running:
+        yield running
