@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from tasks.settings import Settings
     from tasks.staging.store import Store
-    from tasks.syslog.destination import Destination
 
 T = TypeVar("T")
 
@@ -70,11 +69,16 @@ def run_check(settings: Settings) -> bool:
         lambda: destinations_of(settings),
         lambda found: ", ".join(destination.name for destination in found),
     )
+    pending = status(store, destinations)["destinations"] if store and destinations else {}
+    known = store.destinations() if store else []
     for destination in destinations or []:
         check(
             f"sensor {destination.name}",
             lambda destination=destination: check_sensor(destination),  # type: ignore[misc]
-            lambda found, to=destination: f"{found}{_waiting(store, to)}",  # type: ignore[misc]
+            lambda found, name=destination.name: (
+                found  # type: ignore[misc]
+                + (_waiting(pending[name]["pending"], new=name not in known) if pending else "")
+            ),
         )
     return well
 
@@ -102,10 +106,9 @@ def _usable(store: Store) -> Store:
     return store
 
 
-def _waiting(store: Store | None, destination: Destination) -> str:
-    if store is None:
-        return ""
-    count = status(store, [destination])["destinations"][destination.name]["pending"]
-    if destination.name not in store.destinations():
-        return f"; new: it would get {count:,} events that are staged"
-    return f"; {count:,} events are pending"
+def _waiting(count: int, *, new: bool) -> str:
+    return (
+        f"; new: it would get {count:,} events that are staged"
+        if new
+        else f"; {count:,} events are pending"
+    )

@@ -6,33 +6,26 @@ nothing was touched · 130 interrupted.
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import signal
 import sys
-import threading
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, Parameter
 
+from flows.execute import DONE, FAILED, exit_code, run_pipeline
 from flows.work import parse_range, prepare
-from tasks.errors import HaloUsmError, SettingsError
-from tasks.settings import prefect_api_url, read_settings
+from tasks.errors import SettingsError
+from tasks.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from flows.runner import Runner, StageResult
     from flows.work import Work
     from tasks.settings import Settings
-
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
-_OUTPUT_FAULTS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-"""What standard output answers where its reader has gone, or its disk is full or broken."""
+    from tasks.windows import Window
 
 Since = Annotated[str, Parameter(help="Start of the range, ISO 8601; a bare date is its 00:00.")]
 Until = Annotated[str | None, Parameter(help="End of the range, not part of it; now by default.")]
@@ -85,30 +78,7 @@ app = App(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; expected faults are one message on stderr."""
-    try:
-        code: int | None = app(arguments, exit_on_error=False, result_action="return_value")
-    except CycloptsError:
-        return USAGE  # the message was printed where it arose
-    except SettingsError as error:
-        return _say(error, USAGE)
-    except HaloUsmError as error:
-        return _say(error, FAILED)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except OSError as error:
-        if error.filename is not None or error.errno not in _OUTPUT_FAULTS:
-            raise
-        # Python must not complain of it again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno != errno.EPIPE:  # its reader has seen enough
-            print(f"halo-usm: the output cannot be written: {error.strerror}", file=sys.stderr)
-        return FAILED
-    return code or DONE
-
-
-def _say(error: HaloUsmError, code: int) -> int:
-    print(f"halo-usm: {error}", file=sys.stderr)
-    return code
+    return exit_code(lambda: app(arguments, exit_on_error=False, result_action="return_value"))
 
 
 @app.command(help_epilogue="Example: halo-usm demo --keep")
@@ -152,7 +122,7 @@ def sync(
         halo_auth_file=auth,
         halo_lookback_minutes=lookback,
     )
-    return _run(
+    return run_pipeline(
         settings,
         pipeline.sync,
         accounts=True,
@@ -182,7 +152,7 @@ def extract(
 
     settings = read_settings(common.env_file, halo_start=starting, halo_auth_file=auth)
     window = _range(since, until)
-    return _run(
+    return run_pipeline(
         settings, lambda work, runner: pipeline.extract(work, runner, window), accounts=True
     )
 
@@ -199,7 +169,7 @@ def transform(
 
     settings = read_settings(common.env_file)
     window = _range(since, until)
-    return _run(settings, lambda work, runner: pipeline.transform(work, runner, window))
+    return run_pipeline(settings, lambda work, runner: pipeline.transform(work, runner, window))
 
 
 @app.command(help_epilogue="Example: halo-usm load")
@@ -207,7 +177,7 @@ def load(*, common: Common = NO_COMMON) -> int:
     """Only deliver what is normalized and not delivered, whether never tried or failed."""
     from flows import pipeline
 
-    return _run(read_settings(common.env_file), pipeline.load, sensors=True)
+    return run_pipeline(read_settings(common.env_file), pipeline.load, sensors=True)
 
 
 @app.command(
@@ -229,7 +199,7 @@ def replay(
 
     settings = read_settings(common.env_file)
     window = parse_range(since, until)
-    return _run(
+    return run_pipeline(
         settings,
         lambda work, runner: pipeline.replay(work, runner, window, only),
         sensors=True,
@@ -254,10 +224,8 @@ def status(
     from flows.answers import show_status
     from tasks.status import status as read_status
 
-    settings = read_settings(common.env_file)
-    work = prepare(settings, sensors=settings.usm_sensor is not None)
-    answer = read_status(work.store, work.destinations)
-    print(json.dumps(answer, indent=2)) if as_json else show_status(answer)
+    work = _work_to_ask(read_settings(common.env_file))
+    _print(read_status(work.store, work.destinations), None if as_json else show_status)
     return DONE
 
 
@@ -280,10 +248,10 @@ def audit(
     if event is not None and not _is_text(event):
         raise SettingsError(f"audit: --event {event!r} is no UTF-8, as every id is")
     window = _range(since, until)
-    work = prepare(settings, sensors=settings.usm_sensor is not None)
+    work = _work_to_ask(settings)
     if window is None:
         answer = audit_event(work.store, event or "")
-        print(json.dumps(answer, indent=2)) if as_json else show_event(answer)
+        _print(answer, None if as_json else show_event)
         return DONE if answer["account"] else FAILED
     answer = audit_range(
         work.store,
@@ -291,7 +259,7 @@ def audit(
         work.destinations,
         complain=lambda fault: print(f"error: {fault}", file=sys.stderr),
     )
-    print(json.dumps(answer, indent=2)) if as_json else show_range(answer)
+    _print(answer, None if as_json else show_range)
     return DONE if answer["consistent"] else FAILED
 
 
@@ -318,6 +286,16 @@ def export(
     return DONE
 
 
+def _work_to_ask(settings: Settings) -> Work:
+    """What a question needs: the staging, and the destinations where some are set up."""
+    return prepare(settings, sensors=settings.usm_sensor is not None)
+
+
+def _print(answer: dict[str, Any], show: Callable[[dict[str, Any]], None] | None) -> None:
+    """Show an answer to people, or print it as JSON."""
+    print(json.dumps(answer, indent=2)) if show is None else show(answer)
+
+
 def _is_text(argument: str) -> bool:
     """Whether an argument is UTF-8: Python reads bytes that are not as lone surrogates."""
     try:
@@ -327,66 +305,7 @@ def _is_text(argument: str) -> bool:
     return True
 
 
-def _range(since: str | None, until: str | None) -> Any:
+def _range(since: str | None, until: str | None) -> Window | None:
     if since is None and until is not None:
         raise SettingsError(f"--until {until} needs a --since: say where the range begins")
     return None if since is None else parse_range(since, until)
-
-
-def _run(
-    settings: Settings,
-    pipeline: Callable[[Work, Runner], list[StageResult]],
-    *,
-    accounts: bool = False,
-    sensors: bool = False,
-    destination: str | None = None,
-    flow: Literal["sync", "replay"] | None = None,
-    prefect: bool = False,
-    parameters: dict[str, Any] | None = None,
-) -> int:
-    """Run a pipeline in this process, or as a flow run where Prefect is configured or asked for."""
-    from flows.report import ProgressDisplay, show
-    from flows.runner import ThreadRunner
-
-    stop = _stop_on_signals()
-    with ProgressDisplay() as progress:
-        work = prepare(
-            settings,
-            accounts=accounts,
-            sensors=sensors,
-            destination=destination,
-            stop=stop,
-            progress=progress,
-        )
-        if flow and (prefect or prefect_api_url()):
-            if not prefect_api_url():
-                from flows.prefect_server import TEMPORARY
-
-                os.environ.update({n: v for n, v in TEMPORARY.items() if n not in os.environ})
-            from flows.flow_run import run_flow
-
-            results = run_flow(flow, parameters or {}, stop, progress)
-        else:
-            results = pipeline(work, ThreadRunner())
-    show(results)
-    if stop.is_set() or any(result.interrupted for result in results):
-        return INTERRUPTED
-    return FAILED if any(result.problems for result in results) else DONE
-
-
-def _stop_on_signals() -> threading.Event:
-    """An event that the first SIGINT or SIGTERM sets; the second one ends the process at once."""
-    stop = threading.Event()
-
-    def on_signal(number: int, _frame: object) -> None:
-        if stop.is_set():
-            os._exit(INTERRUPTED)  # every file is complete or absent: there is nothing to save
-        stop.set()
-        print(
-            f"{signal.Signals(number).name}: ending in order; once more to end at once",
-            file=sys.stderr,
-        )
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
-    return stop

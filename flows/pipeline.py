@@ -6,6 +6,7 @@ in `tasks`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flows.runner import Step
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from flows.runner import Runner, StageResult
     from flows.work import Work
-    from tasks.load import Only
+    from tasks.choice import Only
     from tasks.windows import Window
 
 
@@ -62,7 +63,7 @@ def replay(work: Work, runner: Runner, window: Window, only: Only) -> list[Stage
             only=only,
             run_id=work.run_id,
             stop=work.stop,
-            progress=lambda done, total: work.progress("replay", name, done, total),
+            progress=partial(work.progress, "replay", name),
         ),
     )
     return runner.results([runner.submit(step, name) for name in by_name])
@@ -79,7 +80,7 @@ def _extract(work: Work, runner: Runner, window: Window | None = None) -> list[A
             window=window,
             run_id=work.run_id,
             stop=work.stop,
-            progress=lambda done, total: work.progress("extract", name, done, total),
+            progress=partial(work.progress, "extract", name),
         ),
     )
     return [runner.submit(step, name) for name in by_name]
@@ -100,7 +101,7 @@ def _transform(
             window=window,
             run_id=work.run_id,
             stop=work.stop,
-            progress=lambda done, total: work.progress("transform", name, done, total),
+            progress=partial(work.progress, "transform", name),
         ),
     )
     waits = waits or {}
@@ -122,7 +123,7 @@ def _load(work: Work, runner: Runner, after: Sequence[Any] = ()) -> list[Any]:
             by_name[name],
             run_id=work.run_id,
             stop=work.stop,
-            progress=lambda done, total: work.progress("load", name, done, total),
+            progress=partial(work.progress, "load", name),
         ),
     )
     return [runner.submit(step, name, after=after) for name in by_name]

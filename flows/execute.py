@@ -1,0 +1,112 @@
+"""How a command is carried out: its pipeline, its signals, its exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Literal
+
+from cyclopts import CycloptsError
+
+from flows.report import ProgressDisplay, show
+from flows.runner import ThreadRunner
+from flows.work import prepare
+from tasks.errors import HaloUsmError, SettingsError
+from tasks.settings import prefect_api_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flows.runner import Runner, StageResult
+    from flows.work import Work
+    from tasks.settings import Settings
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+_OUTPUT_FAULTS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What standard output answers where its reader has gone, or its disk is full or broken."""
+
+
+def exit_code(command: Callable[[], int | None]) -> int:
+    """Run a command and return its exit code; an expected fault is one message on stderr."""
+    try:
+        return command() or DONE
+    except CycloptsError:
+        return USAGE  # the message was printed where it arose
+    except SettingsError as error:
+        return _say(error, USAGE)
+    except HaloUsmError as error:
+        return _say(error, FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        if error.filename is not None or error.errno not in _OUTPUT_FAULTS:
+            raise
+        # Python must not complain of it again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno != errno.EPIPE:  # its reader has seen enough
+            print(f"halo-usm: the output cannot be written: {error.strerror}", file=sys.stderr)
+        return FAILED
+
+
+def _say(error: HaloUsmError, code: int) -> int:
+    print(f"halo-usm: {error}", file=sys.stderr)
+    return code
+
+
+def run_pipeline(
+    settings: Settings,
+    pipeline: Callable[[Work, Runner], list[StageResult]],
+    *,
+    accounts: bool = False,
+    sensors: bool = False,
+    destination: str | None = None,
+    flow: Literal["sync", "replay"] | None = None,
+    prefect: bool = False,
+    parameters: dict[str, Any] | None = None,
+) -> int:
+    """Run a pipeline in this process, or as a flow run where Prefect is configured or asked for."""
+    stop = _stop_on_signals()
+    with ProgressDisplay() as progress:
+        work = prepare(
+            settings,
+            accounts=accounts,
+            sensors=sensors,
+            destination=destination,
+            stop=stop,
+            progress=progress,
+        )
+        if flow and (prefect or prefect_api_url()):
+            if not prefect_api_url():
+                from flows.prefect_server import TEMPORARY
+
+                os.environ.update({n: v for n, v in TEMPORARY.items() if n not in os.environ})
+            from flows.flow_run import run_flow
+
+            results = run_flow(flow, parameters or {}, stop, progress)
+        else:
+            results = pipeline(work, ThreadRunner())
+    show(results)
+    if stop.is_set() or any(result.interrupted for result in results):
+        return INTERRUPTED
+    return FAILED if any(result.problems for result in results) else DONE
+
+
+def _stop_on_signals() -> threading.Event:
+    """An event that the first SIGINT or SIGTERM sets; the second one ends the process at once."""
+    stop = threading.Event()
+
+    def on_signal(number: int, _frame: object) -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)  # every file is complete or absent: there is nothing to save
+        stop.set()
+        print(
+            f"{signal.Signals(number).name}: ending in order; once more to end at once",
+            file=sys.stderr,
+        )
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    return stop
