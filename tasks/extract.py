@@ -201,6 +201,11 @@ async def _extract(
             done = extraction.done
             result.windows, result.new, result.known = done.windows, done.new, done.known
             result.malformed = done.malformed
+            if done.malformed:
+                result.notes.append(
+                    f"account {account.name}: {done.malformed} events have no id or no date; "
+                    "they are in rejected/ with the reason"
+                )
             warning = client.clock_warning()
             if warning:
                 result.notes.append(warning)
