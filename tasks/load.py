@@ -12,35 +12,30 @@ import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from tasks.choice import Choice
 from tasks.errors import InUseError, SensorError, SettingsError, StagingError
 from tasks.staging.files import FileGone
 from tasks.staging.ledger import Ledger, surely_settled
 from tasks.staging.locks import hold
 from tasks.staging.normalized import current_files
-from tasks.staging.survey import inside, states, survey
+from tasks.staging.survey import states, survey
 from tasks.windows import Window, isoformat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import date
 
-    import pyarrow as pa
-
+    from tasks.choice import Only
     from tasks.delivery import Courier
     from tasks.staging.layout import NormalizedFile
-    from tasks.staging.ledger import LastAttempts, Segment
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
 
 T = TypeVar("T")
-
-Only = Literal["failed", "undelivered", "all"]
-"""Which events a replay delivers: those whose last attempt is `failed` or `unconfirmed`, those
-that are not delivered, or all."""
 
 _AT_FAULT_FOR = np.timedelta64(1, "D")
 _LOOKS = 5
@@ -98,7 +93,7 @@ def load_destination(
         another run is left to it with a note.
     """
     now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
-    choice = _Choice("undelivered", destination.since, None, now - _AT_FAULT_FOR)
+    choice = Choice("undelivered", destination.since, None, now - _AT_FAULT_FOR)
     return _run(_Job(store, destination, choice, run_id, stop, progress, pauses))
 
 
@@ -132,7 +127,7 @@ def replay_destination(
         As `load_destination`; `pending` counts what of the range is still as `only` says, after
         `all` what is not delivered.
     """
-    choice = _Choice(only, destination.since, window)
+    choice = Choice(only, destination.since, window)
     done = _run(_Job(store, destination, choice, run_id, stop, progress, pauses))
     if destination.since is not None and destination.since > window.since:
         done.notes.append(
@@ -143,49 +138,12 @@ def replay_destination(
 
 
 @dataclass(frozen=True)
-class _Choice:
-    """Which events are to be delivered."""
-
-    only: Only
-    since: datetime | None
-    window: Window | None
-    at_fault_since: Any = None
-
-    def files(self, segments: list[Segment], day: date) -> Iterator[tuple[Segment, NormalizedFile]]:
-        """The normalized files that may hold some, by names."""
-        for segment in segments:
-            if self.only != "all" and segment.settled:
-                continue
-            if self.only == "failed" and segment.untouched:
-                continue
-            for file in segment.normalized:
-                if self.window is None or file.window(day).overlaps(self.window):
-                    yield segment, file
-
-    def select(self, events: pa.Table, last: LastAttempts) -> Any:
-        """Which of some events, as an array of booleans."""
-        chosen = inside(events, self.since, self.window)
-        if self.only == "failed":
-            chosen &= last.failed
-        elif self.only == "undelivered":
-            chosen &= ~last.delivered
-        if self.at_fault_since is not None:
-            chosen &= np.isnat(last.alone) | (last.alone < self.at_fault_since)
-        return chosen
-
-    def left(self, events: pa.Table, last: LastAttempts) -> int:
-        """How many of some events are still to be delivered after all was tried."""
-        undelivered = last.failed if self.only == "failed" else ~last.delivered
-        return int((inside(events, self.since, self.window) & undelivered).sum())
-
-
-@dataclass(frozen=True)
 class _Job:
     """A load or a replay."""
 
     store: Store
     destination: Destination
-    choice: _Choice
+    choice: Choice
     run_id: str
     stop: threading.Event | None
     progress: Callable[[int, int], None] | None

@@ -32,7 +32,7 @@ from tests.staging.material import DAY, at, normalized, read, realistic, stage, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tasks.load import Only
+    from tasks.choice import Only
     from tasks.syslog.destination import Destination
 
 NO_PAUSES = (0.0, 0.0)
