@@ -9,6 +9,7 @@ import pyarrow as pa
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from tasks.cef.render import render
 from tasks.plugin.fields import FIELDS, NORMALIZED_SCHEMA
 
 Row = dict[str, Any]
@@ -77,3 +78,13 @@ def event(**columns: Any) -> Row:
         "event_category": "Server Events",
     }
     return ordinary | columns
+
+
+def line_of(row: Row) -> str:
+    """The line of a row."""
+    return str(render(table(row)).lines[0].as_py())
+
+
+def truncated(row: Row) -> bool:
+    """Whether the line of a row says less than the row."""
+    return bool(render(table(row)).truncated[0].as_py())

@@ -8,9 +8,11 @@ import pytest
 
 from sandbox.certificates import Authority
 from sandbox.receiver import Receiver
+from tests.syslog.helpers import server_context
 from tests.syslog_ng import SyslogNG, require
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
 
@@ -26,6 +28,12 @@ def sensor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SyslogNG]:
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """A throw-away certificate authority."""
     return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def context(authority: Authority) -> ssl.SSLContext:
+    """A TLS server's side with a right certificate."""
+    return server_context(authority.issue("127.0.0.1", "localhost"))
 
 
 @pytest.fixture

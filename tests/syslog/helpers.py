@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -19,10 +20,15 @@ from tasks.syslog.message import encode
 from tasks.syslog.transport import Outcome, open_transport
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
+    from sandbox.certificates import Certificate
+
     Manner = Callable[[socket.socket], None]
+
+BIG = 3000  # messages of `SIZE`: more than both kernels' buffers take
+SIZE = 700  # bytes
+
 
 WHEN = datetime(2016, 8, 22, 16, 24, 30, 726_000, tzinfo=UTC)
 
@@ -153,3 +159,10 @@ def require_ipv6() -> None:
 def took(start: float) -> float:
     """Seconds since."""
     return time.monotonic() - start
+
+
+def server_context(own: Certificate) -> ssl.SSLContext:
+    """A server's side, TLS 1.2 and 1.3."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own.cert, own.key)
+    return context

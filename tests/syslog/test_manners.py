@@ -14,6 +14,8 @@ from tasks.errors import SensorError
 from tasks.syslog.transport import check, open_transport
 from tests.syslog import far
 from tests.syslog.helpers import (
+    BIG,
+    SIZE,
     RudeReceiver,
     batch,
     deliver,
@@ -23,9 +25,6 @@ from tests.syslog.helpers import (
     statuses,
     took,
 )
-
-BIG = 3000  # messages of 700 bytes: more than both kernels' buffers take
-SIZE = 700
 
 
 def read_exactly(connection: socket.socket, count: int) -> bytes:

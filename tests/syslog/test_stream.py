@@ -9,6 +9,8 @@ import pytest
 
 from tasks.syslog.transport import Outcome, check, open_transport
 from tests.syslog.helpers import (
+    BIG,
+    SIZE,
     RudeReceiver,
     batch,
     deliver,
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
     import socket
 
     from sandbox.receiver import Receiver
-
-BIG = 3000  # messages of 700 bytes: more than both kernels' buffers take
-SIZE = 700
 
 
 @pytest.mark.parametrize("form", ["rfc3164", "rfc5424"])

@@ -1,0 +1,72 @@
+"""Events that cannot be gone on with are rejected with a reason, their neighbours kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tasks.plugin.normalize import normalize
+from tests.plugin.raw import (
+    CREATED,
+    DEVICE,
+    ID,
+    MINIMAL,
+    normalized,
+    raw_table,
+    reason,
+    row,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "no event"),
+        ("", "not JSON: Expecting value: line 1 column 1 (char 0)"),
+        ("{", "not JSON: Expecting property name enclosed in double quotes: line 1 column 2"),
+        ('{"a":1}{"a":2}', "not JSON: Extra data: line 1 column 8 (char 7)"),
+        ('{"a":1},{"a":2}', "not JSON: Extra data: line 1 column 8 (char 7)"),
+        ("[]", "not a JSON object but a list"),
+        ('"text"', "not a JSON object but a str"),
+        ("null", "not a JSON object but a NoneType"),
+        (b'{"a":"\xff"}', "not UTF-8: invalid start byte at byte 6"),
+        ('{"a":' + "[" * 300 + "]" * 300 + "}", "nested too deeply"),
+        ('{"a":' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
+        ('{"a":' * 100_000, "nested too deeply"),
+    ],
+)
+def test_an_event_that_is_none(text: str | bytes | None, why: str) -> None:
+    """A text that is no JSON object is rejected with the reason."""
+    assert reason(text).startswith(why)
+
+
+def test_a_value_nested_deeply() -> None:
+    """Two hundred levels are no reason to lose an event."""
+    nested = "[" * 200 + "1.10" + "]" * 200
+    assert row(f'{{"a":{nested}}}')["extras"] == f'{{"a":{nested}}}'
+
+
+def test_a_bad_event_among_good_ones() -> None:
+    """A rejected event costs no neighbour: rows keep their order, and its own text is kept."""
+    events: list[Any] = [{"id": f"{n:032x}", "type": "x", "name": str(n)} for n in range(1000)]
+    bad = {3: "oops", 256: b"\xff{", 511: None, 999: "[1]"}
+    for position, text in bad.items():
+        events[position] = text
+    found = normalized(*events)
+    names = found.rows["event_name"].to_pylist()
+    assert names == [str(n) for n in range(1000) if n not in bad]
+    assert found.rejected["event"].to_pylist() == ["oops", "\ufffd{", None, "[1]"]
+    assert found.rejected["event_id"].to_pylist() == [ID] * 4
+    assert found.rejected["created_at"].to_pylist() == [CREATED] * 4
+
+
+def test_rows_without_id_or_time() -> None:
+    """A raw row without id or time cannot be followed to the sensor and is rejected."""
+    raw = raw_table(MINIMAL, MINIMAL, MINIMAL)
+    raw = raw.set_column(0, "event_id", pa.array([None, ID, ID], pa.string()))
+    times = pa.array([CREATED, None, CREATED], pa.timestamp("us", tz="UTC"))
+    found = normalize(raw.set_column(1, "created_at", times), DEVICE)
+    assert found.rows.num_rows == 1
+    assert found.rejected["reason"].to_pylist() == ["no event_id", "no created_at"]
