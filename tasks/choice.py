@@ -34,12 +34,15 @@ class Choice:
         window: Only events created in it; None for all.
         at_fault_since: An event that was shown to be at fault at this time (datetime64[us]) or
             later is left out; None leaves none out.
+        tried_before: Only events that were last tried before this time (datetime64[us]), or
+            never; None for all.
     """
 
     only: Only
     since: datetime | None
     window: Window | None
     at_fault_since: Any = None
+    tried_before: Any = None
 
     def files(self, segments: list[Segment], day: date) -> Iterator[tuple[Segment, NormalizedFile]]:
         """The normalized files that may hold some, by names."""
@@ -61,6 +64,8 @@ class Choice:
             chosen &= ~last.delivered
         if self.at_fault_since is not None:
             chosen &= np.isnat(last.alone) | (last.alone < self.at_fault_since)
+        if self.tried_before is not None:
+            chosen &= np.isnat(last.at) | (last.at < self.tried_before)
         return chosen
 
     def left(self, events: pa.Table, last: LastAttempts) -> int:

@@ -9,10 +9,10 @@ repeats at most one batch.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -92,8 +92,7 @@ def load_destination(
         What was done; expected faults are among its problems, and a destination in the hands of
         another run is left to it with a note.
     """
-    now = np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
-    choice = Choice("undelivered", destination.since, None, now - _AT_FAULT_FOR)
+    choice = Choice("undelivered", destination.since, None, _now() - _AT_FAULT_FOR)
     return _run(_Job(store, destination, choice, run_id, stop, progress, pauses))
 
 
@@ -137,6 +136,10 @@ def replay_destination(
     return done
 
 
+def _now() -> Any:
+    return np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
+
+
 @dataclass(frozen=True)
 class _Job:
     """A load or a replay."""
@@ -152,11 +155,15 @@ class _Job:
 
 @dataclass
 class _Day:
-    """An account's day that may hold something to deliver: what was there at the beginning."""
+    """An account's day that may hold something to deliver: what was there at the beginning.
+
+    `begun` is when its delivery began (datetime64[us]).
+    """
 
     ledger: Ledger
     normalized: list[NormalizedFile]
     events: int
+    begun: Any = None
 
     @property
     def order(self) -> tuple[date, str]:
@@ -251,9 +258,15 @@ def _deliver(job: _Job, days: list[_Day], done: Loaded) -> None:
 def _deliver_day(job: _Job, day: _Day, courier: Courier, total: int) -> None:
     from tasks.parcels import parcels
 
-    segments = day.ledger.segments(day.normalized, day.ledger.names(), job.choice.since)
-    files = job.choice.files(segments, day.ledger.day)
-    for parcel in parcels(day.ledger, files, job.destination, job.choice.select):
+    choice = job.choice
+    if day.begun is None:
+        day.begun = _now()
+    else:
+        # what was tried before the files were replaced is done, or put aside by the courier
+        choice = replace(choice, tried_before=day.begun)
+    segments = day.ledger.segments(day.normalized, day.ledger.names(), choice.since)
+    files = choice.files(segments, day.ledger.day)
+    for parcel in parcels(day.ledger, files, job.destination, choice.select):
         courier.deliver(parcel)
         if job.progress is not None:
             job.progress(courier.tried, max(total, courier.tried))
@@ -280,10 +293,7 @@ def _left(job: _Job, day: _Day) -> int:
 
 
 def _steadily(day: _Day, work: Callable[[], T]) -> T:
-    """Do something with a day's files, again where one was replaced meanwhile.
-
-    What was sent is in the ledger, so that nothing is sent twice.
-    """
+    """Do something with a day's files, again where one was replaced meanwhile."""
     for _ in range(_LOOKS):
         try:
             return work()

@@ -174,11 +174,13 @@ class LastAttempts:
     Attributes:
         number: How many attempts there were; 0 for an event never tried.
         delivered: Whether the last one is `confirmed` or `sent`.
+        at: When the last one was (datetime64[us]); NaT for an event never tried.
         alone: When an event was last shown to be at fault itself (datetime64[us]), else NaT.
     """
 
     number: Any
     delivered: Any
+    at: Any
     alone: Any
 
     @property
@@ -244,6 +246,7 @@ class Ledger:
             np.zeros(events.num_rows, np.int32),
             np.zeros(events.num_rows, np.bool_),
             np.full(events.num_rows, _NEVER),
+            np.full(events.num_rows, _NEVER),
         )
         rows = self._attempts(files, events)
         if rows is None:
@@ -260,6 +263,7 @@ class Ledger:
         last.delivered[where] = delivered[order]
         at_fault = pc.starts_with(rows["error"].fill_null(""), ALONE).to_numpy()
         times = rows["attempted_at"].cast(pa.timestamp("us")).to_numpy()
+        last.at[where] = times[order]
         last.alone[where] = np.where(at_fault, times, _NEVER)[order]
         return last
 

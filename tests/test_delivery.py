@@ -1,0 +1,74 @@
+"""Delivery where the receiver is in trouble and the staging changes meanwhile."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasks.audit import audit_range
+from tasks.load import Loaded, load_destination, replay_destination
+from tasks.staging.store import Store, open_store
+from tests.staging.fussy import Fussy
+from tests.staging.material import normalized, transform, window
+from tests.syslog.helpers import destination
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NO_PAUSES = (0.0, 0.0)
+DAY = window(0, 24)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty staging."""
+    return open_store(str(tmp_path))
+
+
+@pytest.fixture
+def files_of_20(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[str]:
+    """A day of three normalized files, opened one after the other while batches of 20 go out."""
+    monkeypatch.setattr("tasks.parcels._ROWS", 20)
+    return [event_id for first in (0, 60, 120) for event_id in normalized(store, 20, first=first)]
+
+
+def load(store: Store, url: str) -> Loaded:
+    """Load without pauses."""
+    return load_destination(store, destination(url), run_id="run", pauses=NO_PAUSES)
+
+
+def test_put_aside_and_normalized_anew(store: Store, files_of_20: list[str]) -> None:
+    """A batch put aside is not sent from there, too, once its day is looked at anew."""
+    with Fussy(lambda _: True) as receiver:
+
+        def accept(_: list[str]) -> bool:
+            if len(receiver.offered) == 1:
+                transform(store, anew=DAY)
+            return len(receiver.offered) > 10  # two batches: three attempts and two alone each
+
+        receiver.accept = accept
+        done = load(store, receiver.url(batch=20))
+        complaints: list[str] = []
+        audit_range(store, DAY, [destination(receiver.url())], complaints.append)
+    assert complaints == []
+    assert (done.delivered, done.failed, done.pending, done.problems) == (60, 0, 0, [])
+    assert sorted(receiver.received) == sorted(files_of_20)
+
+
+def test_replay_of_all_and_normalized_anew(store: Store, files_of_20: list[str]) -> None:
+    """A replay of everything goes on where it was when files are replaced under its hands."""
+    with Fussy(lambda _: True) as receiver:
+        to = destination(receiver.url(batch=20))
+        load(store, receiver.url(batch=20))
+
+        def accept(_: list[str]) -> bool:
+            if len(receiver.offered) == 4:
+                transform(store, anew=DAY)
+            return True
+
+        receiver.accept = accept
+        done = replay_destination(store, to, DAY, only="all", run_id="replay", pauses=NO_PAUSES)
+    assert (done.delivered, done.pending, done.problems) == (60, 0, [])
+    assert Counter(receiver.received) == dict.fromkeys(files_of_20, 2)
