@@ -1,0 +1,125 @@
+"""What could not be read: named, a gap in the coverage, filled by a later sync, or lost."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox import faults
+from tasks.windows import Window
+from tests.extract.site import BRIEF, NOW, START, Site, event, events
+
+if TYPE_CHECKING:
+    from sandbox.halo_api import HaloStandIn
+
+MINUTE = timedelta(minutes=1)
+COVERED = [Window(START, NOW)]
+
+
+@pytest.mark.parametrize("others", [0, 300])
+def test_ties_in_no_order_without_a_count_are_a_gap(
+    halo: HaloStandIn, site: Site, others: int
+) -> None:
+    """Pages that swap what shares a time hide events: that is said, and never called complete."""
+    halo.switches.set(shuffle_ties=True, count=False, pagination=False, max_per_page=7)
+    halo["alpha"].add([event(number, START) for number in range(60)])
+    halo["alpha"].add(events(others, START + MINUTE, START + 300 * MINUTE, first=60))
+    result = site.sync()
+    assert result.gaps
+    assert "another order every time" in result.problems[0]
+
+
+def test_a_window_that_fails_is_named_and_filled_by_the_next_sync(
+    halo: HaloStandIn, site: Site
+) -> None:
+    """One window's fault is a gap with account, range and reason; the others are staged."""
+    halo["alpha"].add(events(300, START, NOW))
+    day = Window(NOW.replace(day=3, hour=0), NOW.replace(day=4, hour=0))
+    halo.fail(faults.status(500), since=day.since, until=day.until, times=None)
+    result = site.sync(patience=BRIEF)
+    assert [(gap.since, gap.until) for gap in result.gaps] == [
+        ("2026-03-03T00:00:00Z", "2026-03-04T00:00:00Z")
+    ]
+    (problem,) = result.problems
+    assert "alpha" in problem
+    assert str(day) in problem
+    assert "500" in problem
+    assert site.coverage() == [Window(START, day.since), Window(day.until, NOW)]
+    halo.heal()
+    assert site.sync().problems == []
+    site.assert_exact()
+    assert site.coverage() == COVERED
+
+
+def test_a_beginning_that_fails_is_not_forgotten(halo: HaloStandIn, site: Site) -> None:
+    """The first window of an account is a gap too when it fails, and is filled."""
+    halo["alpha"].add(events(300, START, NOW))
+    halo.fail(faults.status(500), since=START, until=START + 2 * MINUTE, times=None)
+    assert len(site.sync(patience=BRIEF).problems) == 1
+    assert site.coverage()[0].since > START
+    halo.heal()
+    site.sync()
+    site.assert_exact()
+    assert site.coverage() == COVERED
+
+
+def test_a_second_look_that_fails_is_taken_later(halo: HaloStandIn, site: Site) -> None:
+    """Where the last part of covered time can't be read again, a later sync still does."""
+    midnight = NOW.replace(hour=0)
+    halo.clock.set(midnight)
+    site.sync(patience=BRIEF)
+    late = event(1, midnight - 5 * MINUTE)
+    halo["alpha"].add([late, event(2, midnight + MINUTE)])
+    halo.fail(faults.status(500), since=midnight - 15 * MINUTE, until=midnight, times=None)
+    halo.clock.set(midnight + timedelta(hours=3))
+    assert len(site.sync(patience=BRIEF).problems) == 1
+    assert [row["event_id"] for row in site.raw()] == [f"{2:032x}"]
+    halo.heal()
+    halo.clock.set(midnight + timedelta(hours=6))
+    assert site.sync().new == 1
+    site.assert_exact()
+    assert site.coverage() == [Window(START, midnight + timedelta(hours=6))]
+
+
+def test_a_silent_api_costs_one_patience(site: Site) -> None:
+    """An address where nobody listens is given up as a whole, with the setting to look at."""
+    site.settings = site.settings.model_copy(update={"halo_api_url": "http://127.0.0.1:9"})
+    started = time.monotonic()
+    result = site.sync(clock=lambda: NOW + timedelta(days=80), patience=BRIEF)
+    assert time.monotonic() - started < 5 * BRIEF.total
+    (problem,) = result.problems
+    assert "HALO_API_URL" in problem
+    assert "http://127.0.0.1:9" in problem
+    assert result.gaps[0].since == "2026-03-01T12:00:00Z"
+    assert result.gaps[-1].until == "2026-05-23T12:00:00Z"
+
+
+def test_a_gap_that_halo_has_dropped_is_lost_once(halo: HaloStandIn, site: Site) -> None:
+    """A gap older than Halo keeps events fails once, is remembered as lost, and asked no more."""
+    halo.switches.retention_days = 90
+    halo["alpha"].add(events(300, START, NOW))
+    day = Window(NOW.replace(day=3, hour=0), NOW.replace(day=4, hour=0))
+    halo.fail(faults.status(500), since=day.since, until=day.until, times=None)
+    site.sync(patience=BRIEF)
+    halo.heal()
+    halo.clock.advance(timedelta(days=100))
+    result = site.sync()
+    assert any("lost" in problem for problem in result.problems)
+    assert all(gap.lost for gap in result.gaps)
+    halo.clock.advance(5 * MINUTE)
+    assert site.sync().problems == []
+
+
+def test_an_old_gap_is_filled_where_the_api_still_has_it(halo: HaloStandIn, site: Site) -> None:
+    """An API that keeps events for longer fills gaps of any age, and empty ones are not lost."""
+    halo["alpha"].add([event(1, START), event(2, NOW)])
+    day = Window(NOW.replace(day=3, hour=0), NOW.replace(day=4, hour=0))
+    halo.fail(faults.status(500), since=day.since, until=day.until, times=None)
+    site.sync(patience=BRIEF)
+    halo.heal()
+    halo.clock.advance(timedelta(days=95))
+    assert site.sync().problems == []
+    site.assert_exact()

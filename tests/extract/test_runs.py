@@ -1,0 +1,110 @@
+"""One run of an account: its key, its lock, its clocks, and how it ends."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from tasks.settings import Account
+from tasks.staging.locks import hold
+from tasks.windows import Window
+from tests.extract.site import NOW, START, Site, events
+
+if TYPE_CHECKING:
+    from sandbox.halo_api import HaloStandIn
+
+MINUTE = timedelta(minutes=1)
+COVERED = [Window(START, NOW)]
+
+
+def test_a_wrong_key_stops_its_own_account_only(halo: HaloStandIn, site: Site) -> None:
+    """A key that is refused is said once, with what to do, and never tried again and again."""
+    halo.populate(500, days=3, until=NOW)
+    alpha = site.account()
+    wrong = Account(name="alpha", key_id=alpha.key_id, secret=SecretStr("not-the-secret"))
+    result = site.sync(account=wrong)
+    (problem,) = result.problems
+    assert "alpha" in problem
+    assert "HALO_AUTH_FILE" in problem
+    assert "not-the-secret" not in str(asdict(result))
+    assert halo.counters.failed_logins == 1
+    assert site.sync("beta").problems == []
+    site.assert_exact("beta")
+
+
+def test_a_rotated_key_fetches_nothing_anew(halo: HaloStandIn, site: Site) -> None:
+    """Another key of the same account goes on where the old one was."""
+    halo["alpha"].add(events(300, START, NOW))
+    site.sync()
+    halo["alpha"].rotate_key()
+    halo.reset_counters()
+    assert site.sync().new == 0
+    assert halo.counters.requests == 2
+
+
+def test_an_account_in_other_hands_is_left(halo: HaloStandIn, site: Site) -> None:
+    """An account that another run holds is left to it: said, and no failure."""
+    halo["alpha"].add(events(10, START, NOW))
+    with hold(site.store, "account", "alpha"):
+        result = site.sync()
+    assert result.problems == []
+    assert "another run" in result.notes[0]
+    assert site.raw() == []
+
+
+def test_two_at_once_stage_everything_once(halo: HaloStandIn, site: Site) -> None:
+    """Two syncs at the same time: one works, one leaves the account, nothing is staged twice."""
+    halo["alpha"].add(events(2000, START, NOW))
+    halo.switches.latency_ms = 20
+    account = site.account()
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda _: site.sync(account=account), range(2)))
+    assert sorted(result.new for result in results) == [0, 2000]
+    assert all(not result.problems for result in results)
+    site.assert_exact()
+
+
+def test_it_stops_when_told_and_goes_on(halo: HaloStandIn, site: Site) -> None:
+    """A stop ends the run within moments; what was staged stays, the next run does the rest."""
+    halo["alpha"].add(events(3000, START, NOW))
+    halo.switches.latency_ms = 50
+    stop = threading.Event()
+
+    def progress(done: int, total: int) -> None:
+        if done:
+            stop.set()
+
+    site.settings = site.settings.model_copy(update={"halo_concurrency": 1})
+    result = site.sync(stop=stop, progress=progress)
+    assert result.interrupted
+    assert result.problems == []
+    assert len(site.raw()) < 3000
+    halo.switches.latency_ms = 0
+    assert not site.sync().interrupted
+    site.assert_exact()
+
+
+def test_the_future_is_never_covered(halo: HaloStandIn, site: Site) -> None:
+    """Where this machine's clock is fast, covered time ends at the API's time; it is said."""
+    halo["alpha"].add(events(100, START, NOW))
+    result = site.sync(clock=lambda: NOW + timedelta(days=2))
+    assert site.coverage() == COVERED
+    assert "ahead" in result.notes[0]
+    assert result.problems == []
+    halo["alpha"].add(events(100, NOW, NOW + MINUTE, first=1000))
+    halo.clock.advance(2 * MINUTE)
+    site.sync()
+    site.assert_exact()
+
+
+def test_a_slow_clock_is_said_and_harmless(halo: HaloStandIn, site: Site) -> None:
+    """Where this machine's clock is slow, covered time ends at its own time; it is said."""
+    result = site.sync(clock=lambda: NOW - 5 * MINUTE)
+    assert site.coverage() == [Window(START, NOW - 5 * MINUTE)]
+    assert "behind" in result.notes[0]
+    assert site.sync(clock=lambda: NOW).notes == []
