@@ -71,8 +71,10 @@ class Site:
         if lookback is not None:
             settings = settings.model_copy(update={"halo_lookback_minutes": lookback})
         arguments: dict[str, Any] = {"run_id": "run", "patience": QUICK}
-        arguments |= {"clock": self.halo.clock.now, "account": self.account(name)} | given
-        return extract_account(self.store, arguments.pop("account"), settings, **arguments)
+        arguments |= {"clock": self.halo.clock.now} | given
+        # given one, nothing is written: syncs at the same time don't share a file half written
+        account = arguments.pop("account", None) or self.account(name)
+        return extract_account(self.store, account, settings, **arguments)
 
     def raw(self, name: str = "alpha") -> list[dict[str, Any]]:
         """The rows of raw, in no order."""
