@@ -11,7 +11,7 @@ from tasks.errors import HaloUsmError, StagingError
 from tasks.extract import check_account
 from tasks.halo.client import Patience
 from tasks.redaction import redact
-from tasks.settings import read_accounts
+from tasks.settings import prefect_api_url, read_accounts
 from tasks.staging.store import open_store
 from tasks.status import status
 from tasks.syslog.transport import check as check_sensor
@@ -62,7 +62,7 @@ def run_check(settings: Settings) -> bool:
     store = check(
         f"staging {_in_full(settings.halo_staging)}",
         lambda: _usable(open_store(settings.halo_staging)),
-        lambda _: "can be written",
+        lambda store: "can be written" + _without_locks(store),
     )
     destinations = check(
         "sensors",
@@ -104,6 +104,15 @@ def _usable(store: Store) -> Store:
         if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
             raise StagingError(f"{there} cannot be written by this user; change HALO_STAGING")
     return store
+
+
+def _without_locks(store: Store) -> str:
+    if store.root is not None or prefect_api_url() is not None:
+        return ""
+    return (
+        "; object storage keeps no locks: without a Prefect API (PREFECT_API_URL) see to it "
+        "yourself that only one run at a time works on it"
+    )
 
 
 def _waiting(count: int, *, new: bool) -> str:

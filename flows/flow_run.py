@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from flows.prefect_runner import PrefectRunner
 from flows.report import summary
+from flows.server_locks import ServerLocks
 from flows.work import Progress, Work, prepare, silent
 from tasks.errors import HaloUsmError
 from tasks.redaction import redact
@@ -103,6 +104,8 @@ def flow_body(
             stop=session.stop,
             progress=session.progress,
         )
+        locks = ServerLocks(str(work.store), work.stop)
+        work = replace(work, store=work.store.guarded(locks))
         session.results = pipeline(work, PrefectRunner())
     except HaloUsmError as error:
         return Failed(message=str(error))

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 TMP = ".tmp"
 LOCKS = ".locks"
+
+
+Guard = Callable[[str], contextlib.AbstractContextManager[None]]
+"""Holds the lock of this name among all processes, or raises `InUseError`."""
 
 
 class FileGone(StagingError):  # noqa: N818 - reads as a sentence, as its siblings do
@@ -101,7 +106,8 @@ def _faults(where: object) -> Iterator[None]:
         raise StagingError(f"{fault.filename or where}: {fault.strerror or fault}") from fault
 
 
-def _in_use(owner: str) -> InUseError:
+def in_use(owner: str) -> InUseError:
+    """What a lock says that somebody else holds."""
     kind, _, name = owner.partition("=")
     return InUseError(f"{kind} {name} is in the hands of another run, and is left to it")
 
@@ -203,7 +209,7 @@ class LocalFiles:
                 fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except OSError as fault:
                 if fault.errno in {errno.EWOULDBLOCK, errno.EACCES}:
-                    raise _in_use(owner) from None
+                    raise in_use(owner) from None
                 raise StagingError(
                     f"{path} cannot be locked ({fault.strerror}); "
                     "the staging needs a file system with flock"
@@ -224,12 +230,13 @@ class LocalFiles:
 class RemoteFiles:
     """A file system of pyarrow's: object storage, or anything else a URI of it names."""
 
-    _guards: dict[str, threading.Lock] = {}  # noqa: RUF012 - shared by all on purpose
+    _locks: dict[str, threading.Lock] = {}  # noqa: RUF012 - shared by all on purpose
     _FLAT = ("s3", "gcs", "abfs")
 
-    def __init__(self, filesystem: Any, root: str) -> None:
+    def __init__(self, filesystem: Any, root: str, guard: Guard | None = None) -> None:
         self.filesystem = filesystem
         self.root = root.rstrip("/")
+        self.guard = guard
 
     def __str__(self) -> str:
         return f"{self.filesystem.type_name}://{self.root}"
@@ -295,11 +302,12 @@ class RemoteFiles:
 
     @contextlib.contextmanager
     def lock(self, owner: str, *, wait: bool) -> Iterator[None]:
-        """See `Files`: only within this process; between machines the scheduler sees to it."""
-        guard = self._guards.setdefault(f"{self}/{owner}", threading.Lock())
-        if not guard.acquire(blocking=wait):
-            raise _in_use(owner)
+        """See `Files`: within this process; between processes where there is a guard for it."""
+        lock = self._locks.setdefault(f"{self}/{owner}", threading.Lock())
+        if not lock.acquire(blocking=wait):
+            raise in_use(owner)
         try:
-            yield
+            with self.guard(owner) if self.guard and not wait else contextlib.nullcontext():
+                yield
         finally:
-            guard.release()
+            lock.release()

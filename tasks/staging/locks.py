@@ -1,8 +1,8 @@
 """One at a time: an account belongs to one extract or transform, a destination to one load.
 
 The lock is `flock` on an empty file in `<staging>/.locks`. It guards and knows nothing: the
-kernel frees a killed holder's. On object storage it only holds within this process, and the
-scheduler has to see to the rest.
+kernel frees a killed holder's. Object storage keeps no locks: there it holds within this process,
+and among all flow runs of a Prefect server by a guard of the store (`flows.server_locks`).
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from tasks.staging.layout import STAGES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tasks.staging.files import Guard
     from tasks.windows import Window
 
 __all__ = ["FileGone", "Store", "open_store"]
@@ -61,6 +62,12 @@ class Store:
     def root(self) -> Path | None:
         """Its folder; None on object storage."""
         return self.backend.root if isinstance(self.backend, LocalFiles) else None
+
+    def guarded(self, guard: Guard) -> Store:
+        """The same staging, with a guard of its locks where its own place keeps none."""
+        if not isinstance(self.backend, RemoteFiles):
+            return self
+        return Store(RemoteFiles(self.backend.filesystem, self.backend.root, guard))
 
     @staticmethod
     def folder(

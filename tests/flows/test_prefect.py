@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from flows.prefect_server import prefect_server, wait_until_ready
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
 from tests.flows.command import ROOT, command_for
@@ -26,14 +25,6 @@ pytestmark = pytest.mark.xdist_group("prefect")
 
 EVENTS = 90
 POOL = "halo-usm"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A Prefect server of these tests' own."""
-    with prefect_server(tmp_path_factory.mktemp("prefect")) as environment:
-        wait_until_ready(environment)
-        yield environment
 
 
 @pytest.fixture
@@ -105,7 +96,7 @@ def test_sync_is_a_flow_run_whose_graph_the_server_shows(
 def test_a_deployed_sync_and_replay_are_completed_by_a_process_worker(
     tmp_path: Path, server: dict[str, str], halo: HaloStandIn, receiver: Receiver
 ) -> None:
-    """`deployments/prefect.yaml` deploys on a fresh server, and a worker runs each flow once."""
+    """A worker runs each of `deployments/prefect.yaml`; two syncs at once send nothing twice."""
     halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
     settings = os.environ | server | halo_usm.settings | {"HALO_USM_HOME": str(ROOT)}
 
@@ -131,11 +122,12 @@ def test_a_deployed_sync_and_replay_are_completed_by_a_process_worker(
     assert not schedules["replay"]
 
     since = (datetime.now(UTC) - timedelta(days=3)).isoformat()
-    for name, parameters, messages in [
-        ("sync/sync", [], EVENTS),
-        ("replay/replay", ["--param", f"since={since}", "--param", "only=all"], 2 * EVENTS),
+    for name, parameters, times, messages in [
+        ("sync/sync", [], 2, EVENTS),
+        ("replay/replay", ["--param", f"since={since}", "--param", "only=all"], 1, 2 * EVENTS),
     ]:
-        prefect("deployment", "run", name, *parameters)
+        for _ in range(times):
+            prefect("deployment", "run", name, *parameters)
         prefect("worker", "start", "--pool", POOL, "--run-once")
         flow = name.split("/")[0]
         runs = ask(
@@ -146,7 +138,7 @@ def test_a_deployed_sync_and_replay_are_completed_by_a_process_worker(
             deployments={"name": {"any_": [flow]}},
         )
         states = [run["state_type"] for run in runs if run["state_type"] != "SCHEDULED"]
-        assert states[0] == "COMPLETED", runs[0]["state"]
+        assert states == ["COMPLETED"] * times, [run["state"] for run in runs]
         assert len(receiver.messages("tcp")) == messages
 
 
