@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 from tasks.halo.decode import Malformed
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from typing_extensions import Buffer
 
     from tasks.halo.decode import Event, Page
@@ -66,8 +68,8 @@ class Haul:
         """The events (`EVENTS_SCHEMA`) and what is malformed (`MALFORMED_SCHEMA`).
 
         Args:
-            window: Where they were listed. An event of another day is malformed: no window whose
-                listing it belongs to would ever stage it.
+            window: Where they were listed. An event of another day is malformed, and its date none:
+                no window whose listing it belongs to would ever stage it.
         """
         events, texts = self._once()
         moments = _moments(events)
@@ -91,7 +93,7 @@ class Haul:
             right = np.flatnonzero(~wrong.to_numpy(zero_copy_only=False))
             events, texts = [events[row] for row in right], [texts[row] for row in right]
             moments = moments.take(pa.array(right))
-        return _events_table(events, moments, texts), _malformed_table(list(malformed.values()))
+        return _events_table(events, moments, texts), _malformed_table(malformed.values(), window)
 
     def _once(self) -> tuple[list[Event], list[Buffer]]:
         """Each event as it was first listed, and its text."""
@@ -134,14 +136,21 @@ def _events_table(events: list[Event], moments: Any, texts: list[Buffer]) -> pa.
     return pa.table(columns, schema=EVENTS_SCHEMA)
 
 
-def _malformed_table(malformed: list[Malformed]) -> pa.Table:
+def _malformed_table(malformed: Collection[Malformed], window: Window) -> pa.Table:
+    moments = [parse_created(item.created_at or "") for item in malformed]
     columns = {
         "event_id": [item.event_id for item in malformed],
-        "created_at": [parse_created(item.created_at or "") for item in malformed],
+        "created_at": [moment and _near(moment, window) for moment in moments],
         "reason": [item.reason for item in malformed],
-        "event": [item.text.decode() for item in malformed],
+        "event": [item.text.decode("utf-8", "replace") for item in malformed],
     }
     return pa.table(columns, schema=MALFORMED_SCHEMA)
+
+
+def _near(moment: datetime, window: Window) -> datetime | None:
+    """The moment, None where it is of another day than the window, whose listing it is in."""
+    away = max(window.since - moment, moment - window.until)
+    return moment if away <= _ELSEWHERE else None
 
 
 def _strings(texts: list[Buffer]) -> Any:

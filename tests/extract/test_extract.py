@@ -89,6 +89,17 @@ def test_malformed_events_are_put_apart_once(halo: HaloStandIn, site: Site) -> N
     assert len(site.rejected()) == len(bad)
 
 
+def test_what_has_no_id_and_a_date_of_another_time_is_put_apart(
+    halo: HaloStandIn, site: Site
+) -> None:
+    """No window but the one that lists it would ever stage it, whatever date it has."""
+    bad = [{"created_at": date, "message": date} for date in ("2009-01-01T00:00:00Z", "9999-12-31")]
+    halo["alpha"].add(bad, created_at=NOW - MINUTE)
+    assert site.sync().malformed == len(bad)
+    assert [row["created_at"] for row in site.rejected()] == [None] * len(bad)
+    assert site.sync().malformed == 0
+
+
 def test_a_range_is_read_again_and_staged_once(halo: HaloStandIn, site: Site) -> None:
     """`extract --since --until` reads covered time too; only unknown ids are staged."""
     halo["alpha"].add(events(300, START, NOW))
