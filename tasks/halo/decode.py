@@ -31,6 +31,7 @@ LONGEST_ID = 256
 
 _SHOWN = 200
 _NEXT = re.compile(rb'"next"\s*:\s*"[^"]')
+_NO_ERROR = {b"null", b"false", b'""', b"[]", b"{}"}
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -89,6 +90,8 @@ class _Envelope(msgspec.Struct):
     events: list[msgspec.Raw]
     count: msgspec.Raw = msgspec.Raw(b"null")
     pagination: msgspec.Raw = msgspec.Raw(b"null")
+    error: msgspec.Raw = msgspec.Raw(b"null")
+    errors: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Columns(msgspec.Struct):
@@ -104,16 +107,25 @@ def decode(body: bytes) -> Page:
     """Read a page.
 
     Raises:
-        AnswerFault: The body is no page: not JSON, cut off, or an error instead of events.
+        AnswerFault: The body is no page: not JSON, cut off, or an error instead of events, or
+            beside those there are.
     """
     try:
         envelope = _ENVELOPE.decode(body)
         events = _COLUMNS.decode(body).events
     except _REFUSED:
         return _careful_page(body)
+    _check(bytes(envelope.error), bytes(envelope.errors))
     keys = [event.id for event in events]
     more = _has_next(bytes(envelope.pagination))
     return Page(_count(bytes(envelope.count)), keys, events, envelope.events, [], more)
+
+
+def _check(*errors: bytes) -> None:
+    for error in errors:
+        if error not in _NO_ERROR:
+            shown = error[:_SHOWN].decode("utf-8", "replace")
+            raise AnswerFault(f"its answer holds an error: {shown}")
 
 
 def _utf8(body: bytes) -> bytes:
@@ -151,6 +163,7 @@ def _items(body: bytes) -> tuple[list[bytes], bytes, bool]:
     """The items of a page, its count, and whether it has a next page, by its brackets."""
     try:
         page = members(body)
+        _check(page.get("error", b"null"), page.get("errors", b"null"))
         count = page.get("count", b"null")
         found = page.get("events", b"null")
         # an empty listing as null, from servers that know no empty lists

@@ -180,6 +180,8 @@ def test_bytes_that_are_no_utf8_are_replaced() -> None:
     events, _ = staged(PLAIN[:-1] + b',"message":"\xff\xfe!"}', PLAIN.replace(b"a", b"\xc3", 1))
     assert events[0]["event"].endswith('"message":"\ufffd\ufffd!"}')
     assert events[1]["event_id"] == "\ufffd" or len(events) == 2
+    _, (malformed,) = staged(b'{"id":"a","created_at":"never","message":"\xff"}')
+    assert malformed["event"].endswith('"message":"\ufffd"}')
 
 
 @pytest.mark.parametrize(
@@ -224,6 +226,9 @@ def test_a_body_that_is_cut_off_is_never_a_page(cut: int, rest: bytes) -> None:
         (b"<html></html>", "HTML"),
         (b"[]", "no object"),
         (b'{"error":"internal"}', "internal"),
+        (b'{"error":"internal","count":0,"events":[]}', "internal"),
+        (b'{"count":0,"events":[],"errors":[{"code":500}]}', "500"),
+        (b'\xef\xbb\xbf{"count":0,"events":[],"error":{"code":500}}', "500"),
         (b'{"events":{}}', "no array"),
         (b'{"events":[]}{"events":[]}', "follows"),
         (b'{"events":[1}]', "match"),
@@ -234,6 +239,12 @@ def test_what_is_no_page_is_a_fault_in_words(body: bytes, words: str) -> None:
     """An error inside a 200, HTML, or nothing: said as it is, to be asked again."""
     with pytest.raises(AnswerFault, match=words):
         decode(body)
+
+
+@pytest.mark.parametrize("none", [b"null", b"[]", b"{}", b"false", b'""'])
+def test_an_error_that_is_none_is_no_fault(none: bytes) -> None:
+    """A page may say that it has no error."""
+    assert decode(b'{"error":' + none + b"," + page(PLAIN)[1:]).keys == ["a"]
 
 
 def test_a_byte_order_mark_is_no_fault() -> None:
