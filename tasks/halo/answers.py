@@ -102,6 +102,6 @@ def http_date(text: str) -> datetime | None:
     """An HTTP date (RFC 9110, section 5.6.7) as aware UTC, None where it is none."""
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -122,7 +122,7 @@ class BearerAuth(httpx.Auth):
         check_status(response)
         try:
             grant = msgspec.json.decode(response.content, type=_Grant)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise AnswerFault("the answer to the login holds no token") from None
         if not grant.access_token.isascii() or not grant.access_token.isprintable():
             raise AnswerFault("the answer to the login holds no usable token")

@@ -74,12 +74,16 @@ def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
     proxy = proxies.get(base_url.scheme) or proxies.get("all")
     if not proxy or urllib.request.proxy_bypass(base_url.host):
         return None
-    url = httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
+    try:
+        url = httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
+    except httpx.InvalidURL:
+        url = httpx.URL()
     if url.scheme not in {"http", "https"} or not url.host:
         name = f"{base_url.scheme.upper()}_PROXY"
+        # not shown: it may hold a password
         raise SettingsError(
-            f"{name} or ALL_PROXY: a proxy is http:// or https:// and a host, not {url.scheme}://; "
-            f"change it, or name {base_url.host} in NO_PROXY"
+            f"{name} or ALL_PROXY is no proxy: write http:// or https:// and a host, or name "
+            f"{base_url.host} in NO_PROXY"
         )
     return httpx.Proxy(url)
 

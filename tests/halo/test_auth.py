@@ -211,6 +211,8 @@ def test_a_key_that_is_refused_stays_refused(api: Api, status: int) -> None:
         httpx.Response(429, headers={"Retry-After": "3"}),
         httpx.Response(200, text="<html>"),
         httpx.Response(200, text="{}"),
+        httpx.Response(200, content=b' {"access_token":"\xff"}'),
+        httpx.Response(200, content=b'{"x":' + b"[" * 100_000),
         httpx.Response(200, json={"access_token": "two\nlines"}),
     ],
 )

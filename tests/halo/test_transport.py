@@ -123,6 +123,10 @@ def test_proxies_of_the_environment_are_used(
     monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:1080")
     with pytest.raises(SettingsError, match="HTTP_PROXY"):
         read(halo)
+    monkeypatch.setenv("HTTP_PROXY", "http://user:s3cret@proxy.example:port")
+    with pytest.raises(SettingsError, match="HTTP_PROXY") as error:
+        read(halo)
+    assert "s3cret" not in str(error.value)
 
 
 def test_https_goes_through_a_proxy_end_to_end(
