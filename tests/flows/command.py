@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sandbox.halo_api import HaloStandIn, StandInProcess
 
 ROOT = Path(__file__).parents[2]
+EVENTS = 90  # of the stand-in that tests share
 
 
 @dataclass

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -16,19 +14,15 @@ import pyarrow.dataset as ds
 import pytest
 from pyarrow import fs
 
-from flows.server_locks import ServerLocks
 from sandbox.halo_api import HaloStandIn
-from sandbox.receiver import Receiver
-from tasks.errors import InUseError, StagingError
-from tests.flows.command import Command, command_for
+from tests.flows.command import EVENTS, Command, command_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.xdist_group("prefect")
+    from sandbox.receiver import Receiver
 
-EVENTS = 90
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 
 
@@ -55,20 +49,6 @@ def address() -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
-
-
-@pytest.fixture
-def halo() -> Iterator[HaloStandIn]:
-    """Three accounts with some events."""
-    with HaloStandIn(accounts=3, events=EVENTS, days=2) as halo:
-        yield halo
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """A sensor on loopback."""
-    with Receiver("tcp") as receiver:
-        yield receiver
 
 
 def on_object_storage(
@@ -112,6 +92,7 @@ def test_every_stage_works_on_object_storage(
     assert halo_usm.status()["destinations"]["sensor"]["delivered"] == EVENTS
 
 
+@pytest.mark.xdist_group("prefect")
 def test_two_flow_runs_on_object_storage_leave_accounts_to_each_other(
     tmp_path: Path, address: str, server: dict[str, str], receiver: Receiver
 ) -> None:
@@ -130,89 +111,3 @@ def test_two_flow_runs_on_object_storage_leave_accounts_to_each_other(
     assert "in the hands of" not in said
     ids = staged("two", address)
     assert len(set(ids)) == len(ids) == len(receiver.messages("tcp")) == EVENTS
-
-
-@pytest.fixture
-def on_server(server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """This process uses the server."""
-    for name, value in server.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.mark.usefixtures("on_server")
-def test_a_lock_of_the_server_has_one_holder() -> None:
-    """While it is held others are refused; other locks and other stagings are free."""
-    held, other = (ServerLocks(staging, threading.Event()) for staging in ("s3://a", "s3://b"))
-    with held("account=alpha"):
-        with (
-            pytest.raises(InUseError, match="account alpha is in the hands of another run"),
-            held("account=alpha"),
-        ):
-            pass
-        with held("account=beta"), other("account=alpha"):
-            pass
-    with held("account=alpha"):
-        pass
-
-
-@pytest.mark.usefixtures("on_server")
-def test_a_lock_that_is_renewed_does_not_lapse() -> None:
-    """A holder that lives keeps its lock for longer than a lease."""
-    locks = ServerLocks("s3://renewed", threading.Event(), lease=3)
-    with locks("account=alpha"):
-        time.sleep(6)
-        with pytest.raises(InUseError), locks("account=alpha"):
-            pass
-    assert not locks.stop.is_set()
-
-
-def test_a_killed_holder_stops_nobody_for_longer_than_a_lease(
-    server: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The lock of a process ended by SIGKILL is refused at first, and taken over in the end."""
-    program = (
-        "import threading, time\n"
-        "from flows.server_locks import ServerLocks\n"
-        "with ServerLocks('s3://killed', threading.Event())('account=alpha'):\n"
-        "    print('held', flush=True)\n"
-        "    time.sleep(100)\n"
-    )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", program],
-        env=os.environ | server,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
-    holder.kill()
-    holder.communicate()
-    for name, value in server.items():
-        monkeypatch.setenv(name, value)
-    locks = ServerLocks("s3://killed", threading.Event(), lease=4)
-    with pytest.raises(InUseError), locks("account=alpha"):
-        pass
-    until = time.monotonic() + 30
-    while True:
-        try:
-            with locks("account=alpha"):
-                break
-        except InUseError:
-            assert time.monotonic() < until
-            time.sleep(0.5)
-
-
-@pytest.mark.usefixtures("on_server")
-def test_a_holder_that_lost_its_lock_ends_its_run_in_order(server: dict[str, str]) -> None:
-    """Where somebody else has removed it, the run is told to stop, and the fault is said."""
-    locks = ServerLocks("s3://lost", threading.Event(), lease=3)
-    url = f"{server['PREFECT_API_URL']}/variables"
-
-    def lose() -> None:
-        with locks("account=alpha"):
-            for row in httpx.post(f"{url}/filter", json={}).json():
-                httpx.delete(f"{url}/{row['id']}").raise_for_status()
-            assert locks.stop.wait(10)
-
-    with pytest.raises(StagingError, match="could not be renewed"):
-        lose()

@@ -12,33 +12,18 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from sandbox.halo_api import HaloStandIn
-from sandbox.receiver import Receiver
-from tests.flows.command import ROOT, command_for
+from tests.flows.command import EVENTS, ROOT, command_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from sandbox.halo_api import HaloStandIn
+    from sandbox.receiver import Receiver
 
 # One server serves them all, and so they run in one process.
 pytestmark = pytest.mark.xdist_group("prefect")
 
-EVENTS = 90
 POOL = "halo-usm"
-
-
-@pytest.fixture
-def halo() -> Iterator[HaloStandIn]:
-    """Three accounts with some events."""
-    with HaloStandIn(accounts=3, events=EVENTS, days=2) as halo:
-        yield halo
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """A sensor on loopback."""
-    with Receiver("tcp") as receiver:
-        yield receiver
 
 
 def ask(server: dict[str, str], what: str, **query: Any) -> list[dict[str, Any]]:

@@ -32,13 +32,6 @@ def halo() -> Iterator[HaloStandIn]:
         yield halo
 
 
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    """A sensor on loopback."""
-    with Receiver() as receiver:
-        yield receiver
-
-
 @pytest.mark.syslog_ng
 def test_each_event_reaches_each_listener_once_and_a_second_sync_sends_nothing(
     tmp_path: Path,
