@@ -46,7 +46,7 @@ class Patience:
         total: From a request's first attempt to giving it up.
         greeting: The same as long as nothing was ever answered as it should: where there is no
             API, that is soon told.
-        attempt: One attempt, from connecting to the last byte of the answer.
+        attempt: One exchange with the API, from connecting to the last byte of the answer.
         connect: Connecting, TLS included.
         read: Until the next bytes of an answer.
         first_pause: Before the second attempt; doubled from attempt to attempt.
@@ -135,7 +135,9 @@ class HaloClient:
             "User-Agent": "halo-usm",
         }
         timeout = httpx.Timeout(self._patience.read, connect=self._patience.connect, pool=None)
-        self._transport = open_transport(httpx.URL(base_url), concurrency, self._pace, timeout)
+        self._transport = open_transport(
+            httpx.URL(base_url), concurrency, self._pace, timeout, self._patience.attempt
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -213,8 +215,7 @@ class HaloClient:
     async def _ask(self, query: str) -> Page:
         before = self._clock()
         request = httpx.Request("GET", f"{self._url}?{query}", headers=self._headers)
-        async with asyncio.timeout(self._patience.attempt):
-            response = await self._send(request)
+        response = await self._send(request)
         date = http_date(response.headers.get("date", ""))
         if date is not None:
             self._ahead = self._clock() - date

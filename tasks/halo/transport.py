@@ -6,6 +6,7 @@ aiohttp's does not.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import urllib.request
 import zlib
@@ -30,9 +31,9 @@ _KEEP_ALIVE = 60.0
 
 
 def open_transport(
-    base_url: httpx.URL, connections: int, pace: Pace, timeout: httpx.Timeout
+    base_url: httpx.URL, connections: int, pace: Pace, timeout: httpx.Timeout, attempt: float
 ) -> httpx.AsyncBaseTransport:
-    """The transport for one origin.
+    """The transport for one origin; the limits are those of `BoundedTransport`.
 
     TLS is verified, against `SSL_CERT_FILE` or `SSL_CERT_DIR` where they are set. A proxy is
     taken from the environment (`HTTPS_PROXY`, `NO_PROXY`, …).
@@ -56,7 +57,7 @@ def open_transport(
         proxy=_proxy(base_url),
         client=session,
     )
-    return BoundedTransport(inner, pace, timeout)
+    return BoundedTransport(inner, pace, timeout, attempt)
 
 
 def _tls() -> ssl.SSLContext:
@@ -91,13 +92,23 @@ def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
 class BoundedTransport(httpx.AsyncBaseTransport):
     """Sends at the account's pace, and reads each answer whole, up to `LARGEST_ANSWER` bytes.
 
-    Every request has the same time limits, the login that `httpx.Auth` makes among them.
+    Every request has the same time limits, the login that `httpx.Auth` makes among them. They
+    begin when it is its turn: at a low rate, or while the API asks for silence, that may be long.
+
+    Args:
+        inner: Sends.
+        pace: The account's.
+        timeout: For connecting, and until the next bytes of an answer.
+        attempt: Seconds from connecting to the last byte of the answer.
     """
 
-    def __init__(self, inner: httpx.AsyncBaseTransport, pace: Pace, timeout: httpx.Timeout) -> None:
+    def __init__(
+        self, inner: httpx.AsyncBaseTransport, pace: Pace, timeout: httpx.Timeout, attempt: float
+    ) -> None:
         self._inner = inner
         self._pace = pace
         self._timeout = timeout.as_dict()
+        self._attempt = attempt
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read its answer.
@@ -105,8 +116,13 @@ class BoundedTransport(httpx.AsyncBaseTransport):
         Raises:
             HaloInvalid: The answer is too large, or packed in a way that was not asked for.
             AnswerFault: The packed body is broken.
+            TimeoutError: The answer was not whole in time.
         """
         await self._pace.turn()
+        async with asyncio.timeout(self._attempt):
+            return await self._exchange(request)
+
+    async def _exchange(self, request: httpx.Request) -> httpx.Response:
         request.extensions["timeout"] = self._timeout
         response = await self._inner.handle_async_request(request)
         stream = response.stream

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -129,6 +130,17 @@ def test_no_more_requests_a_second_are_sent_than_allowed(halo: HaloStandIn) -> N
     """The account's rate is a ceiling over logins and listings."""
     read(halo, pages=25, concurrency=8, requests_per_second=20)
     assert halo.counters.peak(0.5) <= 11
+
+
+def test_waiting_for_its_turn_is_no_fault_of_a_request(
+    halo: HaloStandIn, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However low the rate and high the concurrency: an attempt begins when it is sent."""
+    caplog.set_level(logging.INFO)
+    impatient = Patience(total=10, attempt=0.5, first_pause=0.01)
+    assert len(set(read(halo, pages=8, requests_per_second=6, patience=impatient))) == 250
+    assert not caplog.records
+    assert halo.counters.requests == 9
 
 
 def test_a_token_that_ends_while_listing_costs_one_login(halo: HaloStandIn) -> None:
