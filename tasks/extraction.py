@@ -198,8 +198,10 @@ class Extraction:
             HaloError: The first of the errors since anything was answered.
         """
         if self._client.silences > 1 and self._in_silence:
-            self._failed.remove(self._in_silence)
-            self._open.add(self._in_silence.window)
+            # others that failed at the same moment come here too
+            if self._in_silence in self._failed:
+                self._failed.remove(self._in_silence)
+                self._open.add(self._in_silence.window)
             raise HaloUnavailable(self._in_silence.reason) from None
         failed = Failed(window, str(error))
         self._in_silence = failed if self._client.silences else None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox import faults
+from tasks.halo.client import Patience
 from tasks.windows import Window
 from tests.extract.site import BRIEF, NOW, START, Site, event, events
 
@@ -93,6 +94,26 @@ def test_a_silent_api_costs_one_patience(site: Site) -> None:
     (problem,) = result.problems
     assert "HALO_API_URL" in problem
     assert "http://127.0.0.1:9" in problem
+    assert result.gaps[0].since == "2026-03-01T12:00:00Z"
+    assert result.gaps[-1].until == "2026-05-23T12:00:00Z"
+
+
+def test_requests_that_fail_at_the_same_moment_are_one_failure(
+    halo: HaloStandIn, site: Site
+) -> None:
+    """However many windows learn at once that nothing is answered, the account says so once."""
+    halo.fail(faults.status(500), times=None)
+    halo.switches.latency_ms = 50
+    now = NOW + timedelta(days=80)
+
+    def clock() -> datetime:
+        # meanwhile the other answers come, and are all met at once
+        time.sleep(0.02)
+        return now
+
+    result = site.sync(clock=clock, patience=Patience(total=0.0, greeting=0.0))
+    (problem,) = result.problems
+    assert "HTTP 500" in problem
     assert result.gaps[0].since == "2026-03-01T12:00:00Z"
     assert result.gaps[-1].until == "2026-05-23T12:00:00Z"
 
