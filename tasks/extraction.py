@@ -76,6 +76,7 @@ class Edge:
         """A window is going to be read."""
         if window.until <= self.moment:
             self._looking += 1
+            self._looked.clear()
 
     def end(self, window: Window) -> None:
         """A window was read, or could not be."""
@@ -86,7 +87,7 @@ class Edge:
 
     async def turn(self, window: Window) -> None:
         """Wait until it is the turn of the window: where it holds the edge, after all before."""
-        if self.moment in window and self._looking:
+        while self.moment in window and self._looking:
             await self._looked.wait()
 
     def stageable(self, window: Window) -> list[Window]:

@@ -118,6 +118,25 @@ def test_requests_that_fail_at_the_same_moment_are_one_failure(
     assert result.gaps[-1].until == "2026-05-23T12:00:00Z"
 
 
+def test_a_look_before_a_gap_is_read_first_whatever_parts_it_has(
+    halo: HaloStandIn, site: Site
+) -> None:
+    """Where covered time ended stays no gap, though what is before it comes later than the rest."""
+    midnight = NOW.replace(hour=0)
+    halo.clock.set(midnight + 5 * MINUTE)
+    site.sync()
+    halo["alpha"].add(events(6000, midnight, midnight + timedelta(hours=3)))
+    halo.clock.set(midnight + timedelta(hours=3))
+    # the whole day so far is the first such listing, and its part before the edge the second
+    before = Window(midnight, midnight + 5 * MINUTE)
+    late = faults.status(503, retry_after=1)
+    planned = halo.fail(late, since=before.since, until=before.until, after=1)
+    assert site.sync().problems == []
+    assert planned.hits == 1
+    site.assert_exact()
+    assert site.coverage() == [Window(START, midnight + timedelta(hours=3))]
+
+
 def test_a_gap_that_halo_has_dropped_is_lost_once(halo: HaloStandIn, site: Site) -> None:
     """A gap older than Halo keeps events fails once, is remembered as lost, and asked no more."""
     halo.switches.retention_days = 90
