@@ -217,11 +217,16 @@ class Extraction:
         if reading.missing:
             self._failed.append(Failed(window, reading.missing))
             await self._stage(reading, [window], complete=False)
-        elif run.overdue and reading.haul.is_empty() and await self._reader.has_dropped(window):
-            self._failed.append(Failed(window, _DROPPED, lost=True))
-            await self._in_stager(mark_lost, self._store, self._account, window)
-        else:
-            await self._stage(reading, edge.stageable(window) if edge else [window])
+            return
+        parts = edge.stageable(window) if edge else [window]
+        if run.overdue and (dropped := await self._reader.dropped(window, reading.haul)):
+            self._failed.append(Failed(dropped, _DROPPED, lost=True))
+            # no event lies there, and perhaps what is malformed
+            await self._stage(reading, [dropped], complete=False)
+            await self._in_stager(mark_lost, self._store, self._account, dropped)
+            parts = difference(window, [dropped])
+        if parts:
+            await self._stage(reading, parts)
             self.done.windows += 1
 
     async def _stage(

@@ -56,9 +56,11 @@ class Haul:
         """Add what a page lists."""
         self._pages.append(page)
 
-    def is_empty(self) -> bool:
-        """Whether nothing was listed."""
-        return not any(page.keys for page in self._pages)
+    def oldest(self) -> datetime | None:
+        """When the oldest event was created, None without any."""
+        events = (event for page in self._pages for event in page.events)
+        moments = (parse_created(event.created_at) for event in events)
+        return min((moment for moment in moments if moment), default=None)
 
     def types(self) -> set[str]:
         """The types of the events."""

@@ -23,7 +23,7 @@ from tasks.halo.haul import Haul
 from tasks.halo.parts import SUSPICIOUS, parts, read_and_rest
 from tasks.halo.room import Room
 from tasks.halo.sweep import DEEPEST_PAGE, Sweeper, lacking
-from tasks.windows import Window
+from tasks.windows import MICROSECOND, Window
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -92,16 +92,20 @@ class Reader:
         async with self._room.lease(FREE_PAGES) as lease:
             yield await self._read(window, lease)
 
-    async def has_dropped(self, window: Window) -> bool:
-        """Whether Halo may have dropped events of a window: it has none that are older.
+    async def dropped(self, window: Window, haul: Haul) -> Window | None:
+        """What of a window Halo may have dropped before it was read, None where nothing.
 
-        The oldest events are dropped first.
+        The oldest events are dropped first: it is what lies before the oldest that was listed,
+        unless Halo has older ones.
 
         Raises:
             HaloError: The API did not let it be read; see `HaloClient.page`.
         """
-        page = await self._sweeper.first_page(Listing(_LONG_AGO, window.until, "desc"))
-        return not page.keys
+        until = min(window.until, haul.oldest() or window.until)
+        if until <= window.since:
+            return None
+        older = await self._sweeper.first_page(Listing(_LONG_AGO, until - MICROSECOND, "desc"))
+        return None if older.keys else Window(window.since, until)
 
     async def _read(self, window: Window, lease: Lease) -> Reading:
         order: Order = "desc" if window.since < self._leaving else "asc"

@@ -10,7 +10,7 @@ import pytest
 
 from sandbox import faults
 from tasks.halo.client import Patience
-from tasks.windows import Window
+from tasks.windows import Window, isoformat
 from tests.extract.site import BRIEF, NOW, START, Site, event, events
 
 if TYPE_CHECKING:
@@ -135,6 +135,33 @@ def test_a_look_before_a_gap_is_read_first_whatever_parts_it_has(
     assert planned.hits == 1
     site.assert_exact()
     assert site.coverage() == [Window(START, midnight + timedelta(hours=3))]
+
+
+def test_a_gap_that_halo_has_dropped_in_part_is_lost_in_that_part(
+    halo: HaloStandIn, site: Site
+) -> None:
+    """Where Halo has some of a gap's events, those are staged, and the time before them is lost."""
+    halo["alpha"].add(events(300, START, NOW))
+    day = Window(NOW.replace(day=3, hour=0), NOW.replace(day=4, hour=0))
+    halo["alpha"].add([b"7"], created_at=day.until - MINUTE)
+    halo.fail(faults.status(500), since=day.since, until=day.until, times=None)
+    site.sync(patience=BRIEF)
+    halo.heal()
+    halo.clock.advance(timedelta(days=95))
+    # what is older than noon of that day is gone
+    noon = day.since + timedelta(hours=12)
+    halo.switches.retention_days = (halo.clock.now() - noon) / timedelta(days=1)
+    result = site.sync()
+    (gap,) = result.gaps
+    assert (gap.since, gap.lost) == ("2026-03-03T00:00:00Z", True)
+    assert result.malformed == 1
+    first = min(row["created_at"] for row in site.raw() if row["created_at"] >= noon)
+    assert gap.until == isoformat(first)
+    assert site.coverage() == [
+        Window(START, day.since),
+        Window(first, halo.clock.now()),
+    ]
+    assert site.sync().problems == []
 
 
 def test_a_gap_that_halo_has_dropped_is_lost_once(halo: HaloStandIn, site: Site) -> None:
