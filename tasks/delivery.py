@@ -117,12 +117,19 @@ class Courier:
         return any(not len(self._send(batch.slice(at, at + 1))) for at in (0, second))
 
     def _halve(self, batch: Parcel) -> None:
-        """Send a batch in ever smaller halves, the larger before the smaller ones."""
+        """Send a batch in ever smaller halves, the larger before the smaller ones.
+
+        After many failures in a row the receiver has to show that it still works.
+        """
         parts = deque(batch.halves() or [batch])
         patience = len(batch).bit_length() + 2
         failures = 0
-        while parts and failures < patience:
+        while parts:
             part = parts.popleft()
+            if failures >= patience:
+                if not self._receiver_works(part):
+                    return
+                part, failures = part.take(~part.delivered), 0
             left = self._send(part, alone=len(part) == 1 and self._worked)
             failures = failures + 1 if len(left) else 0
             parts.extend(left.halves())
