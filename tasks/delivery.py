@@ -86,6 +86,8 @@ class Courier:
             Stopped: The run was asked to end.
             StagingError: The ledger cannot be written.
         """
+        if self.stop.is_set():
+            raise Stopped
         self.tried += len(batch)
         left = self._send(batch)
         for pause in self.pauses:

@@ -190,9 +190,10 @@ def _run(job: _Job) -> Loaded:
     except StagingError as fault:
         done.problems.append(f"destination {name} cannot be loaded: {fault}")
     if done.pending:
-        why = "; ".join(done.problems) or (
-            f"destination {name}: what is at fault itself is tried once a day "
-            "(`halo-usm audit --event` tells why)"
+        why = "; ".join(done.problems) or f"destination {name}: " + (
+            "the run was asked to end"
+            if done.interrupted
+            else "what is at fault itself is tried once a day (`halo-usm audit --event` tells why)"
         )
         done.problems = [f"{why}; {done.pending:,} events stay pending, the next load sends them"]
     return done
@@ -247,8 +248,9 @@ def _deliver(job: _Job, days: list[_Day], done: Loaded) -> None:
         )
     except Stopped:
         done.interrupted = True
-    done.delivered, done.batches = courier.delivered, courier.batches
-    done.failed = courier.tried - courier.delivered
+    finally:
+        done.delivered, done.batches = courier.delivered, courier.batches
+        done.failed = courier.tried - courier.delivered
     if done.failed and not done.problems:
         done.problems.append(
             f"destination {done.subject}: {done.failed} events failed: {courier.error}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -94,3 +95,38 @@ def test_events_at_fault_in_a_row(store: Store) -> None:
             events += normalized(store, 1, day=1, first=run)
             load(store, receiver.url(batch=24))
     assert sorted(receiver.received) == sorted({*events} - bad)
+
+
+def test_ledger_that_breaks_off(store: Store, tmp_path: Path) -> None:
+    """What was delivered before the ledger could not be written any more is counted."""
+    normalized(store, 30)
+
+    def accept(_: list[str]) -> bool:
+        if len(receiver.offered) == 2:
+            ledger = tmp_path / "deliveries"
+            ledger.rename(tmp_path / "moved")
+            ledger.touch()
+        return True
+
+    with Fussy(accept) as receiver:
+        done = load(store, receiver.url(batch=10))
+    assert len(receiver.batches) == 2
+    assert (done.delivered, done.batches) == (10, 1)
+    [problem] = done.problems
+    assert "cannot be loaded" in problem
+
+
+def test_what_an_interrupted_load_leaves(store: Store) -> None:
+    """What stays pending because the run was asked to end is not put down to the events."""
+    normalized(store, 30)
+    stop = threading.Event()
+    with Fussy(lambda _: True) as receiver:
+        done = load_destination(
+            store,
+            destination(receiver.url(batch=10)),
+            run_id="run",
+            stop=stop,
+            progress=lambda *_: stop.set(),
+        )
+    [problem] = done.problems
+    assert problem.startswith("destination fussy: the run was asked to end; 20 events stay")
