@@ -23,27 +23,6 @@ if TYPE_CHECKING:
 _TIME = pa.timestamp("us", tz="UTC")
 # of Arrow, whose times reach beyond the years 1 to 9999
 _ELSEWHERE = timedelta(days=1)
-EVENTS_SCHEMA = pa.schema(
-    [
-        ("event_id", pa.string()),
-        ("created_at", _TIME),
-        ("type", pa.string()),
-        ("name", pa.string()),
-        ("critical", pa.bool_()),
-        ("event", pa.string()),
-    ]
-)
-"""One row an event; `event` is its JSON, no value changed."""
-
-MALFORMED_SCHEMA = pa.schema(
-    [
-        ("event_id", pa.string()),
-        ("created_at", _TIME),
-        ("reason", pa.string()),
-        ("event", pa.string()),
-    ]
-)
-"""One row an item without id or date; without id, `event_id` is the SHA-256 of its text."""
 
 
 class Haul:
@@ -67,11 +46,16 @@ class Haul:
         return {event.type for page in self._pages for event in page.events if event.type}
 
     def tables(self, window: Window) -> tuple[pa.Table, pa.Table]:
-        """The events (`EVENTS_SCHEMA`) and what is malformed (`MALFORMED_SCHEMA`).
+        """The events, and what is malformed.
 
         Args:
             window: Where they were listed. An event of another day is malformed, and its date none:
                 no window whose listing it belongs to would ever stage it.
+
+        Returns:
+            One row an event: `event_id`, `created_at`, `type`, `name`, `critical`, and `event`, its
+            JSON, no value changed. One row an item without id or date: `event_id` (without id the
+            SHA-256 of its text), `created_at`, `reason`, `event`.
         """
         events, texts = self._once()
         moments = _moments(events)
@@ -127,26 +111,27 @@ def parse_created(text: str) -> datetime | None:
 
 
 def _events_table(events: list[Event], moments: Any, texts: list[Buffer]) -> pa.Table:
-    columns = [
-        pa.array([event.id for event in events], pa.string()),
-        moments,
-        pa.array([event.type for event in events], pa.string()),
-        pa.array([event.name for event in events], pa.string()),
-        pa.array([event.critical for event in events], pa.bool_()),
-        _strings(texts),
-    ]
-    return pa.table(columns, schema=EVENTS_SCHEMA)
+    columns = {
+        "event_id": pa.array([event.id for event in events], pa.string()),
+        "created_at": moments,
+        "type": pa.array([event.type for event in events], pa.string()),
+        "name": pa.array([event.name for event in events], pa.string()),
+        "critical": pa.array([event.critical for event in events], pa.bool_()),
+        "event": _strings(texts),
+    }
+    return pa.table(columns)
 
 
 def _malformed_table(malformed: Collection[Malformed], window: Window) -> pa.Table:
     moments = [parse_created(item.created_at or "") for item in malformed]
+    texts = [item.text.decode("utf-8", "replace") for item in malformed]
     columns = {
-        "event_id": [item.event_id for item in malformed],
-        "created_at": [moment and _near(moment, window) for moment in moments],
-        "reason": [item.reason for item in malformed],
-        "event": [item.text.decode("utf-8", "replace") for item in malformed],
+        "event_id": pa.array([item.event_id for item in malformed], pa.string()),
+        "created_at": pa.array([moment and _near(moment, window) for moment in moments], _TIME),
+        "reason": pa.array([item.reason for item in malformed], pa.string()),
+        "event": pa.array(texts, pa.string()),
     }
-    return pa.table(columns, schema=MALFORMED_SCHEMA)
+    return pa.table(columns)
 
 
 def _near(moment: datetime, window: Window) -> datetime | None:
