@@ -8,11 +8,13 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pyarrow.parquet as pq
 import pytest
 
 from sandbox import faults, odd_events
 from tasks.errors import HaloRefused, HaloUnavailable
 from tasks.extract import check_account
+from tasks.staging.raw import RAW_SCHEMA
 from tasks.windows import Window
 from tests.extract.site import BRIEF, NOW, QUICK, START, Site, event, events
 
@@ -58,6 +60,12 @@ def test_raw_rows_hold_the_event_in_typed_columns(halo: HaloStandIn, site: Site)
     site.sync()
     rows = {row["event_id"]: row for row in site.raw()}
     assert {row["critical"] for row in rows.values()} == {True, False, None}
+    files = list((site.folder / "data" / "raw").rglob("*.parquet"))
+    assert len(files) == len(site.files())
+    assert all(pq.read_schema(file).equals(RAW_SCHEMA) for file in files)
+    (full, *_) = (meta for file in files if (meta := pq.read_metadata(file)).num_rows)
+    columns = [full.row_group(0).column(at) for at in range(full.num_columns)]
+    assert {column.compression for column in columns} == {"ZSTD"}
     assert rows[f"{1:032x}"]["created_at"] == START
     assert rows[f"{1:032x}"]["type"] == "type_1"
     assert rows["x"]["type"] is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import timedelta
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from sandbox import faults
+from tasks.halo.client import Patience
 from tasks.settings import Account
 from tasks.staging.locks import hold
 from tasks.windows import Window
@@ -87,6 +90,24 @@ def test_it_stops_when_told_and_goes_on(halo: HaloStandIn, site: Site) -> None:
     halo.switches.latency_ms = 0
     assert not site.sync().interrupted
     site.assert_exact()
+
+
+def test_it_stops_at_once_while_the_api_says_nothing(halo: HaloStandIn, site: Site) -> None:
+    """Nobody waits for an answer that does not come, and nothing is left running."""
+    halo.fail(faults.timeout(), times=None)
+    stop = threading.Event()
+    before = set(threading.enumerate())
+    timer = threading.Timer(0.5, stop.set)
+    timer.start()
+    started = time.monotonic()
+    result = site.sync(stop=stop, patience=Patience())
+    assert result.interrupted
+    assert time.monotonic() - started < 3
+    timer.join()
+    assert set(threading.enumerate()) == before
+    halo.heal()
+    assert site.sync().problems == []
+    assert site.coverage() == COVERED
 
 
 def test_the_future_is_never_covered(halo: HaloStandIn, site: Site) -> None:
