@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PAGES_OF_A_PART = 45
 """How deep parts are meant to be: uneven ones still fit into the page limit."""
+_MOST_PARTS = 64
+"""What is deeper is parted again, where its parts show that they are."""
 SUSPICIOUS = timedelta(hours=1)
 """A window as short as this and still too deep holds a burst: it is worth looking where."""
 
@@ -39,7 +41,7 @@ def parts(listing: Listing, depth: int, near: Page, far: Page | None) -> list[Wi
         low, high = window.since, window.until - MICROSECOND
     if low == high:
         return []
-    many = max(2, math.ceil(depth / PAGES_OF_A_PART))
+    many = min(max(2, math.ceil(depth / PAGES_OF_A_PART)), _MOST_PARTS)
     high += MICROSECOND
     if _first(near) != _last(near):
         pieces = _split(Window(low, high), many)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -90,6 +90,11 @@ class Sweeper:
         size = size if 0 < size < min(PER_PAGE, first.count) else PER_PAGE
         sweep = Sweep(listing, [first], depth=math.ceil(first.count / size))
         sweep.ended = sweep.depth <= DEEPEST_PAGE
+        if not sweep.ended and len(first.keys) < PER_PAGE:
+            second = await self._client.page(listing, 2, size)
+            if not second.keys:
+                # a page that is not full, and none after it: what it counts is something else
+                return replace(sweep, pages=[first, second], ended=True)
         if sweep.depth > worth:
             return sweep
         depth = min(sweep.depth, DEEPEST_PAGE)

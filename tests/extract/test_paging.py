@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -146,6 +147,28 @@ def test_events_that_leave_while_paging_cost_no_other(
     stayed = [one for one in stayed if one["created_at"] >= isoformat(kept)]
     assert 1000 < len(stayed) < 1990
     assert {one["id"] for one in stayed} <= staged
+
+
+@pytest.mark.parametrize("many", [0, 30, 150])
+def test_a_count_of_something_else_is_a_gap_after_so_many_requests(
+    halo: HaloStandIn, site: Site, many: int
+) -> None:
+    """However far `count` is from what is listed, a window is parted only where pages show it."""
+
+    async def happen(exchange: Any) -> None:
+        page = re.sub(rb'"count":[0-9]+', b'"count":1000000000000', exchange.page([]), count=1)
+        await exchange.answer(200, page, [])
+
+    halo.fail(Fault("count of something else", happen), times=None)
+    halo["alpha"].add(events(many, START, START + MINUTE))
+    result = site.sync(window=Window(START, START + 2 * MINUTE))
+    assert result.new == many
+    assert "the API counts 1,000,000,000,000 events" in result.gaps[0].reason
+    assert site.coverage() == []
+    assert halo.counters.requests < 1000
+    halo.heal()
+    assert site.sync().problems == []
+    site.assert_exact()
 
 
 @pytest.mark.parametrize("events_each", [100, 250, 1000])
