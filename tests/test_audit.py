@@ -10,9 +10,10 @@ import pytest
 from tasks.audit import audit_event, audit_range
 from tasks.staging.raw import stage_window
 from tasks.staging.store import Store, open_store
+from tests.load.helpers import closed_port, load, replay
 from tests.staging.fussy import Fussy
 from tests.staging.material import at, broken, malformed, normalized, raw, stage, transform, window
-from tests.test_load import closed_port, destination, load, replay
+from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,7 @@ from tasks.staging.store import open_store
 from tests.staging.crashing import BATCH, EVENTS, LATE, REJECTED, pipeline, start
 from tests.staging.fussy import Fussy, ids_in
 from tests.staging.material import ids, normalized, read, window
-from tests.test_load import destination
+from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
     from pathlib import Path

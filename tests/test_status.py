@@ -9,9 +9,10 @@ import pytest
 from tasks.staging.raw import stage_window
 from tasks.staging.store import Store, open_store
 from tasks.status import status
+from tests.load.helpers import closed_port, load
 from tests.staging.fussy import Fussy
 from tests.staging.material import at, broken, malformed, normalized, raw, stage, transform, window
-from tests.test_load import closed_port, destination, load
+from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
     from pathlib import Path

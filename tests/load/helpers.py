@@ -1,0 +1,45 @@
+"""Loads and replays without pauses, and what they wrote into the ledger."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+from tasks.load import Loaded, load_destination, replay_destination
+from tests.staging.material import read
+from tests.syslog.helpers import destination
+
+if TYPE_CHECKING:
+    from tasks.choice import Only
+    from tasks.staging.store import Store
+    from tasks.windows import Window
+
+NO_PAUSES = (0.0, 0.0)
+
+
+def load(store: Store, url: str, run_id: str = "run", **options: Any) -> Loaded:
+    """Load without pauses."""
+    return load_destination(
+        store, destination(url), run_id=run_id, **{"pauses": NO_PAUSES, **options}
+    )
+
+
+def replay(store: Store, url: str, where: Window, only: Only = "failed") -> Loaded:
+    """Replay without pauses."""
+    return replay_destination(
+        store, destination(url), where, only=only, run_id="replay", pauses=NO_PAUSES
+    )
+
+
+def rows(store: Store, name: str = "fussy", account: str = "alpha") -> list[dict[str, Any]]:
+    """The ledger's rows, in the order of the attempts."""
+    table = read(store, "deliveries", account, name)
+    found = table.to_pylist() if "attempt" in table.column_names else []
+    return sorted(found, key=lambda row: (row["attempted_at"], row["event_id"]))
+
+
+def closed_port() -> int:
+    """A port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port

@@ -1,0 +1,76 @@
+"""Several runs at once, and runs that are asked to end."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tasks.staging.locks import hold
+from tests.load.helpers import closed_port, load, rows
+from tests.staging.fussy import Fussy
+from tests.staging.material import normalized
+
+if TYPE_CHECKING:
+    from tasks.staging.store import Store
+
+
+def test_two_loads_at_once(store: Store) -> None:
+    """A destination in the hands of another run is left to it, with a note and no problem."""
+    normalized(store, 30)
+    with hold(store, "destination", "fussy"), Fussy(lambda _: True) as receiver:
+        done = load(store, receiver.url())
+        assert (done.batches, done.problems) == (0, [])
+        assert "destination fussy is in the hands of another run" in done.notes[0]
+        assert load(store, receiver.url(name="other")).delivered == 30
+
+
+def test_loads_in_threads_send_nothing_twice(store: Store) -> None:
+    """However many loads of a destination run at once, each event is sent once."""
+    events = normalized(store, 200)
+    with Fussy(lambda _: True) as receiver:
+        threads = [
+            threading.Thread(target=load, args=(store, receiver.url(batch=10))) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        load(store, receiver.url())
+    assert receiver.received == events
+
+
+def test_stop(store: Store) -> None:
+    """Asked to stop, a load finishes the batch in hand, writes it down, and says it is not done."""
+    normalized(store, 100)
+    stop = threading.Event()
+    with Fussy(lambda _: True) as receiver:
+        done = load(store, receiver.url(batch=10), stop=stop, progress=lambda *_: stop.set())
+        assert (done.delivered, done.pending, done.interrupted) == (10, 90, True)
+        assert len(receiver.received) == 10
+        assert load(store, receiver.url(batch=10)).delivered == 90
+
+
+def test_stop_ends_a_pause(store: Store) -> None:
+    """A run that is asked to stop does not wait for a sick destination."""
+    normalized(store, 5)
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    done = load(store, f"tcp://127.0.0.1:{closed_port()}", stop=stop, pauses=(60.0, 60.0))
+    assert done.interrupted
+
+
+def test_interrupt_within_a_batch(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch given up in the middle is `unconfirmed` in the ledger before the run ends."""
+    normalized(store, 5)
+
+    class Interrupted:
+        def deliver(self, _messages: Any) -> Any:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("tasks.syslog.transport.open_transport", lambda _: Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        load(store, "tcp://127.0.0.1:1?name=fussy")
+    assert [row["status"] for row in rows(store)] == ["unconfirmed"] * 5
+    assert rows(store)[0]["error"] == "the run was interrupted"
