@@ -29,6 +29,17 @@ TMP = ".tmp"
 LOCKS = ".locks"
 
 
+_ROOM = "make room and run the command again: nothing is lost"
+_RIGHTS = "let this user write there, or change HALO_STAGING"
+_REMEDIES = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: _RIGHTS,
+}
+
+
 Guard = Callable[[str], contextlib.AbstractContextManager[None]]
 """Holds the lock of this name among all processes, or raises `InUseError`."""
 
@@ -86,9 +97,13 @@ class Files(Protocol):
 def _reading(where: object) -> Iterator[None]:
     """What goes wrong when a file is read, as a `StagingError` that names it."""
     try:
-        with _faults(where):
-            yield
-    except pa.ArrowInvalid as broken:
+        yield
+    except FileNotFoundError as gone:
+        raise FileGone(f"{where} is not there any more; run the command again") from gone
+    except (OSError, pa.ArrowException) as broken:
+        if isinstance(broken, OSError) and broken.errno:
+            raise _fault(broken, where) from broken
+        # Arrow says of damaged pages that they are an OSError, too
         raise StagingError(
             f"{where} is no Parquet file that can be read ({broken}); "
             "restore it, or move it away and extract its range again"
@@ -100,10 +115,13 @@ def _faults(where: object) -> Iterator[None]:
     """What the operating system says, as a `StagingError` that names the file."""
     try:
         yield
-    except FileNotFoundError as gone:
-        raise FileGone(f"{where} is not there any more; run the command again") from gone
     except OSError as fault:
-        raise StagingError(f"{fault.filename or where}: {fault.strerror or fault}") from fault
+        raise _fault(fault, where) from fault
+
+
+def _fault(fault: OSError, where: object) -> StagingError:
+    remedy = _REMEDIES.get(fault.errno or 0, "put it right and run the command again")
+    return StagingError(f"{fault.filename or where}: {fault.strerror or fault}; {remedy}")
 
 
 def in_use(owner: str) -> InUseError:
@@ -120,23 +138,12 @@ def _sync_folder(path: Path) -> None:
         os.close(fd)
 
 
-def _make_folder(path: Path) -> None:
-    """Make a folder and what is missing above it, each entry forced to disk."""
-    if path.is_dir():
-        return
-    _make_folder(path.parent)
-    try:
-        path.mkdir(exist_ok=True)  # another thread or process may have made it meanwhile
-    except FileExistsError:
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
-    _sync_folder(path.parent)
-
-
 class LocalFiles:
     """A folder of this machine (or one mounted on it)."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._synced: set[Path] = set()
 
     def __str__(self) -> str:
         return str(self.root)
@@ -169,8 +176,8 @@ class LocalFiles:
         aside = self.root / TMP / f"{owner}~{unique()}"
         folder = self.root / path
         with _faults(folder):
-            _make_folder(aside.parent)
-            _make_folder(folder)
+            self._make_folder(aside.parent)
+            self._make_folder(folder)
             try:
                 with aside.open("xb") as sink:
                     pending = Pending(sink)
@@ -202,7 +209,7 @@ class LocalFiles:
         """See `Files`: `flock` on an empty file, which the kernel frees when its holder dies."""
         path = self.root / LOCKS / owner
         with _faults(path):
-            _make_folder(path.parent)
+            self._make_folder(path.parent)
             fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             try:
@@ -219,6 +226,22 @@ class LocalFiles:
             yield
         finally:
             os.close(fd)
+
+    def _make_folder(self, path: Path) -> None:
+        """Make a folder and what is missing above it, each entry forced to disk.
+
+        So is the entry of one that is there: who made it may have died before it was.
+        """
+        ours = path != self.root and path.is_relative_to(self.root)
+        if path.is_dir() and (path in self._synced or not ours):
+            return
+        self._make_folder(path.parent)
+        try:
+            path.mkdir(exist_ok=True)  # another thread or process may have made it meanwhile
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
+        _sync_folder(path.parent)
+        self._synced.add(path)
 
     def _sweep(self, owner: str) -> None:
         """Remove what the lock's earlier holders left half written: they are all dead."""
@@ -297,7 +320,7 @@ class RemoteFiles:
 
     def remove(self, path: str) -> None:
         """See `Files`."""
-        with contextlib.suppress(FileGone), _faults(self._path(path)):
+        with _faults(self._path(path)), contextlib.suppress(FileNotFoundError):
             self.filesystem.delete_file(self._path(path))
 
     @contextlib.contextmanager

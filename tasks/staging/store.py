@@ -49,6 +49,15 @@ def _value(folder: str, key: str) -> str:
     return value
 
 
+def _day(folder: str) -> date:
+    try:
+        return date.fromisoformat(_value(folder, "date"))
+    except ValueError:
+        raise StagingError(
+            f"{folder!r} names no day; move it out of the staging, which is ours alone"
+        ) from None
+
+
 @dataclass(frozen=True)
 class Store:
     """One staging. Cheap to make, picklable, safe to use from several threads."""
@@ -95,7 +104,7 @@ class Store:
     def dates(self, stage: str, account: str, destination: str = "") -> list[date]:
         """Days of which a stage has a folder, oldest first."""
         folders = self.backend.folders(self.folder(stage, account, destination=destination))
-        return [date.fromisoformat(_value(folder, "date")) for folder in folders]
+        return [_day(folder) for folder in folders]
 
     def files(
         self, stage: str, account: str, day: date | None = None, destination: str = ""
@@ -109,7 +118,7 @@ class Store:
     def tree(self, stage: str, account: str, destination: str = "") -> dict[date, list[str]]:
         """Names of every day's files, oldest day first. No file is opened."""
         tree = self.backend.tree(self.folder(stage, account, destination=destination))
-        return {date.fromisoformat(_value(day, "date")): names for day, names in tree.items()}
+        return {_day(folder): names for folder, names in tree.items()}
 
     def publish(
         self,

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import os
 import pickle
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -126,33 +128,80 @@ def test_leftovers_of_the_dead(tmp_path: Path) -> None:
     assert left == ["account=ab~0123abcd", "destination=a~0123abcd"]
 
 
-def test_every_write_is_forced_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file is synced before it gets its name, its folder after, and so is every new folder."""
-    synced: list[str] = []
-    fsync = os.fsync
-
-    def record(fd: int) -> None:
-        synced.append(str(Path(f"/proc/self/fd/{fd}").readlink().relative_to(tmp_path)))
-        fsync(fd)
-
+@pytest.fixture
+def done_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is synced and renamed in the staging, in order."""
     if not Path("/proc/self/fd").is_dir():
         pytest.skip("needs /proc")
-    monkeypatch.setattr(os, "fsync", record)
-    open_store(str(tmp_path)).publish(some(1), "raw", "alpha", TODAY, "a.parquet")
-    tree = "raw/account=alpha/date=2026-03-01"
-    assert synced[:4] == [".", ".", "raw", "raw/account=alpha"]
-    assert synced[4].startswith(".tmp/account=alpha~")
-    assert synced[5:] == [tree]
+    done: list[str] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def record_fsync(fd: int) -> None:
+        path = Path(f"/proc/self/fd/{fd}").readlink().relative_to(tmp_path)
+        done.append("file" if path.match(".tmp/*") else str(path))
+        fsync(fd)
+
+    def record_rename(path: Path, target: Path) -> Path:
+        done.append("rename")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(Path, "rename", record_rename)
+    return done
 
 
-def test_damaged_file(tmp_path: Path) -> None:
-    """A file that is no Parquet is named, with what to do."""
+def test_every_write_is_forced_to_disk(tmp_path: Path, done_to_disk: list[str]) -> None:
+    """A file is synced before it gets its name, its folder after, and so is every new folder."""
     store = open_store(str(tmp_path))
     store.publish(some(1), "raw", "alpha", TODAY, "a.parquet")
+    tree = "raw/account=alpha/date=2026-03-01"
+    assert done_to_disk == [".", ".", "raw", "raw/account=alpha", "file", "rename", tree]
+    done_to_disk.clear()
+    store.publish(some(1), "raw", "alpha", TODAY, "b.parquet")
+    assert done_to_disk == ["file", "rename", tree]
+
+
+def test_folders_that_a_dead_process_made(tmp_path: Path, done_to_disk: list[str]) -> None:
+    """A folder that is there may not be on disk: whoever made it may have died before it was."""
+    tree = "raw/account=alpha/date=2026-03-01"
+    (tmp_path / tree).mkdir(parents=True)
+    open_store(str(tmp_path)).publish(some(1), "raw", "alpha", TODAY, "a.parquet")
+    assert done_to_disk == [".", ".", "raw", "raw/account=alpha", "file", "rename", tree]
+
+
+def test_folder_that_was_removed_meanwhile(tmp_path: Path) -> None:
+    """A folder that somebody removed is made again for the next file."""
+    store = open_store(str(tmp_path))
+    store.publish(some(1), "raw", "alpha", TODAY, "a.parquet")
+    shutil.rmtree(tmp_path / "raw")
+    store.publish(some(1), "raw", "alpha", TODAY, "b.parquet")
+    assert store.files("raw", "alpha") == ["b.parquet"]
+
+
+@pytest.mark.parametrize("damage", ["torn", "page"])
+def test_damaged_file(tmp_path: Path, damage: str) -> None:
+    """A file that is no Parquet, or has a damaged page, is named, with what to do."""
+    store = open_store(str(tmp_path))
+    store.publish(some(1000), "raw", "alpha", TODAY, "a.parquet")
     path = f"{store.folder('raw', 'alpha', TODAY)}/a.parquet"
-    (tmp_path / path).write_bytes(b"PAR1 or so")
-    with pytest.raises(StagingError, match=r"a\.parquet is no Parquet file that can be read"):
+    data = (tmp_path / path).read_bytes()
+    damaged = b"PAR1 or so" if damage == "torn" else data[:100] + b"?" * 200 + data[300:]
+    (tmp_path / path).write_bytes(damaged)
+    with pytest.raises(StagingError, match=r"a\.parquet is no Parquet file that can be read.*away"):
         store.read(path)
+
+
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full is said with what to do, and leaves nothing under a final name."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store = open_store(str(tmp_path))
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StagingError, match="No space left on device; make room"):
+        store.publish(some(1), "raw", "alpha", TODAY, "a.parquet")
+    assert store.files("raw", "alpha") == []
 
 
 def test_unusable_folder(tmp_path: Path) -> None:
@@ -168,6 +217,13 @@ def test_foreign_folder(tmp_path: Path) -> None:
     (tmp_path / "raw" / "backup").mkdir(parents=True)
     with pytest.raises(StagingError, match="'backup' is no account="):
         open_store(str(tmp_path)).accounts("raw")
+
+
+def test_foreign_day(tmp_path: Path) -> None:
+    """A folder that names no day is said, and no stack trace."""
+    (tmp_path / "raw" / "account=alpha" / "date=old").mkdir(parents=True)
+    with pytest.raises(StagingError, match="'date=old' names no day; move it out"):
+        open_store(str(tmp_path)).dates("raw", "alpha")
 
 
 def test_uris(tmp_path: Path) -> None:
