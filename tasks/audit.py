@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.staging import layout, normalized
-from tasks.staging.ledger import Ledger
+from tasks.staging.ledger import Ledger, surely_settled
 from tasks.staging.survey import inside
 from tasks.status import receivers
 from tasks.windows import Window, isoformat
@@ -175,7 +175,8 @@ def audit_range(
     Returns:
         `staged`, `normalized` and `rejected` (of stage transform); for each of `destinations`
         `delivered`, `pending` and `failed`; `consistent` where raw is normalized and rejected,
-        each event once, and each ledger agrees with its own names and with raw.
+        each event once, and each ledger agrees with its own names and with raw, and what its names
+        call delivered is.
 
     Raises:
         StagingError: The staging cannot be read.
@@ -190,7 +191,7 @@ def audit_range(
             raw, rows = audit.events(account, day, state)
             for name, since in names:
                 ledger = Ledger(store, name, account, day)
-                for status, count in audit.ledger(ledger, raw, rows, since).items():
+                for status, count in audit.ledger(ledger, state, raw, rows, since).items():
                     counts[name][status] += count
     return {
         "staged": audit.staged,
@@ -239,11 +240,12 @@ class _Audit:
         return raw, rows
 
     def ledger(
-        self, ledger: Ledger, raw: pa.Table, rows: pa.Table, since: datetime | None
+        self, ledger: Ledger, state: Day, raw: pa.Table, rows: pa.Table, since: datetime | None
     ) -> dict[str, int]:
         """Count what a destination has got of a day's normalized events."""
         where = f"destination {ledger.destination}, account {ledger.account}, {ledger.day}"
-        attempts, _ = layout.deliveries_files(ledger.names())
+        names = ledger.names()
+        attempts, _ = layout.deliveries_files(names)
         tables = [self.store.read(f"{ledger.folder}/{file.name}", _IDS) for file in attempts]
         if tables:
             tried = pa.concat_tables(tables).group_by("event_id").aggregate([("created_at", "min")])
@@ -258,7 +260,15 @@ class _Audit:
             self._require(not unknown, f"{where}: {unknown} events were sent that are not in raw")
         last = ledger.last_attempts(attempts, rows)
         ours = inside(rows, None, self.window)
-        waiting = ours & ~last.delivered & inside(rows, since, None)
+        pending = ~last.delivered & inside(rows, since, None)
+        for settled in _settled(ledger, state, names, since):
+            unsent = int((pending & inside(rows, None, settled)).sum())
+            self._require(
+                not unsent,
+                f"{where}: names tell that nothing is left to deliver of {settled}, so that no "
+                f"load sends its {unsent} pending events; `halo-usm replay --only all` does",
+            )
+        waiting = ours & pending
         return {
             "delivered": int((ours & last.delivered).sum()),
             "pending": int(waiting.sum()),
@@ -288,6 +298,20 @@ class _Audit:
         if not consistent:
             self.consistent = False
             self._complain(complaint)
+
+
+def _settled(
+    ledger: Ledger, state: Day, names: Sequence[str], since: datetime | None
+) -> list[Window]:
+    """The stretches of a day of which a load believes names that nothing is left to deliver."""
+    day, current = ledger.day, state.current.values()
+    if surely_settled([file.name for file in current], names):
+        return [Window.of_day(day)]
+    return [
+        Window(layout.moment(part.since, day), layout.moment(part.until, day))
+        for part in ledger.segments(current, names, since)
+        if part.settled
+    ]
 
 
 def _among(events: pa.Table, others: pa.Table) -> Any:

@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.audit import audit_event, audit_range
+from tasks.staging.ledger import Ledger
+from tasks.staging.normalized import current_files
 from tasks.staging.raw import stage_window
 from tasks.staging.store import Store, open_store
 from tests.load.helpers import closed_port, load, replay
@@ -147,6 +149,35 @@ def test_missing_row(
     pq.write_table(pq.read_table(path, partitioning=None).slice(1), path)
     _, complaints = audit(store, receiver)
     assert any(complaint in said and "2026-03-01" in said for said in complaints), complaints
+
+
+def test_note_that_lies(store: Store, receiver: Fussy) -> None:
+    """A note that calls a stretch settled whose events are pending is noticed."""
+    normalized(store, 10)
+    ledger = Ledger(store, "fussy", "alpha", DAY.day)
+    files = current_files(store.files("normalized", "alpha", DAY.day))
+    [segment] = ledger.segments(files, ledger.names())
+    ledger.note_settled(segment, 10)
+    assert load(store, receiver.url()).delivered == 0
+    found, complaints = audit(store, receiver)
+    assert found["destinations"]["fussy"]["pending"] == 10
+    [complaint] = complaints
+    assert "no load sends its 10 pending events; `halo-usm replay --only all` does" in complaint
+    replay(store, receiver.url(), DAY, "all")
+    assert audit(store, receiver)[1] == []
+
+
+def test_sums_that_agree_by_chance(store: Store, receiver: Fussy, tmp_path: Path) -> None:
+    """Where the delivered events were taken away and others took their place, that is noticed."""
+    normalized(store, 10)
+    load(store, receiver.url())
+    for tree in ("raw", "normalized"):
+        [path] = (tmp_path / tree).rglob("*.parquet")
+        path.unlink()
+    normalized(store, 10, first=60)
+    assert load(store, receiver.url()).delivered == 0
+    _, complaints = audit(store, receiver)
+    assert any("no load sends its 10 pending events" in said for said in complaints), complaints
 
 
 def test_event_twice(store: Store, receiver: Fussy, tmp_path: Path) -> None:
