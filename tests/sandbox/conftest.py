@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
+TOKEN = "/oauth/access_token"
+ASC = {"sort_by": "created_at.asc"}
 
 
 @dataclass
@@ -26,9 +28,7 @@ class Caller:
 
     def log_in(self) -> None:
         """Take a new token."""
-        answer = self.http.post(
-            "/oauth/access_token", params={"grant_type": "client_credentials"}, auth=self.key
-        )
+        answer = self.http.post(TOKEN, params={"grant_type": "client_credentials"}, auth=self.key)
         answer.raise_for_status()
         self.headers["authorization"] = f"Bearer {answer.json()['access_token']}"
 
