@@ -161,7 +161,7 @@ def surveyed(
             continue
         ledger = Ledger(store, destination, account, day)
         for segment in ledger.segments(state.current.values(), deliveries.get(day, ()), since):
-            found += survey(ledger, segment, since)
+            found += survey(ledger, segment, since, oldest=found.oldest_pending is None)
     return found
 
 

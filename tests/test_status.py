@@ -130,6 +130,18 @@ def test_since(store: Store, since: str, pending: int) -> None:
     assert (found["delivered"], found["pending"]) == (0, pending)
 
 
+def test_new_destination_opens_one_file(store: Store, tmp_path: Path) -> None:
+    """For a destination that got nothing yet, only the file with the oldest event is opened."""
+    for day in range(2):
+        for first in (0, 60):
+            normalized(store, 5, day=day, first=first)
+    for path in tmp_path.glob("normalized/*/*/*.parquet"):
+        if not path.match("*/date=2026-03-01/0000*"):
+            path.write_bytes(b"cannot be opened")
+    found = status(store, [destination("tcp://127.0.0.1:601?name=new")])["destinations"]["new"]
+    assert (found["pending"], found["oldest_pending"]) == (20, "2026-03-01T00:00:00Z")
+
+
 def test_unknown_types(store: Store) -> None:
     """Unknown types are named with their counts, the most frequent first."""
     texts = [json.dumps({"type": kind, "id": "x"}) for kind in ("b", "a", "a", "server_restarted")]

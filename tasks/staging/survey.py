@@ -50,8 +50,13 @@ class Survey:
         )
 
 
-def survey(ledger: Ledger, segment: Segment, since: datetime | None) -> Survey:
+def survey(
+    ledger: Ledger, segment: Segment, since: datetime | None, *, oldest: bool = True
+) -> Survey:
     """Count a segment; files are opened only where something is pending.
+
+    With `oldest` off, `oldest_pending` may be None where something is: who surveys segments in
+    order knows it from an earlier one, and is spared a file for each that was never tried.
 
     Raises:
         FileGone: A file was replaced since the names were listed.
@@ -62,7 +67,7 @@ def survey(ledger: Ledger, segment: Segment, since: datetime | None) -> Survey:
     if segment.settled:
         return Survey(segment.rows)
     if segment.untouched:
-        return Survey(0, segment.rows, 0, _oldest(ledger, segment))
+        return Survey(0, segment.rows, 0, _oldest(ledger, segment) if oldest else None)
     counts = Survey()
     for file in segment.normalized:
         for events, last in states(ledger, segment, file):
