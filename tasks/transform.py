@@ -17,7 +17,7 @@ from tasks.errors import InUseError, StagingError
 from tasks.plugin.fields import NORMALIZED_SCHEMA
 from tasks.staging import layout, normalized
 from tasks.staging.locks import hold
-from tasks.staging.raw import REJECTED_SCHEMA
+from tasks.staging.rejected import REJECTED_SCHEMA
 
 if TYPE_CHECKING:
     import threading

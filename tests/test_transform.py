@@ -13,7 +13,7 @@ from tasks.plugin import normalize as plugin
 from tasks.plugin.fields import MAPPING_VERSION, NORMALIZED_SCHEMA
 from tasks.staging import layout, normalized
 from tasks.staging.locks import hold
-from tasks.staging.raw import REJECTED_SCHEMA
+from tasks.staging.rejected import REJECTED_SCHEMA
 from tasks.staging.store import Store, open_store
 from tasks.transform import Transformed, transform_account
 from tests.staging.material import (

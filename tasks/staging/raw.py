@@ -7,7 +7,6 @@ don't pile up. A second look at covered time writes what it finds new, and nothi
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.staging import layout
+from tasks.staging.rejected import malformed_rows, reject
 from tasks.windows import MICROSECOND, Window, difference, union
 
 if TYPE_CHECKING:
@@ -40,19 +40,6 @@ RAW_SCHEMA = pa.schema(
     ]
 )
 """One row an event; `event` is its JSON, no value changed."""
-
-REJECTED_SCHEMA = pa.schema(
-    [
-        ("event_id", pa.string()),
-        ("created_at", _TIME),
-        ("stage", pa.string()),
-        ("reason", pa.string()),
-        ("event", pa.string()),
-        ("rejected_at", _TIME),
-        ("run_id", pa.string()),
-    ]
-)
-"""One row an event that could not be understood, at stage `extract` or `transform`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +145,7 @@ def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
     layout.span(window)
     now = now or datetime.now(UTC)
     with store.backend.lock(f"staging={account}", wait=True):
-        rejected = _reject(store, account, window, _malformed(malformed, run_id, now))
+        rejected = _reject(store, account, window, malformed_rows(malformed, run_id, now))
         files = layout.raw_files(store.files("raw", account, window.day))
         inside = _once(_inside(_conform(events, now), window))
         fresh = _unknown(store, account, window.day, files, inside)
@@ -267,65 +254,11 @@ def _publish_idle(store: Store, account: str, idle: list[Window], files: Iterabl
                     store.remove(f"{store.folder('raw', account, day)}/{name}")
 
 
-def _malformed(malformed: pa.Table, run_id: str, now: datetime) -> pa.Table:
-    """The malformed events in `REJECTED_SCHEMA`, the first row of each id."""
-    events = malformed["event"].cast(pa.string())
-    ids = [
-        event_id or hashlib.sha256((event or "").encode()).hexdigest()
-        for event_id, event in zip(
-            malformed["event_id"].to_pylist(), events.to_pylist(), strict=True
-        )
-    ]
-    count = malformed.num_rows
-    count = malformed.num_rows
-    rows = pa.table(
-        [
-            pa.array(ids, pa.string()),
-            malformed["created_at"].cast(_TIME),
-            pa.repeat("extract", count),
-            malformed["reason"].cast(pa.string()),
-            events,
-            pa.repeat(pa.scalar(now, _TIME), count),
-            pa.repeat(run_id, count),
-        ],
-        schema=REJECTED_SCHEMA,
-    )
-    first = {event_id: row for row, event_id in reversed(list(enumerate(ids)))}
-    return rows.take(pa.array(sorted(first.values()), pa.int64()))
-
-
 def _reject(store: Store, account: str, window: Window, malformed: pa.Table) -> int:
     """Put malformed events into rejected, each once however often it is seen.
 
     What has a date belongs to the window that holds it, as any event does.
     """
-    if not malformed.num_rows:
-        return 0
-    known = pa.array(_rejected_ids(store, account, window), pa.string())
-    rows = malformed.filter(pc.invert(pc.is_in(malformed["event_id"], value_set=known)))
-    dated = _inside(rows, window)
-    dateless = rows.filter(pc.is_null(rows["created_at"]))
-    for day, part in ((window.day, dated), (None, dateless)):
-        if part.num_rows:
-            folder_day = day or part["rejected_at"][0].as_py().date()
-            name = layout.extract_name(part.num_rows)
-            store.publish(part, "rejected", account, folder_day, name)
-    return int(dated.num_rows + dateless.num_rows)
-
-
-def _rejected_ids(store: Store, account: str, window: Window) -> set[str]:
-    """Ids that extraction rejected on the window's day or later.
-
-    An event without a date lies in the day of its extraction, which a later look does not know.
-    """
-    known: set[str] = set()
-    for day in store.dates("rejected", account):
-        if day < window.day:
-            continue
-        folder = store.folder("rejected", account, day)
-        for file in layout.rejected_files(store.files("rejected", account, day)):
-            if file.key is None:
-                known.update(
-                    store.read(f"{folder}/{file.name}", ["event_id"])["event_id"].to_pylist()
-                )
-    return known
+    dateless = malformed.filter(pc.is_null(malformed["created_at"]))
+    ours = pa.concat_tables([_inside(malformed, window), dateless])
+    return reject(store, account, window.day, ours)

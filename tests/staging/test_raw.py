@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tasks.staging import layout
-from tasks.staging.raw import REJECTED_SCHEMA, Staged, coverage, stage_window
+from tasks.staging.raw import Staged, coverage, stage_window
+from tasks.staging.rejected import REJECTED_SCHEMA
 from tasks.staging.store import Store, open_store
 from tasks.windows import Window, difference, union
 from tests.staging.material import DAY, MALFORMED, at, ids, malformed, raw, read, stage, window

@@ -1,0 +1,100 @@
+"""Rejected events: what could not be understood, and putting malformed ones there once."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.staging import layout
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+    from tasks.staging.store import Store
+
+_TIME = pa.timestamp("us", tz="UTC")
+
+REJECTED_SCHEMA = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("created_at", _TIME),
+        ("stage", pa.string()),
+        ("reason", pa.string()),
+        ("event", pa.string()),
+        ("rejected_at", _TIME),
+        ("run_id", pa.string()),
+    ]
+)
+"""One row an event that could not be understood, at stage `extract` or `transform`."""
+
+
+def malformed_rows(malformed: pa.Table, run_id: str, now: datetime) -> pa.Table:
+    """The malformed events in `REJECTED_SCHEMA`, the first row of each id."""
+    events = malformed["event"].cast(pa.string())
+    ids = [
+        event_id or hashlib.sha256((event or "").encode()).hexdigest()
+        for event_id, event in zip(
+            malformed["event_id"].to_pylist(), events.to_pylist(), strict=True
+        )
+    ]
+    count = malformed.num_rows
+    rows = pa.table(
+        [
+            pa.array(ids, pa.string()),
+            malformed["created_at"].cast(_TIME),
+            pa.repeat("extract", count),
+            malformed["reason"].cast(pa.string()),
+            events,
+            pa.repeat(pa.scalar(now, _TIME), count),
+            pa.repeat(run_id, count),
+        ],
+        schema=REJECTED_SCHEMA,
+    )
+    first = {event_id: row for row, event_id in reversed(list(enumerate(ids)))}
+    return rows.take(pa.array(sorted(first.values()), pa.int64()))
+
+
+def reject(store: Store, account: str, day: date, malformed: pa.Table) -> int:
+    """Put malformed events into rejected, but for those that are there; how many were put.
+
+    Args:
+        store: The staging.
+        account: Whose events they are.
+        day: When those with a date were created, and those without one at the earliest.
+        malformed: `REJECTED_SCHEMA`, each id once.
+
+    Raises:
+        StagingError: The staging cannot be read or written.
+    """
+    if not malformed.num_rows:
+        return 0
+    known = pa.array(_rejected_ids(store, account, day), pa.string())
+    rows = malformed.filter(pc.invert(pc.is_in(malformed["event_id"], value_set=known)))
+    without = pc.is_null(rows["created_at"])
+    for part, dated in ((rows.filter(pc.invert(without)), True), (rows.filter(without), False)):
+        if part.num_rows:
+            folder_day = day if dated else part["rejected_at"][0].as_py().date()
+            name = layout.extract_name(part.num_rows)
+            store.publish(part, "rejected", account, folder_day, name)
+    return int(rows.num_rows)
+
+
+def _rejected_ids(store: Store, account: str, since: date) -> set[str]:
+    """Ids that extraction rejected on a day or later.
+
+    An event without a date lies in the day of its extraction, which a later look does not know.
+    """
+    known: set[str] = set()
+    for day in store.dates("rejected", account):
+        if day < since:
+            continue
+        folder = store.folder("rejected", account, day)
+        for file in layout.rejected_files(store.files("rejected", account, day)):
+            if file.key is None:
+                known.update(
+                    store.read(f"{folder}/{file.name}", ["event_id"])["event_id"].to_pylist()
+                )
+    return known
