@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tasks.staging.layout import NormalizedFile
-    from tasks.staging.ledger import LastAttempts, Segment
+    from tasks.staging.ledger import LastAttempts
+    from tasks.staging.segments import Segment
     from tasks.windows import Window
 
 Only = Literal["failed", "undelivered", "all"]

@@ -19,15 +19,15 @@ import numpy as np
 from tasks.choice import Choice
 from tasks.errors import InUseError, SensorError, SettingsError, StagingError
 from tasks.staging.files import FileGone
-from tasks.staging.ledger import Ledger, surely_settled
+from tasks.staging.ledger import Ledger
 from tasks.staging.locks import hold
 from tasks.staging.normalized import current_files
+from tasks.staging.segments import surely_settled
 from tasks.staging.survey import states, survey
 from tasks.windows import Window, isoformat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import date
 
     from tasks.choice import Only
     from tasks.delivery import Courier
@@ -165,10 +165,6 @@ class _Day:
     events: int
     begun: Any = None
 
-    @property
-    def order(self) -> tuple[date, str]:
-        return (self.ledger.day, self.ledger.account)
-
     def look_again(self) -> None:
         """List the normalized files anew, one of which was replaced."""
         ledger = self.ledger
@@ -181,7 +177,7 @@ def _run(job: _Job) -> Loaded:
     done = Loaded(name)
     try:
         with hold(job.store, "destination", name):
-            days = sorted(_days(job), key=lambda day: day.order)
+            days = sorted(_days(job), key=lambda day: (day.ledger.day, day.ledger.account))
             if days:
                 _deliver(job, days, done)
                 done.pending = sum(_steadily(day, partial(_left, job, day)) for day in days)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from tasks.staging.layout import NormalizedFile
-    from tasks.staging.ledger import LastAttempts, Ledger, Segment
+    from tasks.staging.ledger import LastAttempts, Ledger
+    from tasks.staging.segments import Segment
     from tasks.syslog.destination import Destination
 
     Select = Callable[[pa.Table, LastAttempts], Any]

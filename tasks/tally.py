@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.staging import layout
-from tasks.staging.ledger import surely_settled
+from tasks.staging.segments import surely_settled
 from tasks.staging.survey import inside
 from tasks.windows import Window
 

@@ -10,7 +10,8 @@
 
 all of them with `.parquet` behind. `since` and `until` are `HHMMSSffffff` in the UTC day of the
 folder, half-open, and bound the `created_at` of every row; midnight at the day's end is
-`240000000000`. Times of this form compare as text. Nothing here touches a disk.
+`240000000000`. Times of this form compare as text. Nothing here touches a disk. The names of all
+four trees stand together, long as that makes the module: each must not be taken for another.
 """
 
 from __future__ import annotations

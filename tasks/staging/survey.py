@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tasks.staging.layout import NormalizedFile
-    from tasks.staging.ledger import LastAttempts, Ledger, Segment
+    from tasks.staging.ledger import LastAttempts, Ledger
+    from tasks.staging.segments import Segment
     from tasks.windows import Window
 
 _COLUMNS = ["event_id", "created_at"]

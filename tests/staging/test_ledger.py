@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tasks.staging import layout
-from tasks.staging.ledger import ALONE, DELIVERIES_SCHEMA, Ledger, Segment, surely_settled
+from tasks.staging.ledger import ALONE, DELIVERIES_SCHEMA, Ledger
 from tasks.staging.normalized import current_files
+from tasks.staging.segments import Segment, surely_settled
 from tasks.staging.store import Store, open_store
 from tasks.staging.survey import Survey, survey
 from tests.staging.material import DAY, at, normalized, window
