@@ -9,6 +9,7 @@ from tests.load.helpers import load
 from tests.staging.fussy import Fussy, ids_in
 from tests.staging.material import at, normalized, stage, transform, window
 from tests.syslog.helpers import destination
+from tests.test_transform import Strict
 
 if TYPE_CHECKING:
     import pytest
@@ -30,8 +31,6 @@ def test_events_that_come_and_go(
     store: Store, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lost and found by other versions of the mapping, each event is still delivered once."""
-    from tests.test_transform import Strict
-
     strict = Strict(monkeypatch)
     normalized(store, 10)
     url = receiver.url("tcp")

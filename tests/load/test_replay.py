@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.staging import ledger as ledgers
+from tasks.staging.ledger import Ledger
 from tests.load.helpers import load, replay, rows
 from tests.staging.fussy import Fussy
 from tests.staging.material import DAY, at, normalized, realistic, stage, transform, window
+from tests.staging.test_ledger import attempts
 
 if TYPE_CHECKING:
     from sandbox.receiver import Receiver
@@ -35,9 +36,7 @@ def test_replay(store: Store, only: Only, expected: list[int]) -> None:
 
 def _seed(store: Store, events: list[str]) -> None:
     """Two events delivered, one failed, one unconfirmed; the rest never tried."""
-    from tests.staging.test_ledger import attempts
-
-    ledger = ledgers.Ledger(store, "fussy", "alpha", DAY.date())
+    ledger = Ledger(store, "fussy", "alpha", DAY.date())
     timed = [(event_id, at(number / 60)) for number, event_id in enumerate(events)]
     ledger.append(attempts(timed[:2], "confirmed", 1), 2)
     ledger.append(attempts(timed[2:3], "failed", 1, "refused"), 0)

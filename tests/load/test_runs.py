@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,8 +58,10 @@ def test_stop_ends_a_pause(store: Store) -> None:
     normalized(store, 5)
     stop = threading.Event()
     threading.Timer(0.2, stop.set).start()
+    started = time.monotonic()
     done = load(store, f"tcp://127.0.0.1:{closed_port()}", stop=stop, pauses=(60.0, 60.0))
     assert done.interrupted
+    assert time.monotonic() - started < 30
 
 
 def test_interrupt_within_a_batch(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
