@@ -1,26 +1,23 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tasks.staging import layout
 from tasks.staging.ledger import ALONE, DELIVERIES_SCHEMA, Ledger
 from tasks.staging.normalized import current_files
-from tasks.staging.segments import Segment, surely_settled
 from tasks.staging.store import Store, open_store
 from tasks.staging.survey import Survey, survey
-from tests.staging.material import DAY, at, normalized, window
+from tests.staging.material import DAY, at, normalized
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
+
+    from tasks.staging.segments import Segment
 
 TODAY = DAY.date()
 
@@ -174,138 +171,3 @@ def test_before_since(store: Store, ledger: Ledger) -> None:
     """What ends before a destination's `since` is none of its business."""
     normalized(store, 10)
     assert segments(ledger, at(1)) == []
-
-
-@dataclass
-class Event:
-    """An event of the model: when it was created, and whether it is normalized and delivered."""
-
-    created: datetime
-    normalized: bool = True
-    delivered: bool = False
-
-
-@dataclass
-class File:
-    """A normalized file of the model; it owns the events of its raw file for good."""
-
-    key: str
-    events: list[int]
-    generation: int = 1
-    lost: int = 0
-    name: str = field(default="")
-
-
-class Sums(RuleBasedStateMachine):
-    """Normalizing, losing, recovering, delivering and replaying, by names alone.
-
-    What names call settled must be so, and what sums tell must be exact, in any order of events.
-    """
-
-    @initialize()
-    def start(self) -> None:
-        """Start with an empty day."""
-        self.events: list[Event] = []
-        self.files: list[File] = []
-        self.deliveries: list[str] = []
-        self.ledger = Ledger(open_store("/nonexistent"), "sensor", "alpha", TODAY)
-
-    def _rename(self, file: File) -> None:
-        rows = sum(self.events[number].normalized for number in file.events)
-        file.name = layout.normalized_name(
-            file.key, file.generation, rows, lost=file.lost, unknown=False
-        )
-
-    @rule(
-        since=st.integers(0, 22),
-        length=st.integers(1, 3),
-        minutes=st.lists(st.integers(0, 59), min_size=1, max_size=4),
-    )
-    def normalize(self, since: int, length: int, minutes: list[int]) -> None:
-        """A window with new events is normalized; windows may overlap."""
-        where = window(since, min(since + length, 24))
-        numbers = []
-        for minute in minutes:
-            numbers.append(len(self.events))
-            self.events.append(Event(where.since + timedelta(minutes=minute)))
-        [raw] = layout.raw_files([layout.raw_name(where, len(numbers))])
-        file = File(raw.key, numbers)
-        self._rename(file)
-        self.files.append(file)
-
-    @precondition(lambda self: self.files)
-    @rule(data=st.data())
-    def normalize_anew(self, data: st.DataObject) -> None:
-        """A file is normalized anew: some events are lost, some come back."""
-        file = data.draw(st.sampled_from(self.files))
-        for number in file.events:
-            event, keep = self.events[number], data.draw(st.booleans())
-            file.lost += event.normalized and not keep
-            event.normalized = keep
-        file.generation += 1
-        self._rename(file)
-
-    @precondition(lambda self: self.events)
-    @rule(data=st.data(), delivered=st.booleans(), stale=st.booleans())
-    def deliver(self, data: st.DataObject, *, delivered: bool, stale: bool) -> None:
-        """A batch is tried, perhaps of events that were lost while it was under way."""
-        able = [number for number, event in enumerate(self.events) if event.normalized or stale]
-        if not able:
-            return
-        batch = data.draw(st.lists(st.sampled_from(able), min_size=1, max_size=5, unique=True))
-        times = [self.events[number].created for number in batch]
-        delta = sum(delivered - self.events[number].delivered for number in batch)
-        for number in batch:
-            self.events[number].delivered = delivered
-        bounds = layout.around(min(times), max(times))
-        self.deliveries.append(layout.attempts_name(at(30), bounds, len(batch), delta))
-
-    @precondition(lambda self: self.events)
-    @rule(hour=st.none() | st.integers(0, 23))
-    def note(self, hour: int | None) -> None:
-        """A load finds that nothing is left in some segments, and notes it."""
-        since = None if hour is None else at(hour)
-        for part, pending, delivered in self._found(since):
-            if not pending and not part.settled:
-                span = f"{part.since}-{part.until}"
-                sums = part.rows, part.total, part.ledger_rows
-                self.deliveries.append(
-                    layout.settled_name(span, *sums, after=part.after, delivered=delivered)
-                )
-
-    def _found(self, since: datetime | None) -> list[tuple[Segment, int, int]]:
-        """Segments with what is really pending and delivered in them."""
-        files = layout.normalized_files(file.name for file in self.files)
-        found = []
-        for part in self.ledger.segments(files, self.deliveries, since):
-            inside = [
-                event
-                for event in self.events
-                if event.normalized
-                and part.since <= layout.clock(event.created, TODAY) < part.until
-            ]
-            pending = sum(
-                not event.delivered and (since is None or event.created >= since)
-                for event in inside
-            )
-            found.append((part, pending, sum(event.delivered for event in inside)))
-        return found
-
-    @invariant()
-    def names_never_promise_too_much(self) -> None:
-        """No segment is called settled that has something pending; sums that tell are exact."""
-        if not hasattr(self, "ledger"):
-            return
-        for hour in (None, 6, 12):
-            for part, pending, delivered in self._found(None if hour is None else at(hour)):
-                assert not (part.settled and pending)
-                if part.settled:
-                    assert delivered == (part.note.delivered if part.note else part.rows)
-                if part.sums_tell and not part.settled:
-                    assert part.total - part.counted == pending
-        if surely_settled([file.name for file in self.files], self.deliveries):
-            assert all(part.settled for part, _, _ in self._found(None))
-
-
-Sums.TestCase.settings = settings(max_examples=150, stateful_step_count=15, deadline=None)
-TestSums = Sums.TestCase
