@@ -2,7 +2,8 @@
 
 Both offer the same few operations on paths relative to the staging. A folder is first class:
 a file is written aside, forced to disk and renamed, its folder forced to disk too. On object
-storage one put is the publication.
+storage one put is the publication. The two are one module, somewhat long, since they have to behave
+alike.
 """
 
 from __future__ import annotations
