@@ -27,6 +27,7 @@ _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 _START_SECONDS = 20.0
 _STOP_SECONDS = 20.0
 _SETTLE_SECONDS = 0.15
+_POLL_SECONDS = 0.01
 
 
 class Record(NamedTuple):
@@ -126,7 +127,7 @@ class SyslogDaemon(ABC):
                 socket.create_connection((self._host, self._ports[waiting[0]]), 1).close()
                 waiting.pop(0)
             except OSError:
-                time.sleep(0.01)
+                time.sleep(_POLL_SECONDS)
 
     def stop(self) -> None:
         """End it in order (SIGTERM), as an administrator's restart does."""
@@ -144,11 +145,6 @@ class SyslogDaemon(ABC):
             self._process.kill()
             self._process.wait()
             self._process = None
-
-    def restart(self) -> None:
-        """Stop if running, and start on the same ports."""
-        self.stop()
-        self.start()
 
     def port(self, listener: str) -> int:
         """Where a listener listens."""
@@ -180,7 +176,7 @@ class SyslogDaemon(ABC):
         """The messages once there are ``count``, or whatever there is after so many seconds."""
         until = time.monotonic() + seconds
         while len(read := self.messages(listener)) < count and time.monotonic() < until:
-            pass
+            time.sleep(_POLL_SECONDS)
         return read
 
 
