@@ -20,14 +20,13 @@ from typing import Any, NamedTuple
 
 from tests.syslog_daemon import (
     LISTENERS,
-    Record,
     SyslogDaemon,
     find_program,
     require_there,
     settled_lines,
 )
 
-__all__ = ["LISTENERS", "RSyslog", "Record", "find", "require"]
+__all__ = ["LISTENERS", "RSyslog", "find", "require"]
 
 _UNPACKED = Path(__file__).parents[1] / ".venv" / "rsyslog"
 
@@ -65,6 +64,15 @@ class Installation(NamedTuple):
     program: str
     libraries: str
     modules: str
+
+    def command(self, config: Path) -> list[str]:
+        """What runs it in the foreground."""
+        return [self.program, "-n", "-iNONE", "-M", self.modules, "-f", str(config)]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What it needs in its environment."""
+        return {"LD_LIBRARY_PATH": self.libraries}
 
 
 class Parsed(NamedTuple):
@@ -105,6 +113,9 @@ class RSyslog(SyslogDaemon):
 
     def __init__(self, folder: Path, *, host: str = "127.0.0.1", parses_cef: bool = False) -> None:
         super().__init__(folder.resolve(), host)  # rsyslog changes to the root folder
+        found = find()
+        assert found is not None, "call require() first"
+        self._found = found
         tls = _TLS.format(ca=self.ca, cert=self._own.cert, key=self._own.key)
         module = {"udp": "imudp", "tcp-rfc3164": "imptcp"}
         more = {"udp": "", "tcp-rfc3164": _NEWLINES, "tcp-rfc5424": "", "tls": tls}
@@ -127,14 +138,10 @@ class RSyslog(SyslogDaemon):
         )
 
     def _command(self) -> list[str]:
-        found = find()
-        assert found is not None, "call require() first"
-        return [found.program, "-n", "-iNONE", "-M", found.modules, "-f", str(self._config)]
+        return self._found.command(self._config)
 
     def _environment(self) -> dict[str, str]:
-        found = find()
-        assert found is not None
-        return {**super()._environment(), "LD_LIBRARY_PATH": found.libraries}
+        return super()._environment() | self._found.environment
 
     def raw(self, listener: str) -> list[str]:
         """What a listener has read, in order, as it came but for the framing."""

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.syslog_daemon import LISTENERS, Record, SyslogDaemon, find_program, require_there
+from tests.syslog_daemon import LISTENERS, SyslogDaemon, find_program, require_there
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["LISTENERS", "Record", "SyslogNG", "find", "require"]
+__all__ = ["LISTENERS", "SyslogNG", "command", "find", "require"]
 
 _HEAD = """\
 @version: 3.35
@@ -60,6 +60,15 @@ def require() -> None:
         there=find() is not None,
         reason="syslog-ng is missing: apt-get install --no-install-recommends syslog-ng-core",
     )
+
+
+def command(folder: Path) -> list[str]:
+    """What runs it in the foreground with `syslog-ng.conf` of a folder, its state beside that."""
+    program = find()
+    assert program is not None, "call require() first"
+    files = {"-f": "syslog-ng.conf", "-R": "persist", "-c": "control", "-p": "pid"}
+    options = [part for flag, name in files.items() for part in (flag, str(folder / name))]
+    return [program, "--foreground", "--no-caps", "--stderr", *options]
 
 
 class SyslogNG(SyslogDaemon):
@@ -107,10 +116,4 @@ class SyslogNG(SyslogDaemon):
         )
 
     def _command(self) -> list[str]:
-        program = find()
-        assert program is not None, "call require() first"
-        files = {"-f": "syslog-ng.conf", "-R": "persist", "-c": "control", "-p": "pid"}
-        options = [
-            part for flag, name in files.items() for part in (flag, str(self._folder / name))
-        ]
-        return [program, "--foreground", "--no-caps", "--stderr", *options]
+        return command(self._folder)

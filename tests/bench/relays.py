@@ -223,22 +223,19 @@ def _loggen(port: int) -> None:
 
 
 def _syslog_ng_relay(folder: Path, port: int, to: int) -> tuple[list[str], dict[str, str]] | None:
-    program = syslog_ng.find()
-    if program is None:
+    if syslog_ng.find() is None:
         return None
-    (folder / "conf").write_text(_SYSLOG_NG.format(port=port, to=to, folder=folder))
-    files = {"-f": "conf", "-R": "persist", "-c": "control", "-p": "pid"}
-    options = [part for flag, name in files.items() for part in (flag, str(folder / name))]
-    return [program, "--foreground", "--no-caps", *options], {}
+    (folder / "syslog-ng.conf").write_text(_SYSLOG_NG.format(port=port, to=to, folder=folder))
+    return syslog_ng.command(folder), {}
 
 
 def _rsyslog_relay(folder: Path, port: int, to: int) -> tuple[list[str], dict[str, str]] | None:
     found = rsyslog.find()
     if found is None:
         return None
-    (folder / "conf").write_text(_RSYSLOG.format(port=port, to=to, folder=folder))
-    command = [found.program, "-n", "-iNONE", "-M", found.modules, "-f", str(folder / "conf")]
-    return command, {"LD_LIBRARY_PATH": found.libraries}
+    config = folder / "rsyslog.conf"
+    config.write_text(_RSYSLOG.format(port=port, to=to, folder=folder))
+    return found.command(config), found.environment
 
 
 def _through_load(folder: Path) -> Arrived:
