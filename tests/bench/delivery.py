@@ -9,7 +9,6 @@ confirmation of the last batch, loggen from its connection to its last send.
 from __future__ import annotations
 
 import os
-import shutil
 import statistics
 import subprocess
 import tempfile
@@ -20,10 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from tasks.syslog.destination import parse_destinations
 from tasks.syslog.message import encode
 from tasks.syslog.transport import CONFIRMED, open_transport
-from tests.bench import Measured
+from tests.bench import Measured, loggen
+from tests.syslog.helpers import destination
 from tests.syslog_ng import SyslogNG
 
 if TYPE_CHECKING:
@@ -38,7 +37,8 @@ SMALL_BATCH = 1000
 SMALL_BATCHES = 50
 ROUNDS = 5
 UDP_MESSAGES = 5000
-HEADER_BYTES = 45
+UNLIMITED = 100_000_000  # messages a second
+HEADER_BYTES = 45  # about what RFC 3164 and the framing add: ours are as long as loggen's
 ESTABLISHED = "01"
 
 
@@ -84,30 +84,26 @@ def _line(number: int) -> str:
 
 
 def _race(sensor: SyslogNG, race: Race, lines: pa.Array) -> Measured:
-    destination = _destination(sensor.url(race.listener))
-    messages = _encode(lines, destination)
+    to = destination(sensor.url(race.listener))
+    messages = _encode(lines, to)
     ratios, rates = [], []
     for _ in range(ROUNDS):
         theirs = _loggen(sensor.port(race.listener), race.options)
-        ours = _deliver(destination, messages, BATCH)
+        ours = _deliver(to, messages, BATCH)
         ratios.append(theirs / ours)
         rates.append((MESSAGES / theirs, MESSAGES / ours))
     note = "; ".join(f"loggen {theirs:,.0f}, ours {ours:,.0f} messages/s" for theirs, ours in rates)
     return Measured(race.listener, statistics.median(ratios), race.target, "times loggen", note)
 
 
-def _destination(url: str) -> Destination:
-    return parse_destinations(url, Path())[0]
-
-
-def _encode(lines: pa.Array, destination: Destination) -> pa.Array:
+def _encode(lines: pa.Array, to: Destination) -> pa.Array:
     times = pa.repeat(pa.scalar(datetime.now(UTC), pa.timestamp("us", tz="UTC")), len(lines))
-    return encode(lines, times, pa.repeat("web-1.example", len(lines)), destination)
+    return encode(lines, times, pa.repeat("web-1.example", len(lines)), to)
 
 
-def _deliver(destination: Destination, messages: pa.Array, batch: int) -> float:
+def _deliver(to: Destination, messages: pa.Array, batch: int) -> float:
     """Seconds until all are confirmed."""
-    transport = open_transport(destination)
+    transport = open_transport(to)
     start = time.perf_counter()
     for first in range(0, len(messages), batch):
         outcome = transport.deliver(messages[first : first + batch])
@@ -118,13 +114,8 @@ def _deliver(destination: Destination, messages: pa.Array, batch: int) -> float:
 
 def _loggen(port: int, options: tuple[str, ...]) -> float:
     """Seconds that its connection lasts: its own figure is only good to half a second."""
-    program = shutil.which("loggen")
-    if program is None:
-        raise FileNotFoundError("loggen is missing; it comes with syslog-ng-core")
-    command = [program, *options, f"--size={BYTES}", f"--number={MESSAGES}", "--quiet"]
-    unlimited = ["--rate=100000000", "--interval=600"]
     process = subprocess.Popen(
-        [*command, *unlimited, "127.0.0.1", str(port)],
+        loggen.command(port, *options, size=BYTES, number=MESSAGES, rate=UNLIMITED),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -148,9 +139,9 @@ def _established(port: int) -> bool:
 
 
 def _small_batches(sensor: SyslogNG, listener: str, lines: pa.Array) -> Measured:
-    destination = _destination(sensor.url(listener))
-    messages = _encode(lines[: SMALL_BATCH * SMALL_BATCHES], destination)
-    seconds = _deliver(destination, messages, SMALL_BATCH)
+    to = destination(sensor.url(listener))
+    messages = _encode(lines[: SMALL_BATCH * SMALL_BATCHES], to)
+    seconds = _deliver(to, messages, SMALL_BATCH)
     return Measured(
         f"{listener}, a confirmed batch of {SMALL_BATCH}",
         seconds / SMALL_BATCHES * 1000,
@@ -162,9 +153,9 @@ def _small_batches(sensor: SyslogNG, listener: str, lines: pa.Array) -> Measured
 
 
 def _paced(sensor: SyslogNG, lines: pa.Array) -> Measured:
-    destination = _destination(sensor.url("udp-rfc3164"))
+    to = destination(sensor.url("udp-rfc3164"))
     start = time.perf_counter()
-    open_transport(destination).deliver(_encode(lines[:UDP_MESSAGES], destination))
+    open_transport(to).deliver(_encode(lines[:UDP_MESSAGES], to))
     seconds = time.perf_counter() - start
     arrived = len(sensor.wait_for("udp-rfc3164", UDP_MESSAGES))
     return Measured(
@@ -178,14 +169,14 @@ def _paced(sensor: SyslogNG, lines: pa.Array) -> Measured:
 
 
 def _encoding(url: str, lines: pa.Array, most: float) -> Measured:
-    destination = _destination(url)
-    best = min(_cpu_seconds(lines, destination) for _ in range(ROUNDS))
-    name = f"header and framing, {destination.format}, {destination.framing}"
+    to = destination(url)
+    best = min(_cpu_seconds(lines, to) for _ in range(ROUNDS))
+    name = f"header and framing, {to.format}, {to.framing}"
     return Measured(name, best / len(lines) * 1e9, most, "CPU ns/row", at_most=True)
 
 
-def _cpu_seconds(lines: pa.Array, destination: Destination) -> float:
+def _cpu_seconds(lines: pa.Array, to: Destination) -> float:
     start = time.process_time()
     for first in range(0, len(lines), BATCH):
-        _encode(lines[first : first + BATCH], destination)
+        _encode(lines[first : first + BATCH], to)
     return time.process_time() - start

@@ -17,7 +17,6 @@ import json
 import math
 import os
 import re
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -34,11 +33,11 @@ import pyarrow as pa
 from tasks.load import load_destination
 from tasks.staging.raw import RAW_SCHEMA
 from tasks.staging.store import open_store
-from tasks.syslog.destination import parse_destinations
 from tasks.windows import Window
 from tests import rsyslog, syslog_ng
-from tests.bench import Measured
+from tests.bench import Measured, loggen
 from tests.staging.material import DAY, stage, transform
+from tests.syslog.helpers import destination
 from tests.syslog_ng import SyslogNG
 
 if TYPE_CHECKING:
@@ -210,12 +209,8 @@ def _await(port: int) -> None:
 
 
 def _loggen(port: int) -> None:
-    program = shutil.which("loggen")
-    if program is None:
-        raise FileNotFoundError("loggen is missing; it comes with syslog-ng-core")
-    amount = [f"--rate={RATE}", f"--number={MESSAGES}", f"--size={BYTES}", "--interval=600"]
     subprocess.run(
-        [program, "--inet", "--stream", "--quiet", *amount, "127.0.0.1", str(port)],
+        loggen.command(port, "--inet", "--stream", size=BYTES, number=MESSAGES, rate=RATE),
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -245,11 +240,11 @@ def _through_load(folder: Path) -> Arrived:
     transform(store)
     with SyslogNG(folder / "receiver") as sensor:
         url = sensor.url(LISTENER, name="sensor", batch=BATCH, rate=RATE)
-        (destination,) = parse_destinations(url, Path())
+        to = destination(url)
         start = time.monotonic()
         until = start + PATIENCE_SECONDS
         with _killed(sensor):
-            while load_destination(store, destination, run_id="bench").pending:
+            while load_destination(store, to, run_id="bench").pending:
                 if time.monotonic() > until:
                     break
         end = _drained(sensor.file(LISTENER))
