@@ -1,7 +1,7 @@
 """Extraction beside its peers: the vendor's SDK, one page after another, and wrk; and its memory.
 
-All read the same events from the same stand-in, a process of its own. A figure is the best of
-some rounds, the rounds of all in turn: what else the machine does hits each alike.
+All read the same events from the same stand-in, a process of its own. Ours and wrk have the best of
+some rounds, in turn: what else the machine does hits both alike. The slow peers have one round.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ import httpx
 from sandbox.halo_api import HaloStandIn
 from tasks.extract import extract_account
 from tasks.settings import Account, Settings, read_accounts
+from tasks.staging.layout import raw_files
 from tasks.staging.store import open_store
 from tests.bench import Measured
+from tests.flows.command import command_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,7 +98,7 @@ def measure() -> Iterator[Measured]:
 
 def _with_latency(api: Api, folder: Path) -> Iterator[Measured]:
     note = f"{LATENCY_MS} ms a request"
-    ours, wrk, sdk = 0.0, 0.0, 0.0
+    ours, wrk = 0.0, 0.0
     for _ in range(ROUNDS):
         wrk = max(wrk, _wrk(api))
         ours = max(ours, _rate(lambda: _ours(api, folder)))
@@ -179,14 +181,8 @@ def _wrk(api: Api) -> float:
     """Events a second of a client that asks for one page over and over, and reads none."""
     with httpx.Client() as client:
         header = api.login(client)["Authorization"]
-    command = [
-        "wrk",
-        "-t1",
-        f"-c{CONCURRENCY}",
-        f"-d{WRK_SECONDS}",
-        "-H",
-        f"Authorization: {header}",
-    ]
+    load = ["-t1", f"-c{CONCURRENCY}", f"-d{WRK_SECONDS}"]
+    command = ["wrk", *load, "-H", f"Authorization: {header}"]
     done = subprocess.run([*command, api.page(7)], capture_output=True, text=True, check=True)
     found = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
     if found is None or "Non-2xx" in done.stdout:
@@ -198,19 +194,15 @@ def _memory(folder: Path) -> Measured:
     """The whole command's peak, for a range that is ten times as deep."""
     with HaloStandIn.spawn(accounts=1, events=MANY, days=DAYS) as halo:
         end = datetime.now(UTC)
-        environment = {key: value for key, value in os.environ.items() if "PREFECT" not in key} | {
-            "HALO_API_URL": halo.url,
-            "HALO_AUTH_FILE": str(halo.write_auth(folder / "auth")),
-            "HALO_STAGING": str(folder / "many"),
-            "HALO_CONCURRENCY": str(CONCURRENCY),
-        }
+        halo_usm = command_for(folder, halo, "udp://localhost:514")
+        halo_usm.settings["HALO_CONCURRENCY"] = str(CONCURRENCY)
         since = (end - timedelta(days=DAYS, minutes=1)).isoformat()
         command = [sys.executable, "-m", "flows", "extract", "--since", since]
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command, env=halo_usm.environment, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    files = open_store(str(folder / "many")).files("raw", "alpha")
-    staged = sum(int(file.removesuffix(".parquet").split("-")[3]) for file in files)
+    files = open_store(halo_usm.settings["HALO_STAGING"]).files("raw", "alpha")
+    staged = sum(file.rows for file in raw_files(files))
     if process.returncode or staged != MANY:
         raise AssertionError(f"exit code {process.returncode}, {staged} of {MANY} events staged")
     peak = usage.ru_maxrss / _MIB

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.halo_api import HaloStandIn
 from tests.bench import Measured
+from tests.flows.command import Command, command_for
 from tests.syslog_ng import SyslogNG
 
 if TYPE_CHECKING:
@@ -31,15 +29,9 @@ def measure() -> Iterator[Measured]:
         HaloStandIn.spawn(accounts=ACCOUNTS, events=EVENTS, days=3, latency_ms=LATENCY_MS) as halo,
         SyslogNG(Path(name) / "syslog-ng") as sensor,
     ):
-        folder = Path(name)
-        environment = {key: value for key, value in os.environ.items() if "PREFECT" not in key} | {
-            "HALO_API_URL": halo.url,
-            "HALO_AUTH_FILE": str(halo.write_auth(folder / "auth")),
-            "HALO_STAGING": str(folder / "staging"),
-            "HALO_CONCURRENCY": "32",
-            "USM_SENSOR": f"{sensor.url('tcp-rfc3164')}?batch=10000",
-        }
-        wall, _ = _sync(environment)
+        halo_usm = command_for(Path(name), halo, sensor.url("tcp-rfc3164", batch=10_000))
+        halo_usm.settings["HALO_CONCURRENCY"] = "32"
+        wall, _ = _sync(halo_usm)
         arrived = len(sensor.messages("tcp-rfc3164"))
         if arrived != EVENTS:
             raise AssertionError(f"{arrived} of {EVENTS} events arrived")
@@ -50,22 +42,17 @@ def measure() -> Iterator[Measured]:
             "events/s",
             f"{ACCOUNTS} accounts, {LATENCY_MS} ms a request, confirmed TCP to syslog-ng",
         )
-        idle = min(_sync(environment)[1] for _ in range(REPEATS))
+        idle = min(_sync(halo_usm)[1] for _ in range(REPEATS))
         yield Measured(
             "sync with nothing to do", idle, 1.5, "CPU seconds", "start-up included", at_most=True
         )
 
 
-def _sync(environment: dict[str, str]) -> tuple[float, float]:
+def _sync(halo_usm: Command) -> tuple[float, float]:
     """Run `halo-usm sync`; its wall and CPU seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
-    subprocess.run(
-        [sys.executable, "-m", "flows", "sync"],
-        env=environment,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    halo_usm("sync")
     wall = time.monotonic() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
