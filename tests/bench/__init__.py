@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Measured(NamedTuple):
@@ -31,3 +37,14 @@ class Measured(NamedTuple):
         if self.target is None:
             return True
         return self.figure <= self.target if self.at_most else self.figure >= self.target
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Meanwhile pyarrow computes on one thread, so that CPU time can be compared."""
+    threads = pa.cpu_count()
+    pa.set_cpu_count(1)
+    try:
+        yield
+    finally:
+        pa.set_cpu_count(threads)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import TYPE_CHECKING
 
-from tests.bench import Measured
+if TYPE_CHECKING:
+    from tests.bench import Measured
 
 PARTS = ("pipeline", "extract", "normalize", "render", "delivery", "relays")
 
@@ -18,8 +20,8 @@ def main(parts: list[str]) -> int:
     missed = 0
     print(f"{'':6}{'figure':>14}  {'target':>16}  {'unit':<20} what")
     for part in parts or PARTS:
-        for row in importlib.import_module(f"tests.bench.{part}").measure():
-            measured = Measured(*row)
+        measured: Measured
+        for measured in importlib.import_module(f"tests.bench.{part}").measure():
             missed += not measured.reached
             bound = "at most" if measured.at_most else "at least"
             target = "" if measured.target is None else f"{bound} {measured.target:,.5g}"

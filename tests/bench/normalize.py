@@ -18,6 +18,7 @@ from tasks.cef.render import render
 from tasks.plugin.catalogue import TYPES, look_up
 from tasks.plugin.derive import derive
 from tasks.plugin.normalize import normalize
+from tests.bench import Measured, one_thread
 from tests.bench.normalize_loop import lines_of
 
 if TYPE_CHECKING:
@@ -33,37 +34,40 @@ _TARGET = 60_000.0
 _UNIT = "events per CPU-second"
 _MEMORY_MIB = 256.0
 _MIB = 2**20
+_TOLD = ("source_port", "destination_port", "transport_protocol", "bytes_in")
 
 
-def measure(events: int = EVENTS) -> Iterator[tuple[str, float, float | None, str, str, bool]]:
-    """Yield `(name, figure, target or None, unit, note, at_most)`.
+def measure(events: int = EVENTS) -> Iterator[Measured]:
+    """Yield the rates of the steps, what deriving costs, and the memory of it all.
 
     Figures are events per second of CPU time of the whole process, pyarrow on one thread: all
     batches, each at its best of three rounds. What has no target handles a tenth of the events.
     """
-    threads = pa.cpu_count()
-    pa.set_cpu_count(1)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "raw.parquet"
-            size = _write_raw(path, events)
-            share = _check_agreement(path)
-            pool = pa.default_memory_pool()
-            before = pool.bytes_allocated()
-            rates = _best_rates(path, events)
-            peak = (pool.max_memory() - before) / _MIB
-    finally:
-        pa.set_cpu_count(threads)
+    with one_thread(), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "raw.parquet"
+        size = _write_raw(path, events)
+        share = _check_agreement(path)
+        pool = pa.default_memory_pool()
+        before = pool.bytes_allocated()
+        rates = _best_rates(path, events)
+        peak = (pool.max_memory() - before) / _MIB
     note = f"{events:,} events of {size:.0f} bytes from Parquet"
     both = rates["parse, normalize and render"]
-    yield "parse, normalize and render", both, _TARGET, _UNIT, note, False
-    yield "parse and normalize", rates["parse and normalize"], None, _UNIT, "", False
+    yield Measured("parse, normalize and render", both, _TARGET, _UNIT, note)
+    yield Measured("parse and normalize", rates["parse and normalize"], None, _UNIT)
     loop = f"no derived fields; {share:.0%} of its lines are the same"
-    yield "dict and f-string loop", rates["loop"], None, _UNIT, loop, False
-    yield "ours / loop", both / rates["loop"], None, "times", "", False
+    yield Measured("dict and f-string loop", rates["loop"], None, _UNIT, loop)
+    yield Measured("ours / loop", both / rates["loop"], None, "times")
     derived = _microseconds_without_log_entry(min(events, 100_000))
-    yield "derive, no log entry", derived, 0.2, "µs an event", "costs nothing", True
-    yield "Arrow memory at its peak", peak, _MEMORY_MIB, "MiB", "does not grow with events", True
+    yield Measured("derive, no log entry", derived, 0.2, "µs an event", at_most=True)
+    yield Measured(
+        "Arrow memory at its peak",
+        peak,
+        _MEMORY_MIB,
+        "MiB",
+        "does not grow with events",
+        at_most=True,
+    )
 
 
 def _write_raw(path: Path, events: int) -> float:
@@ -173,6 +177,3 @@ def _check_agreement(path: Path) -> float:
             elif plain and not told and not cut and f"src={row['source_address']}" in other:
                 raise AssertionError(f"the loop differs from ours:\n{other}\n{line}")
     return same / compared
-
-
-_TOLD = ("source_port", "destination_port", "transport_protocol", "bytes_in")

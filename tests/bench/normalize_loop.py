@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+_RAW = ("event_id", "created_at", "event")
 _TAG = re.compile(r"<[^>]+>")
 _TAKEN = {source for field in CEF_ORDER for source in field.source} | {"name", "critical", "id"}
 
@@ -63,9 +64,6 @@ def lines_of(
             f"CEF:0|CloudPassage|{PRODUCT}|1.0|{signature_id}|{name}|{severity}|{' '.join(pairs)}"
         )
     return lines
-
-
-_RAW = ("event_id", "created_at", "event")
 
 
 def _first(event: dict[str, Any], field: Field) -> Any:

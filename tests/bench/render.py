@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.cef.render import render
+from tests.bench import Measured, one_thread
 from tests.bench.render_events import synthetic_events
 from tests.bench.render_peers import DuckDB, render_cefevent, render_loop, render_polars
 
@@ -29,15 +30,13 @@ _TIMES_POLARS = 1.5
 _UNIT = "events per CPU-second"
 
 
-def measure(rows: int = ROWS) -> Iterator[tuple[str, float, float | None, str, str]]:
-    """Yield `(name, figure, target or None, unit, note)` for each renderer and each ratio.
+def measure(rows: int = ROWS) -> Iterator[Measured]:
+    """Yield the rate of each renderer, and the ratios between them.
 
     Figures are events per second of CPU time of the whole process, pyarrow on one thread. The
     slow ones render the first rows only.
     """
-    threads = pa.cpu_count()
-    pa.set_cpu_count(1)
-    try:
+    with one_thread():
         events = synthetic_events(rows)
         size = _check_agreement(events.slice(0, _COMPARED_ROWS))
         few, fewer = events.slice(0, _LOOP_ROWS), events.slice(0, _CEFEVENT_ROWS)
@@ -50,15 +49,15 @@ def measure(rows: int = ROWS) -> Iterator[tuple[str, float, float | None, str, s
                 "cefevent": (render_cefevent, fewer),
             }
         )
-    finally:
-        pa.set_cpu_count(threads)
     ours = best["ours"]
-    yield "ours", ours, _EVENTS_PER_CPU_SECOND, _UNIT, f"{rows:,} lines of {size:.0f} bytes"
+    note = f"{rows:,} lines of {size:.0f} bytes"
+    yield Measured("ours", ours, _EVENTS_PER_CPU_SECOND, _UNIT, note)
     for name, rate in best.items():
         if name != "ours":
-            yield name, rate, None, _UNIT, ""
-    yield "ours / f-string loop", ours / best["f-string loop"], _TIMES_LOOP, "times", ""
-    yield "ours / polars", ours / best["polars concat_str"], _TIMES_POLARS, "times", ""
+            yield Measured(name, rate, None, _UNIT)
+    loop, polars = best["f-string loop"], best["polars concat_str"]
+    yield Measured("ours / f-string loop", ours / loop, _TIMES_LOOP, "times")
+    yield Measured("ours / polars", ours / polars, _TIMES_POLARS, "times")
 
 
 def _best_rates(
