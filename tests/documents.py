@@ -43,7 +43,7 @@ def fields_page() -> str:
     for family in families():
         told = {column for _, columns in family.examples for column in columns}
         columns = ", ".join(f"`{field.name}`" for field in FIELDS if field.name in told)
-        lines.append(f"| {escape(family.name)} | {columns} |")
+        lines.append(f"| {_escaped(family.name)} | {columns} |")
     return "\n".join(lines) + "\n"
 
 
@@ -66,7 +66,7 @@ def _row(field: Field) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def escape(text: str | None) -> str:
+def _escaped(text: str | None) -> str:
     """A text as a cell of a Markdown table."""
     return (text or "").replace("|", "\\|")
 
@@ -76,7 +76,7 @@ def settings_table() -> str:
     lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else f"`{field.default}`"
-        lines.append(f"| `{name.upper()}` | {default} | {escape(field.description)} |")
+        lines.append(f"| `{name.upper()}` | {default} | {_escaped(field.description)} |")
     return "\n".join(lines)
 
 

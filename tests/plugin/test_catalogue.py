@@ -10,7 +10,7 @@ from tests.plugin.raw import normalized, row
 
 
 def test_the_catalogue_has_182_types() -> None:
-    """All types of the reference are there, each once."""
+    """There are as many types as the reference lists, each once."""
     assert len(TYPES) == len(set(TYPES)) == 182
 
 

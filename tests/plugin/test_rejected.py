@@ -8,16 +8,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.plugin.normalize import normalize
-from tests.plugin.raw import (
-    CREATED,
-    DEVICE,
-    ID,
-    MINIMAL,
-    normalized,
-    raw_table,
-    reason,
-    row,
-)
+from tests.plugin.raw import CREATED, DEVICE, ID, MINIMAL, normalized, raw_table, reason, row
 
 
 @pytest.mark.parametrize(

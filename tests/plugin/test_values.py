@@ -6,11 +6,7 @@ import json
 
 import pytest
 
-from tests.plugin.raw import (
-    ID,
-    normalized,
-    row,
-)
+from tests.plugin.raw import ID, normalized, row
 
 
 def test_extras_are_compact_and_sorted() -> None:
@@ -73,7 +69,7 @@ def test_columns_of_mixed_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number"),
+    "number",
     [
         "1.10",
         "1E5",
