@@ -6,11 +6,14 @@ import ipaddress
 import os
 import re
 from datetime import datetime  # noqa: TC003 - pydantic reads the annotation
+from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -28,8 +31,14 @@ from tasks.windows import parse_time
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dotenv.parser import Binding
+
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+")
 _PREFECT = "PREFECT_"
+_OURS = ("HALO_", "USM_")
+_NOT_READ_HERE = {"HALO_RETENTION_DAYS", "HALO_LEDGER_DAYS", "HALO_USM_HOME"}
+"""Names that a settings file may hold though no command of this version reads them."""
 
 
 class Account(BaseModel):
@@ -65,8 +74,19 @@ def _api_url(text: str) -> str:
     url = urlsplit(text)
     if url.username or url.password:
         raise ValueError("it holds a user or a password; keys belong in HALO_AUTH_FILE")
-    if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
+    if (
+        url.scheme not in {"http", "https"}
+        or not _HOST.fullmatch(url.hostname or "")
+        or url.query
+        or url.fragment
+    ):
         raise ValueError("it is no base URL; write one such as https://api.cloudpassage.com")
+    try:
+        no_port = url.port == 0
+    except ValueError:
+        no_port = True
+    if no_port:
+        raise ValueError("its port is no number from 1 to 65535")
     if url.scheme == "http" and not is_loopback(url.hostname):
         raise ValueError("http:// would show the key to the network; write https://")
     return text.rstrip("/")
@@ -80,6 +100,19 @@ def _sensors(value: object) -> object:
     if not isinstance(value, str):
         return value
     return Sensors(text=value, folder=Path.cwd()) if value.strip() else None
+
+
+def _staging(text: str) -> str:
+    scheme, separator, rest = text.partition("://")
+    if separator:
+        if scheme != "file" and not rest.strip("/"):
+            raise ValueError("it names no bucket; write one such as s3://bucket/prefix")
+        return text
+    folder = Path(text).expanduser()
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise ValueError(f"{there} is no folder; name one, it is made where there is none")
+    return str(folder)
 
 
 def _address(text: str) -> str:
@@ -99,7 +132,7 @@ class Settings(BaseSettings):
         Path("haloEvents.auth"),
         description="One key_id|secret or key_id|secret|account a line, any number of accounts.",
     )
-    halo_staging: Annotated[str, AfterValidator(os.path.expanduser)] = Field(
+    halo_staging: Annotated[str, AfterValidator(_staging)] = Field(
         "data",
         description="Where Parquet is staged: a folder, or a URI that pyarrow opens.",
     )
@@ -171,11 +204,13 @@ def _from_file(path: Path) -> dict[str, Any]:
     """
     folder = path.absolute().parent
     try:
-        read = dotenv_values(path, encoding="utf-8")
+        text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from None
+    for line in parse_stream(StringIO(text)):
+        _check_line(path, line)
     values: dict[str, Any] = {}
-    for name, value in read.items():
+    for name, value in dotenv_values(stream=StringIO(text)).items():
         if not value:
             continue
         if name.startswith(_PREFECT):
@@ -187,6 +222,27 @@ def _from_file(path: Path) -> dict[str, Any]:
         elif name.lower() in Settings.model_fields:
             values[name.lower()] = value
     return values
+
+
+def _check_line(path: Path, line: Binding) -> None:
+    """Refuse what would otherwise leave a setting at its default without a word.
+
+    Raises:
+        SettingsError: The line is none of a settings file, or sets what is no setting of ours.
+    """
+    where = f"line {line.original.line} of {path}"
+    if line.error:
+        raise SettingsError(
+            f"{where} is not NAME=value; close its quotes, or begin it with # if it is a comment"
+        )
+    name = (line.key or "").upper()
+    if not name.startswith(_OURS) or name in _NOT_READ_HERE:
+        return
+    known = [field.upper() for field in Settings.model_fields]
+    if name not in known:
+        meant = get_close_matches(name, known, n=1, cutoff=0.8)
+        remedy = f"; did you mean {meant[0]}?" if meant else f"; there are {', '.join(known)}"
+        raise SettingsError(f"{where}: {name} is no setting{remedy}")
 
 
 def _describe(error: ValidationError) -> str:
@@ -231,13 +287,15 @@ def read_accounts(path: Path) -> list[Account]:
                 f"HALO_AUTH_FILE: line {number} of {path} is neither key_id|secret nor "
                 "key_id|secret|account (key ids and accounts are 1-64 of A-Z a-z 0-9 _ -)"
             )
-        if account.name in accounts:
+        # two that differ in case only would share their folders where file names ignore case
+        key = account.name.casefold()
+        if key in accounts:
             raise SettingsError(
                 f"HALO_AUTH_FILE: line {number} of {path} names the account of line "
-                f"{first_line[account.name]} again; remove one, or give them different names"
+                f"{first_line[key]} again; remove one, or give them different names"
             )
-        accounts[account.name] = account
-        first_line[account.name] = number
+        accounts[key] = account
+        first_line[key] = number
     if not accounts:
         raise SettingsError(f"HALO_AUTH_FILE: {path} names no account; add key_id|secret lines")
     return list(accounts.values())

@@ -75,6 +75,12 @@ def test_a_start_without_offset_is_utc(in_folder: Path) -> None:
         ("HALO_API_URL", "http://halo.example.com", "http:// would show the key to the network"),
         ("HALO_API_URL", "halo.example.com", "it is no base URL; write one such as https://"),
         ("HALO_API_URL", "https://me:hunter2@halo.example.com", "keys belong in HALO_AUTH_FILE"),
+        ("HALO_API_URL", "https://halo.example.com:abc", "its port is no number from 1 to 65535"),
+        ("HALO_API_URL", "https://halo.example.com:99999", "its port is no number from 1 to 65535"),
+        ("HALO_API_URL", "https://halo example.com", "it is no base URL; write one such as"),
+        ("HALO_STAGING", "/dev/null", "/dev/null is no folder"),
+        ("HALO_STAGING", "/dev/null/staging", "/dev/null is no folder"),
+        ("HALO_STAGING", "s3://", "it names no bucket"),
         ("HALO_START", "yesterday", "'yesterday' is no ISO 8601 time"),
         ("HALO_CONCURRENCY", "0", "'0': Input should be greater than or equal to 1"),
         ("HALO_CONCURRENCY", "many", "'many': Input should be a valid integer"),
@@ -128,6 +134,32 @@ def test_an_auth_file_names_accounts(in_folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("HALO_STAGING='/srv/hunter2", "line 2 of .env is not NAME=value"),
+        ("just hunter2", "line 2 of .env is not NAME=value"),
+        ("HALO_STAGNIG=hunter2", "line 2 of .env: HALO_STAGNIG is no setting; did you mean HALO_S"),
+        ("export USM_SENSER=hunter2", "USM_SENSER is no setting; did you mean USM_SENSOR"),
+        ("HALO_WHATEVER=hunter2", "HALO_WHATEVER is no setting; there are HALO_API_URL, "),
+    ],
+)
+def test_a_line_that_would_leave_a_setting_at_its_default_is_refused(
+    in_folder: Path, line: str, message: str
+) -> None:
+    """The message says which line and what to do, and never the value."""
+    (in_folder / ".env").write_text(f"# ours\n{line}\nHALO_CONCURRENCY=2\n")
+    with pytest.raises(SettingsError, match=message) as caught:
+        read_settings()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_settings_file_may_hold_other_programs_settings(in_folder: Path) -> None:
+    """Names that are none of ours, comments, and those of other versions are left alone."""
+    (in_folder / ".env").write_text("# ours\n\nAWS_REGION=x\nHALO_RETENTION_DAYS=30\n")
+    assert read_settings().halo_staging == "data"
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("", "names no account"),
@@ -138,6 +170,7 @@ def test_an_auth_file_names_accounts(in_folder: Path) -> None:
         ("key|hunter2|../../etc\n", "line 1 of .* is neither"),
         (f"{'k' * 65}|hunter2\n", "line 1 of .* is neither"),
         ("k|hunter2|a\n#\nl|hunter2|a\n", "line 3 of .* names the account of line 1 again"),
+        ("k|hunter2|a\nl|hunter2|A\n", "line 2 of .* names the account of line 1 again"),
     ],
 )
 def test_a_bad_auth_file_is_refused_by_line_number(
