@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 _INTERRUPTED = 130
@@ -16,12 +17,15 @@ def main() -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(_INTERRUPTED))  # until a command takes over
     try:
         from flows.cli import run
 
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
         code = _INTERRUPTED  # while modules were being loaded
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # it is done: the code says how
     sys.exit(code)
 
 

@@ -72,7 +72,6 @@ def show_event(answer: dict[str, Any]) -> None:
     """Print `audit --event`: the life of one event, in order."""
     console = _console()
     if not answer["account"]:
-        console.print(f"event {answer['event_id']}: not in this staging", markup=False)
         return
     console.print(f"event {answer['event_id']} of account {answer['account']}", markup=False)
     for stage in ("staged", "normalized", "rejected"):

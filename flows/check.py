@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -34,14 +35,13 @@ def run_check(settings: Settings) -> bool:
     Returns:
         Whether all of it is usable.
     """
-    well = True
+    faulty: list[str] = []
 
     def check(what: str, answer: Callable[[], T], say: Callable[[T], str]) -> T | None:
-        nonlocal well
         try:
             found = answer()
         except HaloUsmError as error:
-            well = False
+            faulty.append(what)
             print(f"FAIL {what}: {error}")
             return None
         print(f"ok   {what}: {say(found)}", flush=True)
@@ -80,7 +80,9 @@ def run_check(settings: Settings) -> bool:
                 + (_waiting(pending[name]["pending"], new=name not in known) if pending else "")
             ),
         )
-    return well
+    if faulty:
+        print(f"error: not usable: {', '.join(faulty)}", file=sys.stderr)
+    return not faulty
 
 
 def _readable_by_others(auth: Path) -> str:

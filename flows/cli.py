@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from flows.execute import DONE, FAILED, exit_code, run_pipeline
-from flows.work import parse_range, prepare
+from flows.work import first_readings, parse_range, prepare
 from tasks.errors import SettingsError
 from tasks.settings import read_settings
 
@@ -225,7 +225,8 @@ def status(
     from tasks.status import status as read_status
 
     work = _work_to_ask(read_settings(common.env_file))
-    _print(read_status(work.store, work.destinations), None if as_json else show_status)
+    answer = read_status(work.store, work.destinations, first_readings(work.settings))
+    _print(answer, None if as_json else show_status)
     return DONE
 
 
@@ -252,7 +253,10 @@ def audit(
     if window is None:
         answer = audit_event(work.store, event or "")
         _print(answer, None if as_json else show_event)
-        return DONE if answer["account"] else FAILED
+        if answer["account"]:
+            return DONE
+        print(f"error: event {event} is not in this staging", file=sys.stderr)
+        return FAILED
     answer = audit_range(
         work.store,
         window,

@@ -78,6 +78,19 @@ def prepare(
     )
 
 
+def first_readings(settings: Settings) -> dict[str, Window]:
+    """What a first sync reads of each account in the auth file; nothing where it has none."""
+    from tasks.plan import HALO_KEEPS
+
+    try:
+        accounts = read_accounts(settings.halo_auth_file)
+    except SettingsError:
+        return {}  # who only looks at a staging needs no keys
+    now = datetime.now(UTC)
+    since = settings.halo_start or now - HALO_KEEPS
+    return {account.name: Window(since, now) for account in accounts} if since < now else {}
+
+
 def parse_range(since: str, until: str | None) -> Window:
     """The range `[since, until)` that a command was given; `until` is now by default.
 

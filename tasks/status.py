@@ -6,6 +6,7 @@ not delivered, for the newest event, the oldest pending one, and unknown types.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow.compute as pc
@@ -40,12 +41,18 @@ class Receiver(Protocol):
         """It takes nothing older."""
 
 
-def status(store: Store, destinations: Sequence[Receiver] = ()) -> dict[str, Any]:
+def status(
+    store: Store,
+    destinations: Sequence[Receiver] = (),
+    unread: Mapping[str, Window] = MappingProxyType({}),
+) -> dict[str, Any]:
     """The state of a staging, as `halo-usm status --json` shows it.
 
     Args:
         store: The staging.
         destinations: Those that are set up; where there are none, those that have a ledger.
+        unread: Accounts that are set up, and what a first sync reads of each: the gap of one of
+            which nothing was read yet.
 
     Returns:
         `accounts`, `destinations` and `unknown_types`; times are ISO 8601 text in UTC.
@@ -55,11 +62,11 @@ def status(store: Store, destinations: Sequence[Receiver] = ()) -> dict[str, Any
     """
     for _ in range(_LOOKS):
         try:
-            return _status(store, destinations)
+            return _status(store, destinations, unread)
         except FileGone:
             # normalized anew or compacted meanwhile
             continue
-    return _status(store, destinations)
+    return _status(store, destinations, unread)
 
 
 def receivers(store: Store, destinations: Sequence[Receiver]) -> list[tuple[str, datetime | None]]:
@@ -69,18 +76,19 @@ def receivers(store: Store, destinations: Sequence[Receiver]) -> list[tuple[str,
     return [(name, None) for name in store.destinations()]
 
 
-def _status(store: Store, destinations: Sequence[Receiver]) -> dict[str, Any]:
-    names = sorted(
-        {name for stage in ("raw", "normalized", "rejected") for name in store.accounts(stage)}
-    )
-    days = {name: normalized.days(store, name) for name in names}
+def _status(
+    store: Store, destinations: Sequence[Receiver], unread: Mapping[str, Window]
+) -> dict[str, Any]:
+    staged = {name for stage in ("raw", "normalized", "rejected") for name in store.accounts(stage)}
+    days = {name: normalized.days(store, name) for name in sorted(staged | set(unread))}
     unknown: dict[str, int] = {}
     for account, its_days in days.items():
         for kind, count in _unknown_types(store, account, its_days).items():
             unknown[kind] = unknown.get(kind, 0) + count
     return {
         "accounts": {
-            account: _account(store, account, its_days) for account, its_days in days.items()
+            account: _account(store, account, its_days, unread.get(account))
+            for account, its_days in days.items()
         },
         "destinations": {
             name: _destination(store, name, since, days)
@@ -90,10 +98,15 @@ def _status(store: Store, destinations: Sequence[Receiver]) -> dict[str, Any]:
     }
 
 
-def _account(store: Store, account: str, days: Mapping[date, Day]) -> dict[str, Any]:
+def _account(
+    store: Store, account: str, days: Mapping[date, Day], unread: Window | None
+) -> dict[str, Any]:
     covered = union(window for day, state in days.items() for window in covered_by(state.raw, day))
     looked_at = union(file.window(day) for day, state in days.items() for file in state.raw)
-    gaps = difference(Window(looked_at[0].since, looked_at[-1].until), covered) if looked_at else []
+    if looked_at:
+        gaps = difference(Window(looked_at[0].since, looked_at[-1].until), covered)
+    else:
+        gaps = [unread] if unread else []
     newest = _newest(store, account, days)
     return {
         "covered": [_pair(window) for window in covered],

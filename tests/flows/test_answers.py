@@ -106,7 +106,8 @@ def test_audit_tells_the_life_of_an_event_and_whether_a_range_adds_up(
     }
     assert life["rejected"] is None
     assert [row["status"] for row in life["deliveries"]] == ["confirmed"]
-    assert halo_usm("audit", "--event", "0" * 32, code=1).stdout
+    result = halo_usm("audit", "--event", "0" * 32, code=1)
+    assert result.stderr == f"error: event {'0' * 32} is not in this staging\n"
     answer = json.loads(halo_usm("audit", *_MONTH, "--json").stdout)
     assert answer == {
         "staged": EVENTS,
@@ -119,6 +120,22 @@ def test_audit_tells_the_life_of_an_event_and_whether_a_range_adds_up(
     result = halo_usm("audit", *_MONTH, "--json", code=1)
     assert json.loads(result.stdout)["consistent"] is False
     assert "neither normalized nor rejected" in result.stderr
+
+
+def test_an_account_that_was_never_read_has_a_gap(tmp_path: Path, halo_usm: Command) -> None:
+    """From where its first sync would begin until now, whether or not others are read."""
+    auth = tmp_path / "haloEvents.auth"
+    auth.write_text(auth.read_text() + "unknown|secret|gamma\n")
+    halo_usm.settings["HALO_START"] = "2026-03-01"
+    since, until = halo_usm.status()["accounts"]["gamma"]["gaps"][0]
+    assert since == "2026-03-01T00:00:00Z"
+    assert datetime.now(UTC) - datetime.fromisoformat(until) < timedelta(minutes=1)
+    halo_usm("sync", code=1)
+    accounts = halo_usm.status()["accounts"]
+    assert accounts["gamma"]["gaps"][0][0] == since
+    assert accounts["gamma"]["covered"] == []
+    assert accounts["alpha"]["gaps"] == []
+    assert "gamma has a gap from 2026-03-01" in halo_usm("status").stdout
 
 
 def test_rejected_events_are_a_warning_and_no_failure(halo: HaloStandIn, halo_usm: Command) -> None:
