@@ -59,15 +59,18 @@ def test_an_interrupted_sync_exits_130_and_the_next_one_goes_on(
         assert ids["event_id"].nunique() == len(ids) == EVENTS
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("after", [0.1, 0.2, 0.4])
-def test_an_interruption_of_the_start_is_no_fault(tmp_path: Path, after: float) -> None:
-    """Ctrl-C while modules are loaded ends with 130 and without a stack trace."""
+def test_an_interruption_of_the_start_is_no_fault(
+    tmp_path: Path, number: signal.Signals, after: float
+) -> None:
+    """Ctrl-C or SIGTERM while modules are loaded ends with 130 and without a stack trace."""
     with HaloStandIn(accounts=1) as halo:
         process = command_for(tmp_path, halo, "tcp://127.0.0.1:1").popen("status")
         time.sleep(after)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=30)
-    if process.returncode != -signal.SIGINT:  # not even Python had begun
+    if process.returncode != -number:  # not even Python had begun
         assert process.returncode in {0, 130}
         assert not err
 
