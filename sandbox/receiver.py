@@ -41,8 +41,7 @@ if TYPE_CHECKING:
 LISTENERS = ("udp", "tcp", "tls")
 _READ = 256 * 1024
 _DATAGRAM = 65_536
-# A peer that says nothing for so long has gone.
-_PATIENCE_SECONDS = 300.0
+_PATIENCE_SECONDS = 300.0  # a peer that says nothing for so long has gone
 _COUNT = re.compile(rb"([1-9][0-9]{0,9}) ")
 _COUNT_LONGEST = 11
 
@@ -119,6 +118,7 @@ class Receiver:
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
+        self._stopped = False
         self._messages: dict[str, list[bytes]] = {name: [] for name in self._names}
         self._file: BinaryIO | None = None
         self.torn = 0
@@ -154,9 +154,9 @@ class Receiver:
         """Hang up on everyone and wait for the threads."""
         self._awake.close()
         with self._changed:
+            self._stopped = True
             for sock in self._open:
-                with contextlib.suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
+                _hang_up(sock)
         for thread in self._threads:
             thread.join()
         self._exits.close()
@@ -223,8 +223,15 @@ class Receiver:
             connection, _ = sock.accept()
             with self._changed:
                 self.connections += 1
-                self._open.add(connection)
+            self._opened(connection)
             self._start(self._serve, name, connection)
+
+    def _opened(self, connection: socket.socket) -> None:
+        """Note a connection, so that stopping ends it, also one that is being stopped already."""
+        with self._changed:
+            self._open.add(connection)
+            if self._stopped:
+                _hang_up(connection)
 
     def _serve(self, name: str, connection: socket.socket) -> None:
         deframer = Deframer()
@@ -235,8 +242,7 @@ class Receiver:
                 connection = self._context.wrap_socket(
                     connection, server_side=True, do_handshake_on_connect=False
                 )
-                with self._changed:
-                    self._open.add(connection)
+                self._opened(connection)
                 connection.do_handshake()
             while not deframer.fault and (data := connection.recv(_READ)):
                 self._record(name, deframer.feed(data))
@@ -253,6 +259,12 @@ class Receiver:
                 self.faults.append(f"{name}: {deframer.fault}")
             self._open = {sock for sock in self._open if sock.fileno() >= 0}
             self._changed.notify_all()
+
+
+def _hang_up(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        # the plain socket's: an SSLSocket's takes the session from under another thread
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def _own_certificate(folder: Path, host: str) -> tuple[ssl.SSLContext, Path]:
