@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from flows.work import destinations_of
+from tasks.accounts import read_accounts
 from tasks.errors import HaloUsmError, StagingError
 from tasks.extract import check_account
 from tasks.halo.client import Patience
 from tasks.redaction import redact
-from tasks.settings import prefect_api_url, read_accounts
+from tasks.settings import prefect_api_url
 from tasks.staging.store import open_store
 from tasks.status import status
 from tasks.syslog.transport import check as check_sensor

@@ -1,5 +1,7 @@
 """The command line. Each command checks its settings, runs its pipeline, and shows the outcome.
 
+Long, but one function a command and nothing else.
+
 Exit codes: 0 all done · 1 something failed or stays pending · 2 wrong usage or settings, and
 nothing was touched · 130 interrupted.
 """

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
+from tasks.accounts import Account, read_accounts
 from tasks.errors import SettingsError
-from tasks.settings import Account, Settings, read_accounts
 from tasks.staging.store import Store, open_store
 from tasks.windows import Window, isoformat, parse_time
 
 if TYPE_CHECKING:
+    from tasks.settings import Settings
     from tasks.syslog.destination import Destination
 
 

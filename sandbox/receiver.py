@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import select
 import signal
 import socket
@@ -33,6 +32,7 @@ from urllib.parse import quote
 from cyclopts import App, Parameter
 
 from sandbox.certificates import Authority
+from sandbox.deframer import Deframer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,46 +42,6 @@ LISTENERS = ("udp", "tcp", "tls")
 _READ = 256 * 1024
 _DATAGRAM = 65_536
 _PATIENCE_SECONDS = 300.0  # a peer that says nothing for so long has gone
-_COUNT = re.compile(rb"([1-9][0-9]{0,9}) ")
-_COUNT_LONGEST = 11
-
-
-class Deframer:
-    """Cuts a stream into messages, framed by octet counting or by newlines (RFC 6587).
-
-    Attributes:
-        fault: What is wrong with a stream that is framed in neither way; nothing of it is read
-            from there on.
-    """
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self.fault: str | None = None
-
-    @property
-    def torn(self) -> bool:
-        """Whether something is left over that is no whole message."""
-        return bool(self._rest)
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """The messages that are complete with this data."""
-        self._rest += data
-        if self.fault:
-            return []
-        if not self._rest[:1].isdigit():
-            *messages, self._rest = self._rest.split(b"\n")
-            return messages
-        messages, position = [], 0
-        while found := _COUNT.match(self._rest, position):
-            end = found.end() + int(found[1])
-            if end > len(self._rest):
-                break
-            messages.append(self._rest[found.end() : end])
-            position = end
-        self._rest = self._rest[position:]
-        if not found and len(self._rest) >= _COUNT_LONGEST:
-            self.fault = f"no octet count where one is due: {self._rest[:_COUNT_LONGEST]!r}"
-        return messages
 
 
 class Receiver:

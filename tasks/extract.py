@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Coroutine
 
+    from tasks.accounts import Account
     from tasks.halo.client import Patience
     from tasks.plan import Plan
-    from tasks.settings import Account, Settings
+    from tasks.settings import Settings
     from tasks.staging.store import Store
 
 _STOP_LOOKS = 0.1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tasks.errors import SettingsError
-from tasks.settings import Settings, prefect_api_url, read_accounts, read_settings
+from tasks.settings import Settings, prefect_api_url, read_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,20 +119,6 @@ def test_every_setting_says_what_it_is() -> None:
         assert field.description.endswith("."), name
 
 
-def test_an_auth_file_names_accounts(in_folder: Path) -> None:
-    """Blank lines and comments are skipped; the account is the key id unless named."""
-    auth = in_folder / "auth"
-    auth.write_text("# keys\n\nabc123|s3cret\n key2 | other\nk3|x|prod-eu\n")
-    accounts = read_accounts(auth)
-    assert [(a.name, a.key_id) for a in accounts] == [
-        ("abc123", "abc123"),
-        ("key2", "key2"),
-        ("prod-eu", "k3"),
-    ]
-    assert accounts[0].secret.get_secret_value() == "s3cret"
-    assert "s3cret" not in repr(accounts)
-
-
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -157,34 +143,3 @@ def test_a_settings_file_may_hold_other_programs_settings(in_folder: Path) -> No
     """Names that are none of ours, comments, and those of other versions are left alone."""
     (in_folder / ".env").write_text("# ours\n\nAWS_REGION=x\nHALO_RETENTION_DAYS=30\n")
     assert read_settings().halo_staging == "data"
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "names no account"),
-        ("key|hunter2\nkey-hunter2\n", "line 2 of .* is neither"),
-        ("key|hunter2|a|b\n", "line 1 of .* is neither"),
-        ("key|\n", "line 1 of .* is neither"),
-        ("../key|hunter2\n", "line 1 of .* is neither"),
-        ("key|hunter2|../../etc\n", "line 1 of .* is neither"),
-        (f"{'k' * 65}|hunter2\n", "line 1 of .* is neither"),
-        ("k|hunter2|a\n#\nl|hunter2|a\n", "line 3 of .* names the account of line 1 again"),
-        ("k|hunter2|a\nl|hunter2|A\n", "line 2 of .* names the account of line 1 again"),
-    ],
-)
-def test_a_bad_auth_file_is_refused_by_line_number(
-    in_folder: Path, content: str, message: str
-) -> None:
-    """The message says which line, and never what is in it."""
-    auth = in_folder / "auth"
-    auth.write_text(content)
-    with pytest.raises(SettingsError, match=message) as caught:
-        read_accounts(auth)
-    assert "hunter2" not in str(caught.value)
-
-
-def test_a_missing_auth_file_says_how_to_make_one(in_folder: Path) -> None:
-    """A newcomer learns what belongs in it."""
-    with pytest.raises(SettingsError, match=r"create it with one key_id\|secret a line"):
-        read_accounts(in_folder / "haloEvents.auth")

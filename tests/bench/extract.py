@@ -22,8 +22,9 @@ import cloudpassage
 import httpx
 
 from sandbox.halo_api import HaloStandIn
+from tasks.accounts import Account, read_accounts
 from tasks.extract import extract_account
-from tasks.settings import Account, Settings, read_accounts
+from tasks.settings import Settings
 from tasks.staging.layout import raw_files
 from tasks.staging.store import open_store
 from tests.bench import Measured

@@ -20,8 +20,9 @@ from typing import Any
 # imported before any fork: a run then costs milliseconds
 import pyarrow.parquet  # noqa: F401
 
+from tasks.accounts import read_accounts
 from tasks.extract import extract_account
-from tasks.settings import Settings, read_accounts
+from tasks.settings import Settings
 from tasks.staging.store import open_store
 
 FILES = {"open", "os.rename", "os.remove", "os.mkdir", "os.scandir"}

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.dataset as ds
 
+from tasks.accounts import Account, read_accounts
 from tasks.extract import Extracted, extract_account
 from tasks.halo.client import Patience
-from tasks.settings import Account, Settings, read_accounts
+from tasks.settings import Settings
 from tasks.staging.raw import coverage
 from tasks.staging.store import open_store
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from sandbox import faults
+from tasks.accounts import Account
 from tasks.halo.client import Patience
-from tasks.settings import Account
 from tasks.staging.locks import hold
 from tasks.windows import Window
 from tests.extract.site import NOW, START, Site, events

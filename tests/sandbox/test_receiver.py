@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.receiver import Deframer, Receiver
+from sandbox.deframer import Deframer
+from sandbox.receiver import Receiver
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sandbox.receiver import Deframer
+from sandbox.deframer import Deframer
 from tasks.syslog.message import encode
 from tests.syslog.helpers import WHEN, destination
 

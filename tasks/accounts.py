@@ -1,0 +1,79 @@
+"""The accounts: what the auth file names, a line each, checked before anything is touched."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from tasks.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Account(BaseModel):
+    """One Halo account: the name of its folders, and the key that reads its events."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    key_id: str
+    secret: SecretStr
+
+
+def read_accounts(path: Path) -> list[Account]:
+    """The accounts of an auth file, in its order.
+
+    Raises:
+        SettingsError: The file is missing, empty or unreadable, a line is malformed, or an
+            account is named twice. The message gives line numbers and never a line's text.
+    """
+    path = path.absolute()
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise SettingsError(
+            f"HALO_AUTH_FILE: there is no file {path}; create it with one key_id|secret a line, "
+            "readable by you alone (chmod 600)"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise SettingsError(f"HALO_AUTH_FILE: {path} cannot be read: {reason}") from None
+    accounts: dict[str, Account] = {}
+    first_line: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        account = _account(text)
+        if account is None:
+            raise SettingsError(
+                f"HALO_AUTH_FILE: line {number} of {path} is neither key_id|secret nor "
+                "key_id|secret|account (key ids and accounts are 1-64 of A-Z a-z 0-9 _ -)"
+            )
+        # two that differ in case only would share their folders where file names ignore case
+        key = account.name.casefold()
+        if key in accounts:
+            raise SettingsError(
+                f"HALO_AUTH_FILE: line {number} of {path} names the account of line "
+                f"{first_line[key]} again; remove one, or give them different names"
+            )
+        accounts[key] = account
+        first_line[key] = number
+    if not accounts:
+        raise SettingsError(f"HALO_AUTH_FILE: {path} names no account; add key_id|secret lines")
+    return list(accounts.values())
+
+
+def _account(line: str) -> Account | None:
+    parts = [part.strip() for part in line.split("|")]
+    if len(parts) not in {2, 3}:
+        return None
+    key_id, secret, name = (*parts, parts[0])[:3]
+    if not (_FOLDER_NAME.fullmatch(key_id) and _FOLDER_NAME.fullmatch(name) and secret):
+        return None
+    return Account(name=name, key_id=key_id, secret=SecretStr(secret))
