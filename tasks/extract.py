@@ -152,10 +152,14 @@ def _plan(
     known = timeline(store, account.name)
     lookback = timedelta(minutes=settings.halo_lookback_minutes)
     if window is not None:
-        return plan_range(known.covered, known.begin, window, now=now, lookback=lookback)
+        return plan_range(
+            known.covered, known.begin, window, now=now, lookback=lookback, synced=known.synced
+        )
     start = settings.halo_start or now - HALO_KEEPS
     covered = union([*known.covered, *known.lost])
-    return plan_sync(covered, known.begin, start=start, now=now, lookback=lookback)
+    return plan_sync(
+        covered, known.begin, start=start, now=now, lookback=lookback, synced=known.synced
+    )
 
 
 def _client(

@@ -145,7 +145,7 @@ class Extraction:
             HaloUsmError: The account as a whole can't be read or staged; what was not yet, is
                 among `failed`.
         """
-        self._begin = plan.begin
+        self._begin, self._synced = plan.begin, plan.synced
         # one thread: what has to be on disk before something else is
         self._stager = ThreadPoolExecutor(1, "stage")
         try:
@@ -246,8 +246,8 @@ class Extraction:
         if not windows or not reading.window:
             return []
         events, malformed = reading.haul.tables(reading.window)
-        if self._begin is not None and not (complete and windows[0].since == self._begin):
-            mark_beginning(self._store, self._account, self._begin)
+        if self._begin is not None:
+            mark_beginning(self._store, self._account, self._begin, synced=self._synced)
         self._begin = None
         stage = partial(stage_window, self._store, self._account, complete=complete)
         return [stage(window, events, malformed, self._run_id) for window in windows]

@@ -41,10 +41,12 @@ class Plan:
         begin: Where the account begins from now on, None where it began there or earlier. It is
             to be remembered before anything later is staged, so that a beginning that fails is a
             gap, and not forgotten.
+        synced: Whether the account is synced from there on, or a range of it extracted by itself.
     """
 
     runs: list[Run] = field(default_factory=list)
     begin: datetime | None = None
+    synced: bool = True
 
 
 def plan_sync(
@@ -54,6 +56,7 @@ def plan_sync(
     start: datetime,
     now: datetime,
     lookback: timedelta,
+    synced: bool = True,
 ) -> Plan:
     """From where the account begins to now: what is not covered, and what to look at again.
 
@@ -63,24 +66,27 @@ def plan_sync(
     Args:
         covered: The coverage, and what is lost; sorted, nothing touching.
         begin: Where the account begins; None for one of which nothing is staged.
-        start: Where that one is to begin.
+        start: Where that one is to begin, and one that was never synced, unless it does earlier.
         now: The end of the range.
         lookback: How much of covered time, before each of its ends, is read again.
+        synced: Whether a sync began at `begin`, or only ranges were extracted by themselves.
     """
-    since = start if begin is None else begin
+    since = min(start, begin or start)
+    if begin is not None and synced:
+        since = begin
     if since >= now:
         return Plan()
     runs = _runs(covered, Window(since, now), lookback)
     if begin is None:
         return Plan(runs, since)
-    runs = [part for run in runs for part in _overdue(run, now - HALO_KEEPS)]
+    runs = [part for run in runs for part in _overdue(run, begin, now - HALO_KEEPS)]
     if covered:
         last = covered[-1]
         look = max(last.since, last.until - lookback)
         # an extraction of this very moment, or a clock that was set back
         if last.until >= now > look:
             runs.append(Run(Window(look, now)))
-    return Plan(runs)
+    return Plan(runs, None if synced else since)
 
 
 def plan_range(
@@ -90,6 +96,7 @@ def plan_range(
     *,
     now: datetime,
     lookback: timedelta,
+    synced: bool = True,
 ) -> Plan:
     """A range, whether it is covered or not.
 
@@ -102,7 +109,8 @@ def plan_range(
     runs = _runs(covered, wanted, lookback)
     runs += [Run(piece) for piece in difference(wanted, [run.window for run in runs])]
     earlier = begin is None or wanted.since < begin
-    return Plan(sorted(runs, key=lambda run: run.window), wanted.since if earlier else None)
+    runs.sort(key=lambda run: run.window)
+    return Plan(runs, wanted.since if earlier else None, synced)
 
 
 def _runs(covered: list[Window], wanted: Window, lookback: timedelta) -> list[Run]:
@@ -117,10 +125,13 @@ def _runs(covered: list[Window], wanted: Window, lookback: timedelta) -> list[Ru
     return runs
 
 
-def _overdue(run: Run, oldest: datetime) -> list[Run]:
-    """The run, or what of it is older than `oldest` and what is not."""
+def _overdue(run: Run, begin: datetime, oldest: datetime) -> list[Run]:
+    """The run, or what of it is older than `oldest` and what is not.
+
+    What lies before the account's beginning so far was never wanted, and is not overdue.
+    """
     gap = Window(run.edge or run.window.since, run.window.until)
-    if gap.since >= oldest:
+    if gap.since >= oldest or gap.since < begin:
         return [run]
     if gap.until <= oldest:
         return [Run(gap, overdue=True)]

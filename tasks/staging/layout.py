@@ -1,6 +1,6 @@
 """Names: what a staged file is, whose it is and how much it holds is read from its path alone.
 
-    raw         {since}-{until}-{unique}-{rows}[-part|-lost|-begin]
+    raw         {since}-{until}-{unique}-{rows}[-part|-lost|-begin|-range]
     normalized  {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}[-x{lost}][u]
     rejected    {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}      (stage transform)
                 extract-{unique}-{rows}                                       (stage extract)
@@ -32,7 +32,7 @@ SUFFIX = ".parquet"
 STAGES = ("raw", "normalized", "rejected", "deliveries")
 """The four trees of a staging."""
 
-MARKS = ("part", "lost", "begin")
+MARKS = ("part", "lost", "begin", "range")
 """What a raw file's name may say beside its window; see `RawFile`."""
 
 END_OF_DAY = "240000000000"
@@ -125,7 +125,8 @@ class RawFile(_Spanned):
 
     `mark` is empty where the window is covered. It is not where Halo has more of it than it
     shows (`part`), nor where Halo has dropped it before it was read (`lost`), nor in the
-    microsecond in which an account begins whose beginning could not be read at first (`begin`).
+    microsecond in which an account begins (`begin`) or a range of it that was extracted before
+    its first sync (`range`), be that covered or could it not be read.
     """
 
     mark: str = ""

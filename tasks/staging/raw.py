@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tasks.staging.store import Store
 
 _TIME = pa.timestamp("us", tz="UTC")
+_BEGINNINGS = ("begin", "range")
 
 RAW_SCHEMA = pa.schema(
     [
@@ -66,11 +67,14 @@ class Timeline:
         lost: The time that Halo had dropped before it was read.
         begin: Where the account begins, be that covered or still a gap; None before its first
             event.
+        synced: Whether a sync began there; if not, only ranges were extracted by themselves, or
+            nothing.
     """
 
     covered: list[Window]
     lost: list[Window]
     begin: datetime | None
+    synced: bool
 
 
 def timeline(store: Store, account: str) -> Timeline:
@@ -80,12 +84,18 @@ def timeline(store: Store, account: str) -> Timeline:
         StagingError: A name is not one of ours.
     """
     days = [(day, layout.raw_files(names)) for day, names in store.tree("raw", account).items()]
-    covered, lost, begin = (
+    covered, lost = (
         union(window for day, files in days for window in covered_by(files, day, mark))
-        for mark in ("", "lost", "begin")
+        for mark in ("", "lost")
     )
-    starts = [window.since for window in [*covered[:1], *begin]]
-    return Timeline(covered, lost, min(starts, default=None))
+    starts = [window.since for window in covered[:1]]
+    ranges = False
+    for day, files in days:
+        for file in files:
+            if file.mark in _BEGINNINGS:
+                starts.append(file.window(day).since)
+                ranges = ranges or file.mark == "range"
+    return Timeline(covered, lost, min(starts, default=None), bool(starts) and not ranges)
 
 
 def coverage(store: Store, account: str) -> list[Window]:
@@ -102,14 +112,27 @@ def mark_lost(store: Store, account: str, window: Window) -> None:
     _publish(store, account, window, RAW_SCHEMA.empty_table(), "lost")
 
 
-def mark_beginning(store: Store, account: str, moment: datetime) -> None:
+def mark_beginning(store: Store, account: str, moment: datetime, *, synced: bool) -> None:
     """Remember where an account begins, before anything later is staged.
+
+    Args:
+        store: The staging.
+        account: Whose beginning it is.
+        moment: Where it begins.
+        synced: Whether the account is synced from there on; if not, a range was extracted by
+            itself, and its first sync is still to come.
 
     Raises:
         StagingError: The staging cannot be written.
     """
     window = Window(moment, moment + MICROSECOND)
-    _publish(store, account, window, RAW_SCHEMA.empty_table(), "begin")
+    _publish(store, account, window, RAW_SCHEMA.empty_table(), "begin" if synced else "range")
+    if not synced:
+        return
+    for day, names in store.tree("raw", account).items():
+        for file in layout.raw_files(names):
+            if file.mark == "range":
+                store.remove(f"{store.folder('raw', account, day)}/{file.name}")
 
 
 def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known

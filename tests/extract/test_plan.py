@@ -99,6 +99,31 @@ def test_a_beginning_that_is_no_coverage_is_a_gap() -> None:
     assert windows_of(plan) == [Window(begin, covered[0].since), Window(NOW - 20 * MINUTE, NOW)]
 
 
+@given(coverages.filter(bool), moments)
+def test_a_first_sync_reads_what_no_extract_covered(covered: list[Window], start: datetime) -> None:
+    """From the start or the first extracted range, what is not covered, and the usual looks."""
+    begin = min(start, covered[0].since)
+    plan = plan_sync(
+        covered, covered[0].since, start=start, now=NOW, lookback=LOOKBACK, synced=False
+    )
+    assert plan.begin == begin
+    assert plan.synced
+    later = plan_sync(covered, begin, start=NOW, now=NOW, lookback=LOOKBACK)
+    assert windows_of(plan) == windows_of(later)
+    assert later.begin is None
+
+
+def test_what_no_sync_wanted_is_not_overdue() -> None:
+    """However old: what lies before all that was extracted is read as any beginning is."""
+    covered = [Window(NOW - timedelta(days=1), NOW)]
+    start = NOW - timedelta(days=100)
+    plan = plan_sync(
+        covered, covered[0].since, start=start, now=NOW, lookback=LOOKBACK, synced=False
+    )
+    assert plan.runs[0].window == Window(start, covered[0].since)
+    assert not plan.runs[0].overdue
+
+
 def test_a_later_start_or_an_earlier_one_changes_nothing() -> None:
     """HALO_START is where the very first sync begins, and of no account after that."""
     covered = [Window(NOW - timedelta(days=2), NOW - 5 * MINUTE)]

@@ -1,0 +1,121 @@
+"""Where an account begins: at HALO_START, by its first sync, whatever was extracted before."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox import faults
+from tasks.staging import layout
+from tasks.windows import Window
+from tests.extract.site import BRIEF, NOW, START, Site, events
+
+if TYPE_CHECKING:
+    from sandbox.halo_api import HaloStandIn
+
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
+MIDDLE = Window(START + DAY, START + 2 * DAY)
+
+
+def test_an_extract_is_no_first_sync(halo: HaloStandIn, site: Site) -> None:
+    """What lies before an extracted range is read by the first sync, and the range not again."""
+    halo["alpha"].add(events(300, START, NOW))
+    assert site.sync(window=MIDDLE).new == 100
+    result = site.sync()
+    assert (result.new, result.problems, result.notes) == (200, [], [])
+    # nothing but the look before where the range ended
+    assert result.known < 5
+    site.assert_exact()
+    assert site.coverage() == [Window(START, NOW)]
+
+
+def test_an_extract_of_the_whole_history_leaves_nothing_to_the_first_sync(
+    halo: HaloStandIn, site: Site
+) -> None:
+    """A history that is covered is not read twice; from then on the beginning is fixed."""
+    halo["alpha"].add(events(300, START - DAY, NOW))
+    site.sync(window=Window(START, NOW))
+    halo.reset_counters()
+    site.sync()
+    assert halo.counters.requests == 2, "one login, one listing"
+    site.settings = site.settings.model_copy(update={"halo_start": START - DAY})
+    site.sync()
+    assert site.coverage() == [Window(START, NOW)]
+
+
+@pytest.mark.parametrize("extracted", [True, False])
+def test_the_first_sync_fixes_the_beginning(
+    halo: HaloStandIn, site: Site, *, extracted: bool
+) -> None:
+    """The default of 90 days ago moves along: it opens no gap, and nothing older is read."""
+    site.settings = site.settings.model_copy(update={"halo_start": None})
+    halo["alpha"].add(events(300, START, NOW))
+    if extracted:
+        site.sync(window=MIDDLE)
+    site.sync()
+    covered = [Window(NOW - 90 * DAY, NOW)]
+    assert site.coverage() == covered
+    files = site.files()
+    halo.reset_counters()
+    site.sync()
+    assert halo.counters.requests == 2, "one login, one listing"
+    assert site.files() == files
+    site.settings = site.settings.model_copy(update={"halo_start": NOW - 95 * DAY})
+    site.sync()
+    halo.clock.advance(5 * DAY)
+    site.settings = site.settings.model_copy(update={"halo_start": None})
+    assert site.sync().problems == []
+    assert site.coverage() == [Window(NOW - 90 * DAY, NOW + 5 * DAY)]
+    site.assert_exact()
+
+
+def test_a_first_sync_that_fails_in_part_has_begun(halo: HaloStandIn, site: Site) -> None:
+    """Where it was to begin stays a gap, which a later sync fills though its start is later."""
+    halo["alpha"].add(events(300, START, NOW))
+    site.sync(window=MIDDLE)
+    halo.fail(faults.status(500), since=START, until=START + 2 * MINUTE, times=None)
+    assert len(site.sync(patience=BRIEF).problems) == 1
+    halo.heal()
+    site.settings = site.settings.model_copy(update={"halo_start": START + DAY / 2})
+    site.sync()
+    site.assert_exact()
+    assert site.coverage() == [Window(START, NOW)]
+
+
+def test_a_first_sync_that_reads_nothing_has_not_begun(halo: HaloStandIn, site: Site) -> None:
+    """Where nothing at all could be read, the next sync is the first one again."""
+    halo["alpha"].add(events(300, START, NOW))
+    site.sync(window=MIDDLE)
+    halo.fail(faults.status(500), times=None)
+    assert site.sync(patience=BRIEF).problems
+    halo.heal()
+    site.sync()
+    site.assert_exact()
+
+
+def test_several_extracts_are_no_first_sync_either(halo: HaloStandIn, site: Site) -> None:
+    """Ranges in any order, before the start too: the first sync reads what lies between them."""
+    halo["alpha"].add(events(500, START - 2 * DAY, NOW))
+    site.sync(window=MIDDLE)
+    site.sync(window=Window(NOW - DAY / 2, NOW - DAY / 4))
+    site.sync(window=Window(START - 2 * DAY, START - DAY))
+    site.sync()
+    site.assert_exact()
+    assert site.coverage() == [Window(START - 2 * DAY, NOW)]
+
+
+def test_an_account_of_an_earlier_version_has_begun(halo: HaloStandIn, site: Site) -> None:
+    """Coverage without any mark of where it begins was synced: nothing older is read."""
+    halo["alpha"].add(events(300, START, NOW))
+    site.sync()
+    for day, names in site.store.tree("raw", "alpha").items():
+        for file in layout.raw_files(names):
+            if file.mark:
+                site.store.remove(f"{site.store.folder('raw', 'alpha', day)}/{file.name}")
+    site.settings = site.settings.model_copy(update={"halo_start": START - DAY})
+    halo.clock.advance(5 * MINUTE)
+    site.sync()
+    assert site.coverage() == [Window(START, NOW + 5 * MINUTE)]
