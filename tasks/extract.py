@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tasks.halo.client import Patience
     from tasks.plan import Plan
     from tasks.settings import Settings
+    from tasks.staging.raw import Timeline
     from tasks.staging.store import Store
 
 _STOP_LOOKS = 0.1
@@ -106,7 +107,7 @@ def extract_account(
     result = Extracted(account.name)
     try:
         with hold(store, "account", account.name):
-            plan = _plan(store, account, settings, window, clock())
+            plan = _plan(store, account, settings, window, clock(), result)
             work = _extract(
                 store=store,
                 account=account,
@@ -144,8 +145,13 @@ def check_account(account: Account, settings: Settings, patience: Patience | Non
     return asyncio.run(check())
 
 
-def _plan(
-    store: Store, account: Account, settings: Settings, window: Window | None, clock: datetime
+def _plan(  # noqa: PLR0917 - what is asked, in the order of `extract_account`
+    store: Store,
+    account: Account,
+    settings: Settings,
+    window: Window | None,
+    clock: datetime,
+    result: Extracted,
 ) -> Plan:
     # a whole second: what the API's Date can tell, and what every reading of `until` agrees on
     now = clock.replace(microsecond=0)
@@ -156,9 +162,28 @@ def _plan(
             known.covered, known.begin, window, now=now, lookback=lookback, synced=known.synced
         )
     start = settings.halo_start or now - HALO_KEEPS
+    if settings.halo_start and (note := _note(account.name, start, known, now)):
+        result.notes.append(note)
     covered = union([*known.covered, *known.lost])
     return plan_sync(
         covered, known.begin, start=start, now=now, lookback=lookback, synced=known.synced
+    )
+
+
+def _note(account: str, start: datetime, known: Timeline, now: datetime) -> str | None:
+    """What to say of a start that was asked for and does not happen; None where it does."""
+    if known.begin is None and start >= now:
+        return (
+            f"account {account}: HALO_START or --starting, {isoformat(start)}, is in the future: "
+            "nothing is read before that time comes; choose an earlier one"
+        )
+    if known.begin is None or not known.synced or start >= known.begin:
+        return None
+    since, until = isoformat(start), isoformat(known.begin)
+    return (
+        f"account {account}: it begins at {until}, so HALO_START or --starting, {since}, changes "
+        "nothing: it is for an account's first sync; what is before is read with "
+        f"`halo-usm extract --since {since} --until {until}`"
     )
 
 

@@ -119,3 +119,35 @@ def test_an_account_of_an_earlier_version_has_begun(halo: HaloStandIn, site: Sit
     halo.clock.advance(5 * MINUTE)
     site.sync()
     assert site.coverage() == [Window(START, NOW + 5 * MINUTE)]
+
+
+def test_a_start_before_the_beginning_is_said_and_not_read(halo: HaloStandIn, site: Site) -> None:
+    """A setting that comes too late says so with the command that reads the time before."""
+    halo["alpha"].add(events(400, START - DAY, NOW))
+    assert site.sync().notes == []
+    site.settings = site.settings.model_copy(update={"halo_start": START - DAY})
+    (note,) = site.sync().notes
+    assert "account alpha" in note
+    assert "begins at 2026-03-01T12:00:00Z" in note
+    assert "`halo-usm extract --since 2026-02-28T12:00:00Z --until 2026-03-01T12:00:00Z`" in note
+    assert site.sync(window=Window(START - DAY, START)).notes == []
+    site.assert_exact()
+    assert site.sync().notes == []
+    site.settings = site.settings.model_copy(update={"halo_start": None})
+    halo.clock.advance(DAY)
+    assert site.sync().notes == []
+
+
+def test_a_start_in_the_future_is_said(site: Site) -> None:
+    """A first sync that has nothing to read names the setting; later ones don't need it."""
+    future = {"halo_start": NOW + DAY}
+    site.settings = site.settings.model_copy(update=future)
+    (note,) = site.sync().notes
+    assert "account alpha" in note
+    assert "HALO_START" in note
+    assert "2026-03-05T12:00:00Z" in note
+    assert site.coverage() == []
+    site.settings = site.settings.model_copy(update={"halo_start": START})
+    site.sync()
+    site.settings = site.settings.model_copy(update=future)
+    assert site.sync().notes == []
