@@ -245,7 +245,7 @@ class Extraction:
     def _write(self, reading: Reading, windows: list[Window], complete: bool) -> list[Staged]:  # noqa: FBT001
         if not windows or not reading.window:
             return []
-        events, malformed = reading.haul.tables(reading.window)
+        events, malformed = reading.haul.tables(reading.listed)
         if self._begin is not None:
             mark_beginning(self._store, self._account, self._begin, synced=self._synced)
         self._begin = None

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _TIME = pa.timestamp("us", tz="UTC")
 # of Arrow, whose times reach beyond the years 1 to 9999
 _ELSEWHERE = timedelta(days=1)
+_UNSURE = timedelta(seconds=1)
+"""Not every API that gives microseconds compares them: two windows may list what is between."""
 
 
 class Haul:
@@ -49,8 +51,9 @@ class Haul:
         """The events, and what is malformed.
 
         Args:
-            window: Where they were listed. An event of another day is malformed, and its date none:
-                no window whose listing it belongs to would ever stage it.
+            window: Where they were listed. An event of another day is malformed, and the date of
+                what is malformed and of another time is none: no window whose listing it belongs
+                to would ever stage it.
 
         Returns:
             One row an event: `event_id`, `created_at`, `type`, `name`, `critical`, and `event`, its
@@ -135,9 +138,9 @@ def _malformed_table(malformed: Collection[Malformed], window: Window) -> pa.Tab
 
 
 def _near(moment: datetime, window: Window) -> datetime | None:
-    """The moment, None where it is of another day than the window, whose listing it is in."""
+    """The moment, None where it is of another time than the window, whose listing it is in."""
     away = max(window.since - moment, moment - window.until)
-    return moment if away <= _ELSEWHERE else None
+    return moment if away <= _UNSURE else None
 
 
 def _strings(texts: list[Buffer]) -> Any:

@@ -45,6 +45,7 @@ class Reading:
 
     Attributes:
         window: What was read of it; None where it is all handed back.
+        listed: The whole window, as it was asked for.
         rest: What is still to be read, because it was too deep; sorted.
         haul: The events.
         as_of: Nothing can be known of events created later than this.
@@ -52,6 +53,7 @@ class Reading:
     """
 
     window: Window | None
+    listed: Window
     rest: list[Window] = field(default_factory=list)
     haul: Haul = field(default_factory=Haul)
     as_of: datetime | None = None
@@ -110,7 +112,7 @@ class Reader:
     async def _read(self, window: Window, lease: Lease) -> Reading:
         order: Order = "desc" if window.since < self._leaving else "asc"
         listing = Listing(window.since, window.until, order)
-        reading = Reading(window)
+        reading = Reading(window, window)
         before: list[str] = []
         for attempt in range(1, READINGS + 1):
             last = attempt == READINGS

@@ -15,7 +15,7 @@ from sandbox import faults, odd_events
 from tasks.errors import HaloRefused, HaloUnavailable
 from tasks.extract import check_account
 from tasks.staging.raw import RAW_SCHEMA
-from tasks.windows import Window
+from tasks.windows import Window, isoformat
 from tests.extract.site import BRIEF, NOW, QUICK, START, Site, event, events
 
 if TYPE_CHECKING:
@@ -105,6 +105,32 @@ def test_what_has_no_id_and_a_date_of_another_time_is_put_apart(
     halo["alpha"].add(bad, created_at=NOW - MINUTE)
     assert site.sync().malformed == len(bad)
     assert [row["created_at"] for row in site.rejected()] == [None] * len(bad)
+    assert site.sync().malformed == 0
+
+
+@pytest.mark.parametrize("count", [True, False])
+def test_what_has_no_id_and_a_date_shortly_before_or_after_is_put_apart(
+    halo: HaloStandIn, site: Site, *, count: bool
+) -> None:
+    """However near its date is to the window that lists it, and however that is read; once."""
+    halo.switches.set(count=count, pagination=count, max_per_page=7)
+    halo["alpha"].add(events(600, NOW - timedelta(hours=3), NOW))
+    moments = [NOW - timedelta(hours=13), NOW - MINUTE * 725, NOW + MINUTE, NOW + 5 * MINUTE * 60]
+    bad = [{"created_at": isoformat(moment), "at": at} for at, moment in enumerate(moments)]
+    inside = [{"created_at": isoformat(NOW - at * MINUTE), "at": at} for at in range(1, 170)]
+    halo["alpha"].add(bad, created_at=NOW - 10 * MINUTE)
+    for item in inside:
+        halo["alpha"].add([item], created_at=datetime.fromisoformat(str(item["created_at"])))
+    assert site.sync().problems == []
+    rejected = site.rejected()
+    listed = [json.dumps(item) for item in [*bad, *inside]]
+    assert sorted(row["event"].replace(" ", "") for row in rejected) == sorted(
+        text.replace(" ", "") for text in listed
+    )
+    assert [row["created_at"] for row in rejected].count(None) == len(bad)
+    assert site.sync().malformed == 0
+    assert site.sync(window=Window(START, NOW)).malformed == 0
+    halo.clock.advance(timedelta(hours=6))
     assert site.sync().malformed == 0
 
 
