@@ -244,16 +244,17 @@ async def _extract(
 
 def _tell(result: Extracted, failed: list[Failed]) -> None:
     """Put what failed into the result, and into words, once for each reason."""
-    reasons: dict[tuple[str, bool], list[str]] = {}
+    reasons: dict[tuple[str, bool], list[Window]] = {}
     for window, reason, is_lost in failed:
         since, until = isoformat(window.since), isoformat(window.until)
         result.gaps.append(Gap(since, until, reason or "not read any more", is_lost))
         if reason:
-            reasons.setdefault((reason, is_lost), []).append(str(window))
+            reasons.setdefault((reason, is_lost), []).append(window)
     for (reason, is_lost), windows in reasons.items():
-        named = ", ".join(windows[:_NAMED])
-        if len(windows) > _NAMED:
-            named += f" and {len(windows) - _NAMED} more"
+        ranges = union(windows)
+        named = ", ".join(map(str, ranges[:_NAMED]))
+        if len(ranges) > _NAMED:
+            named += f" and {len(ranges) - _NAMED} more"
         remedy = "status shows it" if is_lost else "a gap, which the next sync tries to fill"
         result.problems.append(f"account {result.subject}: {named}: {reason}; {remedy}")
 

@@ -180,6 +180,21 @@ def test_a_gap_that_halo_has_dropped_is_lost_once(halo: HaloStandIn, site: Site)
     assert site.sync().problems == []
 
 
+def test_a_range_of_many_days_is_said_once(halo: HaloStandIn, site: Site) -> None:
+    """Days without a break between them that fail for the same reason are one range in words."""
+    halo.switches.retention_days = 90
+    halo["alpha"].add(events(300, START, NOW + timedelta(days=201)))
+    site.sync()
+    halo.clock.advance(timedelta(days=200))
+    result = site.sync()
+    (problem,) = result.problems
+    assert (
+        f"account alpha: {Window(NOW, halo.clock.now() - timedelta(days=90))}: it was " in problem
+    )
+    assert "more" not in problem
+    assert len(result.gaps) > 100
+
+
 def test_an_old_gap_is_filled_where_the_api_still_has_it(halo: HaloStandIn, site: Site) -> None:
     """An API that keeps events for longer fills gaps of any age, and empty ones are not lost."""
     halo["alpha"].add([event(1, START), event(2, NOW)])
