@@ -174,6 +174,7 @@ class Courier:
         """Send a batch once and write its rows into the ledger; what is to be sent again."""
         if self.stop.is_set():
             raise Stopped
+        batch.ledger.make_sure(len(batch))
         attempted_at = datetime.now(UTC)
         try:
             outcome = self.transport.deliver(batch.messages)

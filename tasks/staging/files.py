@@ -76,6 +76,13 @@ class Files(Protocol):
         the file no name, nothing is published.
         """
 
+    def make_sure(self, path: str, owner: str, size: int) -> None:
+        """See that a file of so many bytes could be created in a folder just now.
+
+        Raises:
+            StagingError: It could not.
+        """
+
     def open(self, path: str) -> contextlib.AbstractContextManager[Any]:
         """A file to be read.
 
@@ -194,6 +201,23 @@ class LocalFiles:
                 raise
             _sync_folder(folder)
 
+    def make_sure(self, path: str, owner: str, size: int) -> None:
+        """See `Files`: as much is written in `.tmp`, and removed before it gets to the disk."""
+        aside = self.root / TMP / f"{owner}~{unique()}"
+        folder = self.root / path
+        with _faults(folder):
+            self._make_folder(aside.parent)
+            self._make_folder(folder)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+            try:
+                with aside.open("xb", buffering=0) as probe:
+                    written = probe.write(bytes(size))
+                if written < size:  # the next byte is what would be refused
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+            finally:
+                aside.unlink(missing_ok=True)
+
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[Any]:
         """See `Files`."""
@@ -309,6 +333,9 @@ class RemoteFiles:
             target = self._path(f"{path}/{pending.name}")
             with self.filesystem.open_output_stream(target) as stream:
                 stream.write(pending.sink.getvalue())
+
+    def make_sure(self, path: str, owner: str, size: int) -> None:
+        """See `Files`: object storage has no end that could be seen."""
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[Any]:

@@ -53,6 +53,8 @@ DELIVERED = ("confirmed", "sent")
 ALONE = "failed alone, tried again after a day: "
 """How the error of an attempt begins that shows the event to be at fault, not the receiver."""
 
+_FILE_BYTES = 16_384  # a file of no rows has some 3,000
+_ROW_BYTES = 256  # a row has 100 to 200
 _NEVER = np.datetime64("NaT", "us")
 
 
@@ -164,6 +166,16 @@ class Ledger:
             if file.overlaps(since, until)
         ]
         return pa.concat_tables(tables) if tables else None
+
+    def make_sure(self, rows: int) -> None:
+        """See that the attempts of a batch of so many events could be added just now.
+
+        Raises:
+            StagingError: They could not: the batch must not be sent, or it would be sent again and
+                again, each time without a record.
+        """
+        owner = f"destination={self.destination}"
+        self.store.backend.make_sure(self.folder, owner, _FILE_BYTES + rows * _ROW_BYTES)
 
     def append(self, rows: pa.Table, delta: int) -> None:
         """Add the attempts of one batch: on disk when this returns.
