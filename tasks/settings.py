@@ -138,7 +138,9 @@ class Settings(BaseSettings):
         8, ge=1, le=128, description="Requests in flight for one account."
     )
     halo_requests_per_second: float | None = Field(
-        None, ge=0.01, description="A ceiling of requests a second for one account; none by default."
+        None,
+        ge=0.01,
+        description="A ceiling of requests a second for one account; none by default.",
     )
     halo_device_address: Annotated[str, AfterValidator(_address)] = Field(
         "50.57.180.190",

@@ -84,7 +84,7 @@ def test_a_start_without_offset_is_utc(in_folder: Path) -> None:
         ("HALO_START", "yesterday", "'yesterday' is no ISO 8601 time"),
         ("HALO_CONCURRENCY", "0", "'0': Input should be greater than or equal to 1"),
         ("HALO_CONCURRENCY", "many", "'many': Input should be a valid integer"),
-        ("HALO_REQUESTS_PER_SECOND", "-1", "'-1': Input should be greater than 0"),
+        ("HALO_REQUESTS_PER_SECOND", "-1", "'-1': Input should be greater than or equal"),
         ("HALO_DEVICE_ADDRESS", "grid", "'grid' does not appear to be an IPv4 or IPv6 address"),
         ("HALO_LOOKBACK_MINUTES", "-5", "greater than or equal to 0"),
     ],
