@@ -84,7 +84,7 @@ class Courier:
         Raises:
             GivenUp: The receiver is not there, or seems sick.
             Stopped: The run was asked to end.
-            StagingError: The ledger cannot be written.
+            LedgerError: The ledger cannot be written.
         """
         if self.stop.is_set():
             raise Stopped
@@ -174,10 +174,11 @@ class Courier:
         """Send a batch once and write its rows into the ledger; what is to be sent again."""
         if self.stop.is_set():
             raise Stopped
-        batch.ledger.make_sure(len(batch))
+        room = batch.ledger.room(len(batch))
         attempted_at = datetime.now(UTC)
         try:
-            outcome = self.transport.deliver(batch.messages)
+            with room:
+                outcome = self.transport.deliver(batch.messages)
         except BaseException:
             # any part of it may have gone out
             statuses = pa.repeat("unconfirmed", len(batch))

@@ -19,7 +19,7 @@ import numpy as np
 from tasks.choice import Choice
 from tasks.errors import InUseError, SensorError, SettingsError, StagingError
 from tasks.staging.files import FileGone
-from tasks.staging.ledger import Ledger
+from tasks.staging.ledger import Ledger, LedgerError
 from tasks.staging.locks import hold
 from tasks.staging.normalized import current_files
 from tasks.staging.segments import surely_settled
@@ -177,48 +177,67 @@ def _run(job: _Job) -> Loaded:
     done = Loaded(name)
     try:
         with hold(job.store, "destination", name):
-            days = sorted(_days(job), key=lambda day: (day.ledger.day, day.ledger.account))
+            days = sorted(_days(job, done), key=lambda day: (day.ledger.day, day.ledger.account))
             if days:
                 _deliver(job, days, done)
-                done.pending = sum(_steadily(day, partial(_left, job, day)) for day in days)
+                done.pending = sum(_still_left(job, day, done) for day in days)
     except InUseError as held:
         done.notes.append(str(held))
     except StagingError as fault:
         done.problems.append(f"destination {name} cannot be loaded: {fault}")
     if done.pending:
-        why = "; ".join(done.problems) or f"destination {name}: " + (
-            "the run was asked to end"
-            if done.interrupted
-            else "what is at fault itself is tried once a day (`halo-usm audit --event` tells why)"
-        )
-        done.problems = [f"{why}; {done.pending:,} events stay pending, the next load sends them"]
+        done.problems = [_pending(done)]
     return done
 
 
-def _days(job: _Job) -> Iterator[_Day]:
-    """The days that have something to deliver, by names."""
+def _pending(done: Loaded) -> str:
+    """What stays pending, and why."""
+    one = done.pending == 1
+    stay = "1 event stays pending" if one else f"{done.pending:,} events stay pending"
+    them = "it" if one else "them"
+    if not done.problems and not done.interrupted:
+        return (
+            f"destination {done.subject}: {stay}: at fault {'itself' if one else 'themselves'}, "
+            f"as `halo-usm audit --event` tells; loads try {them} once a day, "
+            f"and `halo-usm replay` at once"
+        )
+    why = "; ".join(done.problems) or f"destination {done.subject}: the run was asked to end"
+    return f"{why}; {stay}, a later load sends {them}"
+
+
+def _days(job: _Job, done: Loaded) -> list[_Day]:
+    """The days that have something to deliver, by names; an account's trouble is its own."""
+    found: list[_Day] = []
+    for account in job.store.accounts("normalized"):
+        try:
+            found += _days_of(job, account)
+        except StagingError as fault:
+            done.problems.append(_unreadable(job, account, fault))
+    return found
+
+
+def _unreadable(job: _Job, what: str, fault: StagingError) -> str:
+    return f"destination {job.destination.name}: account {what} cannot be loaded: {fault}"
+
+
+def _days_of(job: _Job, account: str) -> Iterator[_Day]:
     store, choice = job.store, job.choice
-    for account in store.accounts("normalized"):
-        deliveries = store.tree("deliveries", account, job.destination.name)
-        for day, names in store.tree("normalized", account).items():
-            if choice.since is not None and day < choice.since.date():
-                continue
-            if choice.window is not None and not choice.window.overlaps(Window.of_day(day)):
-                continue
-            in_ledger = deliveries.get(day, ())
-            if choice.only != "all" and surely_settled(names, in_ledger):
-                continue
-            ledger = Ledger(store, job.destination.name, account, day)
-            normalized = current_files(names)
-            segments = ledger.segments(normalized, in_ledger, choice.since)
-            if files := list(choice.files(segments, day)):
-                rows = sum(file.rows for _, file in files)
-                sent = sum(
-                    part.counted for part in {part.since: part for part, _ in files}.values()
-                )
-                yield _Day(
-                    ledger, normalized, rows if choice.only == "all" else max(rows - sent, 0)
-                )
+    deliveries = store.tree("deliveries", account, job.destination.name)
+    for day, names in store.tree("normalized", account).items():
+        if choice.since is not None and day < choice.since.date():
+            continue
+        if choice.window is not None and not choice.window.overlaps(Window.of_day(day)):
+            continue
+        in_ledger = deliveries.get(day, ())
+        if choice.only != "all" and surely_settled(names, in_ledger):
+            continue
+        ledger = Ledger(store, job.destination.name, account, day)
+        normalized = current_files(names)
+        segments = ledger.segments(normalized, in_ledger, choice.since)
+        if files := list(choice.files(segments, day)):
+            rows = sum(file.rows for _, file in files)
+            sent = sum(part.counted for part in {part.since: part for part, _ in files}.values())
+            yield _Day(ledger, normalized, rows if choice.only == "all" else max(rows - sent, 0))
 
 
 def _deliver(job: _Job, days: list[_Day], done: Loaded) -> None:
@@ -236,7 +255,15 @@ def _deliver(job: _Job, days: list[_Day], done: Loaded) -> None:
     total = sum(day.events for day in days)
     try:
         for day in days:
-            _steadily(day, partial(_deliver_day, job, day, courier, total))
+            try:
+                _steadily(day, partial(_deliver_day, job, day, courier, total))
+            except LedgerError:
+                raise
+            except StagingError as fault:
+                what = f"{day.ledger.account}, {day.ledger.day}"
+                done.problems.append(_unreadable(job, what, fault))
+    except LedgerError as fault:
+        done.problems.append(f"destination {done.subject} cannot be loaded: {fault}")
     except GivenUp as fault:
         done.problems.append(
             f"destination {done.subject} is given up for this run: {fault}; "
@@ -268,6 +295,16 @@ def _deliver_day(job: _Job, day: _Day, courier: Courier, total: int) -> None:
         courier.deliver(parcel)
         if job.progress is not None:
             job.progress(courier.tried, max(total, courier.tried))
+
+
+def _still_left(job: _Job, day: _Day, done: Loaded) -> int:
+    """How many events of a day are still to be delivered; as names told where files don't."""
+    try:
+        return _steadily(day, partial(_left, job, day))
+    except StagingError as fault:
+        if not done.problems:
+            done.problems.append(_unreadable(job, f"{day.ledger.account}, {day.ledger.day}", fault))
+        return day.events
 
 
 def _left(job: _Job, day: _Day) -> int:

@@ -76,11 +76,11 @@ class Files(Protocol):
         the file no name, nothing is published.
         """
 
-    def make_sure(self, path: str, owner: str, size: int) -> None:
-        """See that a file of so many bytes could be created in a folder just now.
+    def room(self, path: str, owner: str, size: int) -> contextlib.AbstractContextManager[object]:
+        """Room for a file of so many bytes in a folder, held until the context is left.
 
         Raises:
-            StagingError: It could not.
+            StagingError: There is none, or the folder cannot be written.
         """
 
     def open(self, path: str) -> contextlib.AbstractContextManager[Any]:
@@ -201,22 +201,22 @@ class LocalFiles:
                 raise
             _sync_folder(folder)
 
-    def make_sure(self, path: str, owner: str, size: int) -> None:
-        """See `Files`: as much is written in `.tmp`, and removed before it gets to the disk."""
+    def room(self, path: str, owner: str, size: int) -> contextlib.AbstractContextManager[object]:
+        """See `Files`: a file without a name, which the kernel frees when its holder dies."""
         aside = self.root / TMP / f"{owner}~{unique()}"
         folder = self.root / path
-        with _faults(folder):
+        with _faults(folder), contextlib.ExitStack() as opened:
             self._make_folder(aside.parent)
             self._make_folder(folder)
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
-            try:
-                with aside.open("xb", buffering=0) as probe:
-                    written = probe.write(bytes(size))
-                if written < size:  # the next byte is what would be refused
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-            finally:
-                aside.unlink(missing_ok=True)
+            probe = opened.enter_context(aside.open("xb", buffering=0))
+            aside.unlink()
+            while size > 0:  # a disk takes what it can before it says that it is full
+                size -= probe.write(bytes(size))
+            os.fsync(probe.fileno())  # some file systems say so no earlier
+            opened.pop_all()
+        return probe
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[Any]:
@@ -334,8 +334,14 @@ class RemoteFiles:
             with self.filesystem.open_output_stream(target) as stream:
                 stream.write(pending.sink.getvalue())
 
-    def make_sure(self, path: str, owner: str, size: int) -> None:
+    def room(
+        self,
+        path: str,  # noqa: ARG002
+        owner: str,  # noqa: ARG002
+        size: int,  # noqa: ARG002
+    ) -> contextlib.AbstractContextManager[object]:
         """See `Files`: object storage has no end that could be seen."""
+        return contextlib.nullcontext()
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[Any]:

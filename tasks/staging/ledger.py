@@ -5,6 +5,7 @@ What is delivered is told by names where possible; see `tasks.staging.segments`.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.errors import StagingError
 from tasks.staging import layout
 from tasks.staging.segments import segments_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from datetime import date, datetime
 
     from tasks.staging.layout import AttemptsFile, NormalizedFile
@@ -56,6 +59,18 @@ ALONE = "failed alone, tried again after a day: "
 _FILE_BYTES = 16_384  # a file of no rows has some 3,000
 _ROW_BYTES = 256  # a row has 100 to 200
 _NEVER = np.datetime64("NaT", "us")
+
+
+class LedgerError(StagingError):
+    """Attempts cannot be recorded, so that nothing may be sent."""
+
+
+@contextmanager
+def _recording() -> Iterator[None]:
+    try:
+        yield
+    except StagingError as fault:
+        raise LedgerError(str(fault)) from fault
 
 
 @dataclass(frozen=True)
@@ -167,15 +182,16 @@ class Ledger:
         ]
         return pa.concat_tables(tables) if tables else None
 
-    def make_sure(self, rows: int) -> None:
-        """See that the attempts of a batch of so many events could be added just now.
+    def room(self, rows: int) -> AbstractContextManager[object]:
+        """Room for the attempts of a batch of so many events, held until the context is left.
 
         Raises:
-            StagingError: They could not: the batch must not be sent, or it would be sent again and
-                again, each time without a record.
+            LedgerError: There is none: the batch must not be sent, or every run would send it again
+                without a record.
         """
-        owner = f"destination={self.destination}"
-        self.store.backend.make_sure(self.folder, owner, _FILE_BYTES + rows * _ROW_BYTES)
+        owner, size = f"destination={self.destination}", _FILE_BYTES + rows * _ROW_BYTES
+        with _recording():
+            return self.store.backend.room(self.folder, owner, size)
 
     def append(self, rows: pa.Table, delta: int) -> None:
         """Add the attempts of one batch: on disk when this returns.
@@ -185,11 +201,12 @@ class Ledger:
             delta: How many more events are delivered than before.
 
         Raises:
-            StagingError: It cannot be written; what was delivered will be sent again.
+            LedgerError: It cannot be written; what was delivered will be sent again.
         """
         attempted_at = rows["attempted_at"][0].as_py()
         name = layout.attempts_name(attempted_at, _bounds(rows), rows.num_rows, delta)
-        self._publish(rows, name)
+        with _recording():
+            self._publish(rows, name)
 
     def note_settled(self, segment: Segment, delivered: int) -> None:
         """Note that a segment has nothing left to deliver, where its sums don't show it.
