@@ -126,7 +126,7 @@ def _deliveries(
     moment = layout.clock(datetime.fromisoformat(created_at), day) if created_at else None
     for destination in store.destinations():
         ledger = Ledger(store, destination, account, day)
-        attempts, _ = layout.deliveries_files(ledger.names())
+        attempts, _ = ledger.files()
         for file in attempts:
             if moment is None or file.since <= moment < file.until:
                 row = _first(store, ledger.folder, [file.name], event_id)

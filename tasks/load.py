@@ -18,6 +18,7 @@ import numpy as np
 
 from tasks.choice import Choice
 from tasks.errors import InUseError, SensorError, SettingsError, StagingError
+from tasks.staging import layout
 from tasks.staging.files import FileGone
 from tasks.staging.ledger import Ledger, LedgerError
 from tasks.staging.locks import hold
@@ -169,7 +170,7 @@ class _Day:
         """List the normalized files anew, one of which was replaced."""
         ledger = self.ledger
         names = ledger.store.files("normalized", ledger.account, ledger.day)
-        self.normalized = current_files(names)
+        self.normalized = current_files(names, layout.partition(ledger.account, ledger.day))
 
 
 def _run(job: _Job) -> Loaded:
@@ -177,6 +178,7 @@ def _run(job: _Job) -> Loaded:
     done = Loaded(name)
     try:
         with hold(job.store, "destination", name):
+            done.problems += _strangers(job)
             days = sorted(_days(job, done), key=lambda day: (day.ledger.day, day.ledger.account))
             if days:
                 _deliver(job, days, done)
@@ -203,6 +205,13 @@ def _pending(done: Loaded) -> str:
         )
     why = "; ".join(done.problems) or f"destination {done.subject}: the run was asked to end"
     return f"{why}; {stay}, a later load sends {them}"
+
+
+def _strangers(job: _Job) -> list[str]:
+    """What is foreign where a load looks."""
+    store, name = job.store, job.destination.name
+    found = [*store.strangers("normalized"), *store.strangers("deliveries", name)]
+    return [f"destination {name}: {stranger}" for stranger in found]
 
 
 def _days(job: _Job, done: Loaded) -> list[_Day]:
@@ -232,7 +241,7 @@ def _days_of(job: _Job, account: str) -> Iterator[_Day]:
         if choice.only != "all" and surely_settled(names, in_ledger):
             continue
         ledger = Ledger(store, job.destination.name, account, day)
-        normalized = current_files(names)
+        normalized = current_files(names, layout.partition(account, day))
         segments = ledger.segments(normalized, in_ledger, choice.since)
         if files := list(choice.files(segments, day)):
             rows = sum(file.rows for _, file in files)

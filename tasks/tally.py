@@ -67,7 +67,7 @@ class Tally:
         """Count what a destination has got of a day's normalized events."""
         where = f"destination {ledger.destination}, account {ledger.account}, {ledger.day}"
         names = ledger.names()
-        attempts, _ = layout.deliveries_files(names)
+        attempts, _ = ledger.files(names)
         tables = [self.store.read(f"{ledger.folder}/{file.name}", _IDS) for file in attempts]
         if tables:
             tried = pa.concat_tables(tables).group_by("event_id").aggregate([("created_at", "min")])

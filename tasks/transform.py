@@ -85,6 +85,8 @@ def transform_account(
     done = Transformed(account)
     try:
         with hold(store, "account", account):
+            if account == min(store.accounts("raw"), default=""):  # one of them names it for all
+                done.problems += store.strangers("raw")
             days = normalized.days if window else normalized.unfinished
             work = [
                 (day, file, state)
@@ -254,6 +256,7 @@ def _lost(file: _File, made: _Made) -> int:
 def _remove_older(file: _File, previous: NormalizedFile) -> None:
     """Remove the generation that was replaced: normalized, then rejected."""
     file.store.remove(file.path("normalized", previous.name))
-    for old in layout.rejected_files(file.store.files("rejected", file.account, file.day)):
+    names = file.store.files("rejected", file.account, file.day)
+    for old in layout.rejected_files(names, layout.partition(file.account, file.day)):
         if old.key == file.raw.key and old.generation <= previous.generation:
             file.store.remove(file.path("rejected", old.name))

@@ -281,3 +281,18 @@ def test_stop_between_files(store: Store) -> None:
     )
     assert (done.files, done.interrupted) == (1, True)
     assert transform(store).files == 2
+
+
+def test_foreign_folders_stop_no_account(store: Store, tmp_path: Path) -> None:
+    """A folder that is no account's is named once; one in an account is that account's trouble."""
+    for account in ("alpha", "beta"):
+        stage(store, window(0, 24), [(account, at(1))], account)
+    (tmp_path / "raw" / "account=").mkdir()
+    done = [transform(store, account) for account in store.accounts("raw")]
+    assert [result.normalized for result in done] == [1, 1]
+    [problem] = [problem for result in done for problem in result.problems]
+    assert "'raw/account=' is no account=… folder; move it out of the staging" in problem
+    (tmp_path / "raw" / "account=").rmdir()
+    (tmp_path / "raw" / "account=alpha" / "date=2026-03-01" / "mine.parquet").touch()
+    [problem], [] = (transform(store, account).problems for account in store.accounts("raw"))
+    assert "'raw/account=alpha/date=2026-03-01/mine.parquet' is no name of a raw file" in problem

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -102,8 +103,8 @@ class Files(Protocol):
 
 
 @contextlib.contextmanager
-def _reading(where: object) -> Iterator[None]:
-    """What goes wrong when a file is read, as a `StagingError` that names it."""
+def _reading(where: object, path: str) -> Iterator[None]:
+    """What goes wrong when a file of the staging is read, as a `StagingError` that names it."""
     try:
         yield
     except FileNotFoundError as gone:
@@ -114,8 +115,21 @@ def _reading(where: object) -> Iterator[None]:
         # Arrow says of damaged pages that they are an OSError, too
         raise StagingError(
             f"{where} is no Parquet file that can be read ({broken}); "
-            "restore it, or move it away and extract its range again"
+            f"restore it, or move it out of the staging: {_without(path)}"
         ) from broken
+
+
+def _without(path: str) -> str:
+    """What brings back what a file of the staging had."""
+    stage, name = path.partition("/")[0], path.rpartition("/")[2]
+    if stage == "deliveries":
+        return "its events are then sent again"
+    if stage == "normalized":
+        return "the next `halo-usm transform` makes it again"
+    command = "extract" if stage == "raw" or name.startswith("extract-") else "transform"
+    day = re.search(r"/date=(\d{4}-\d{2}-\d{2})/", path)
+    since = f" --since {day[1]}" if day else ""
+    return f"`halo-usm {command}{since} --until …` makes it again"
 
 
 @contextlib.contextmanager
@@ -221,7 +235,7 @@ class LocalFiles:
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[Any]:
         """See `Files`."""
-        with _reading(self.root / path), pa.OSFile(str(self.root / path)) as source:
+        with _reading(self.root / path, path), pa.OSFile(str(self.root / path)) as source:
             yield source
 
     def remove(self, path: str) -> None:
@@ -347,7 +361,7 @@ class RemoteFiles:
     def open(self, path: str) -> Iterator[Any]:
         """See `Files`."""
         with (
-            _reading(self._path(path)),
+            _reading(self._path(path), path),
             self.filesystem.open_input_file(self._path(path)) as source,
         ):
             yield source

@@ -10,7 +10,8 @@
 
 all of them with `.parquet` behind. `since` and `until` are `HHMMSSffffff` in the UTC day of the
 folder, half-open, and bound the `created_at` of every row; midnight at the day's end is
-`240000000000`. Times of this form compare as text. Nothing here touches a disk. The names of all
+`240000000000`. Times of this form compare as text. Nothing here touches a disk; who knows the
+`folder` in its tree that names lie in gives it along, for messages. The names of all
 four trees stand together, long as that makes the module: each must not be taken for another.
 """
 
@@ -191,9 +192,16 @@ class SettledNote:
     delivered: int
 
 
-def _foreign(name: str, stage: str) -> StagingError:
+def partition(account: str, day: date, destination: str = "") -> str:
+    """The folder of an account's day in its tree; for the ledger of a destination's."""
+    ours = f"account={account}/date={day.isoformat()}"
+    return f"destination={destination}/{ours}" if destination else ours
+
+
+def _foreign(name: str, stage: str, folder: str) -> StagingError:
+    path = "/".join(filter(None, (stage, folder, name)))
     return StagingError(
-        f"{name!r} is no name of a {stage} file of this version; "
+        f"{path!r} is no name of a {stage} file of this version; "
         "move it out of the staging, or use the version that wrote it"
     )
 
@@ -203,7 +211,7 @@ def raw_name(window: Window, rows: int, mark: str = "") -> str:
     return f"{span(window)}-{unique()}-{rows}{'-' if mark else ''}{mark}{SUFFIX}"
 
 
-def raw_files(names: Iterable[str]) -> list[RawFile]:
+def raw_files(names: Iterable[str], folder: str = "") -> list[RawFile]:
     """Raw files by their names, in order of their windows.
 
     Raises:
@@ -213,7 +221,7 @@ def raw_files(names: Iterable[str]) -> list[RawFile]:
     for name in names:
         match = _RAW.fullmatch(name)
         if match is None:
-            raise _foreign(name, "raw")
+            raise _foreign(name, "raw", folder)
         mark = match["mark"] or ""
         files.append(RawFile(name, match["since"], match["until"], int(match["rows"]), mark))
     return sorted(files, key=lambda file: (file.since, file.until, file.name))
@@ -225,7 +233,7 @@ def normalized_name(key: str, generation: int, rows: int, *, lost: int, unknown:
     return f"{key}-g{generation}-{rows}{losses}{'u' if unknown else ''}{SUFFIX}"
 
 
-def normalized_files(names: Iterable[str]) -> list[NormalizedFile]:
+def normalized_files(names: Iterable[str], folder: str = "") -> list[NormalizedFile]:
     """Normalized files by their names, every generation, in order of their windows.
 
     Raises:
@@ -235,7 +243,7 @@ def normalized_files(names: Iterable[str]) -> list[NormalizedFile]:
     for name in names:
         match = _NORMALIZED.fullmatch(name)
         if match is None:
-            raise _foreign(name, "normalized")
+            raise _foreign(name, "normalized", folder)
         files.append(
             NormalizedFile(
                 name,
@@ -262,7 +270,7 @@ def extract_name(rows: int) -> str:
     return f"extract-{unique()}-{rows}{SUFFIX}"
 
 
-def rejected_files(names: Iterable[str]) -> list[RejectedFile]:
+def rejected_files(names: Iterable[str], folder: str = "") -> list[RejectedFile]:
     """Rejected files by their names, of both stages and every generation.
 
     Raises:
@@ -276,7 +284,7 @@ def rejected_files(names: Iterable[str]) -> list[RejectedFile]:
             rows, generation = int(match["rows"]), int(match["generation"])
             files.append(RejectedFile(name, rows, match["key"], generation))
         else:
-            raise _foreign(name, "rejected")
+            raise _foreign(name, "rejected", folder)
     return files
 
 
@@ -293,7 +301,9 @@ def settled_name(
     return f"settled-{span_text}-{events}-{total}-{rows}-{after}-{delivered}-{unique()}{SUFFIX}"
 
 
-def deliveries_files(names: Iterable[str]) -> tuple[list[AttemptsFile], list[SettledNote]]:
+def deliveries_files(
+    names: Iterable[str], folder: str = ""
+) -> tuple[list[AttemptsFile], list[SettledNote]]:
     """A day's ledger by its names: attempts in the order they were made, and notes.
 
     Raises:
@@ -319,5 +329,5 @@ def deliveries_files(names: Iterable[str]) -> tuple[list[AttemptsFile], list[Set
                 SettledNote(name, match["span"], events, total, rows, match["after"], delivered)
             )
         else:
-            raise _foreign(name, "deliveries")
+            raise _foreign(name, "deliveries", folder)
     return attempts, notes

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import date, datetime
 
-    from tasks.staging.layout import AttemptsFile, NormalizedFile
+    from tasks.staging.layout import AttemptsFile, NormalizedFile, SettledNote
     from tasks.staging.segments import Segment
     from tasks.staging.store import Store
     from tasks.windows import Window
@@ -113,6 +113,21 @@ class Ledger:
         """Its files."""
         return self.store.files("deliveries", self.account, self.day, self.destination)
 
+    def files(
+        self, names: Iterable[str] | None = None
+    ) -> tuple[list[AttemptsFile], list[SettledNote]]:
+        """Its files, by `names` that were listed or just now: attempts in their order, and notes.
+
+        Raises:
+            StagingError: A name is not one of ours.
+        """
+        listed = self.names() if names is None else names
+        return layout.deliveries_files(listed, self._partition)
+
+    @property
+    def _partition(self) -> str:
+        return layout.partition(self.account, self.day, self.destination)
+
     def segments(
         self,
         normalized: Iterable[NormalizedFile],
@@ -129,7 +144,7 @@ class Ledger:
         Raises:
             StagingError: A name is not one of ours.
         """
-        return segments_of(self.day, normalized, deliveries, since)
+        return segments_of(self.day, normalized, deliveries, since, self._partition)
 
     def last_attempts(self, files: Iterable[AttemptsFile], events: pa.Table) -> LastAttempts:
         """What the ledger last says of some events.
@@ -218,7 +233,7 @@ class Ledger:
         sums = segment.rows, segment.total, segment.ledger_rows
         name = layout.settled_name(span, *sums, after=segment.after, delivered=delivered)
         self._publish(DELIVERIES_SCHEMA.empty_table(), name)
-        for note in layout.deliveries_files(self.names())[1]:
+        for note in self.files()[1]:
             since, until = note.span.split("-")
             if note.name != name and segment.since <= since and until <= segment.until:
                 self.store.remove(f"{self.folder}/{note.name}")

@@ -55,24 +55,26 @@ class Day:
         return [file for file in self.raw if file.rows and file.key not in self.current]
 
 
-def read_day(raw: Iterable[str], normalized: Iterable[str], rejected: Iterable[str]) -> Day:
-    """Sort out the names of one account and day. No file is opened.
+def read_day(
+    raw: Iterable[str], normalized: Iterable[str], rejected: Iterable[str], folder: str = ""
+) -> Day:
+    """Sort out the names of one account and day, whose `folder` it is. No file is opened.
 
     Raises:
         StagingError: A name is not one of ours.
     """
-    generations = layout.normalized_files(normalized)
+    generations = layout.normalized_files(normalized, folder)
     current = {file.key: file for file in generations}  # ascending: the newest stays
     of_transform: list[RejectedFile] = []
     malformed: list[RejectedFile] = []
-    for file in layout.rejected_files(rejected):
+    for file in layout.rejected_files(rejected, folder):
         (malformed if file.key is None else of_transform).append(file)
     counting = {(file.key, file.generation) for file in current.values()}
     counted = [file for file in of_transform if (file.key, file.generation) in counting]
     old = [file.name for file in generations if current[file.key] is not file]
     stale = [file.name for file in of_transform if (file.key, file.generation) not in counting]
     return Day(
-        layout.raw_files(raw),
+        layout.raw_files(raw, folder),
         current,
         counted,
         malformed,
@@ -82,7 +84,10 @@ def read_day(raw: Iterable[str], normalized: Iterable[str], rejected: Iterable[s
 
 def days(store: Store, account: str) -> dict[date, Day]:
     """Every day of an account, oldest first, by names alone."""
-    return {day: read_day(*names) for day, *names in _listed(store, account)}
+    return {
+        day: read_day(raw, normalized, rejected, layout.partition(account, day))
+        for day, raw, normalized, rejected in _listed(store, account)
+    }
 
 
 def unfinished(store: Store, account: str) -> dict[date, Day]:
@@ -93,7 +98,7 @@ def unfinished(store: Store, account: str) -> dict[date, Day]:
     found = {}
     for day, raw, normalized, rejected in _listed(store, account):
         if rejected or not _plainly_done(raw, normalized):
-            state = read_day(raw, normalized, rejected)
+            state = read_day(raw, normalized, rejected, layout.partition(account, day))
             if state.waiting or state.leftovers:
                 found[day] = state
     return found
@@ -118,9 +123,9 @@ def _plainly_done(raw: Sequence[str], normalized: Sequence[str]) -> bool:
     return all(name[: -len(layout.SUFFIX)] in keys or name.endswith(_EMPTY) for name in raw)
 
 
-def current_files(names: Iterable[str]) -> list[NormalizedFile]:
+def current_files(names: Iterable[str], folder: str = "") -> list[NormalizedFile]:
     """The normalized files that count among a day's names, in order of windows."""
-    return list({file.key: file for file in layout.normalized_files(names)}.values())
+    return list({file.key: file for file in layout.normalized_files(names, folder)}.values())
 
 
 def batches(

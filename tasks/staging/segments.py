@@ -103,9 +103,10 @@ def segments_of(
     normalized: Iterable[NormalizedFile],
     deliveries: Iterable[str],
     since: datetime | None,
+    folder: str = "",
 ) -> list[Segment]:
     """The segments of a day that have normalized events; see `Ledger.segments`."""
-    attempts, notes = layout.deliveries_files(deliveries)
+    attempts, notes = layout.deliveries_files(deliveries, folder)
     start = layout.after(since, day)
     groups = _segments([*normalized, *attempts])
     found = (_segment(group, notes, start) for group in groups)

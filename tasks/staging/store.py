@@ -40,22 +40,22 @@ _FEW_ROW_GROUPS = 2
 _FEW_ROWS = 10_000  # not worth waking another thread for
 
 
-def _value(folder: str, key: str) -> str:
+def _day(parent: str, folder: str) -> date:
     name, _, value = folder.partition("=")
-    if name != key or not value:
-        raise StagingError(
-            f"{folder!r} is no {key}=… folder; move it out of the staging, which is ours alone"
-        )
-    return value
-
-
-def _day(folder: str) -> date:
     try:
-        return date.fromisoformat(_value(folder, "date"))
+        day = date.fromisoformat(value)
     except ValueError:
-        raise StagingError(
-            f"{folder!r} names no day; move it out of the staging, which is ours alone"
-        ) from None
+        day = None
+    if day is None or name != "date" or day.isoformat() != value:
+        raise StagingError(_stranger(parent, folder, "date=YYYY-MM-DD"))
+    return day
+
+
+def _stranger(parent: str, folder: str, ours: str) -> str:
+    return (
+        f"{f'{parent}/{folder}'!r} is no {ours} folder; "
+        "move it out of the staging, which is ours alone"
+    )
 
 
 @dataclass(frozen=True)
@@ -94,17 +94,40 @@ class Store:
 
     def destinations(self) -> list[str]:
         """Names of the destinations that have a ledger."""
-        return [_value(folder, "destination") for folder in self.backend.folders("deliveries")]
+        return self._named("deliveries", "destination")[0]
 
     def accounts(self, stage: str, destination: str = "") -> list[str]:
         """Accounts that a stage knows."""
-        folders = self.backend.folders(self.folder(stage, destination=destination))
-        return [_value(folder, "account") for folder in folders]
+        return self._named(self.folder(stage, destination=destination), "account")[0]
+
+    def strangers(self, stage: str = "", destination: str = "") -> list[str]:
+        """What is foreign beside a stage's accounts: a sentence each, with what to do.
+
+        It belongs to no account, and so it is no trouble of any. Without `stage` in all of the
+        staging, beside destinations too.
+        """
+        if stage:
+            return self._named(self.folder(stage, destination=destination), "account")[1]
+        found = [text for name in STAGES[:3] for text in self.strangers(name)]
+        destinations, beside = self._named("deliveries", "destination")
+        inside = [text for name in destinations for text in self.strangers("deliveries", name)]
+        return [*found, *beside, *inside]
+
+    def _named(self, parent: str, key: str) -> tuple[list[str], list[str]]:
+        """The values of a folder's `key=value` folders, and what is said of all others."""
+        values, strangers = [], []
+        for folder in self.backend.folders(parent):
+            name, _, value = folder.partition("=")
+            if name == key and value:
+                values.append(value)
+            else:
+                strangers.append(_stranger(parent, folder, f"{key}=…"))
+        return values, strangers
 
     def dates(self, stage: str, account: str, destination: str = "") -> list[date]:
         """Days of which a stage has a folder, oldest first."""
-        folders = self.backend.folders(self.folder(stage, account, destination=destination))
-        return [_day(folder) for folder in folders]
+        parent = self.folder(stage, account, destination=destination)
+        return [_day(parent, folder) for folder in self.backend.folders(parent)]
 
     def files(
         self, stage: str, account: str, day: date | None = None, destination: str = ""
@@ -117,8 +140,8 @@ class Store:
 
     def tree(self, stage: str, account: str, destination: str = "") -> dict[date, list[str]]:
         """Names of every day's files, oldest day first. No file is opened."""
-        tree = self.backend.tree(self.folder(stage, account, destination=destination))
-        return {_day(folder): names for folder, names in tree.items()}
+        parent = self.folder(stage, account, destination=destination)
+        return {_day(parent, folder): names for folder, names in self.backend.tree(parent).items()}
 
     def publish(
         self,

@@ -60,3 +60,15 @@ def test_single_event_at_fault_blocks_nobody(store: Store) -> None:
     assert receiver.received == good
     assert rows(store)[-1]["event_id"] == bad
     assert rows(store)[-1]["error"].startswith(ALONE), "it failed right after a success"
+
+
+def test_one_event_at_fault(store: Store) -> None:
+    """What is left alone for a day is said as such, a single event as one."""
+    events = normalized(store, 4)
+    with Fussy(lambda offered: events[2] not in offered) as receiver:
+        load(store, receiver.url())
+        done = load(store, receiver.url())
+    assert done.pending == 1
+    [problem] = done.problems
+    assert "1 event stays pending: at fault itself" in problem
+    assert "next load" not in problem

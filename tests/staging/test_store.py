@@ -187,7 +187,28 @@ def test_damaged_file(tmp_path: Path, damage: str) -> None:
     data = (tmp_path / path).read_bytes()
     damaged = b"PAR1 or so" if damage == "torn" else data[:100] + b"?" * 200 + data[300:]
     (tmp_path / path).write_bytes(damaged)
-    with pytest.raises(StagingError, match=r"a\.parquet is no Parquet file that can be read.*away"):
+    wanted = rf"{path} is no Parquet file that can be read.*halo-usm extract --since {TODAY} "
+    with pytest.raises(StagingError, match=wanted):
+        store.read(path)
+
+
+@pytest.mark.parametrize(
+    ("stage", "destination", "remedy"),
+    [
+        ("normalized", "", "the next `halo-usm transform` makes it again"),
+        ("rejected", "", f"`halo-usm transform --since {TODAY} "),
+        ("deliveries", "sensor", "its events are then sent again"),
+    ],
+)
+def test_what_brings_a_damaged_file_back(
+    tmp_path: Path, stage: str, destination: str, remedy: str
+) -> None:
+    """What is to be done about a damaged file is what is true of its tree."""
+    store = open_store(str(tmp_path))
+    path = f"{store.folder(stage, 'alpha', TODAY, destination)}/a.parquet"
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_bytes(b"PAR1 or so")
+    with pytest.raises(StagingError, match=remedy):
         store.read(path)
 
 
@@ -213,16 +234,29 @@ def test_unusable_folder(tmp_path: Path) -> None:
 
 
 def test_foreign_folder(tmp_path: Path) -> None:
-    """A folder that is not ours among the partitions is named."""
-    (tmp_path / "raw" / "backup").mkdir(parents=True)
-    with pytest.raises(StagingError, match="'backup' is no account="):
-        open_store(str(tmp_path)).accounts("raw")
+    """A folder that is not ours among the partitions is named with its place, and no account."""
+    ours = ("raw/account=alpha", "deliveries/destination=sensor/account=alpha")
+    foreign = ("raw/backup", "raw/account=", "deliveries/old", "deliveries/destination=sensor/old")
+    for folder in (*ours, *foreign):
+        (tmp_path / folder).mkdir(parents=True)
+    store = open_store(str(tmp_path))
+    assert store.accounts("raw") == ["alpha"]
+    assert store.destinations() == ["sensor"]
+    said = store.strangers()
+    assert len(said) == len(foreign)
+    for folder in foreign:
+        assert sum(f"'{folder}' is no " in text for text in said) == 1
+    assert len(store.strangers("raw")) == 2
+    assert len(store.strangers("deliveries", "sensor")) == 1
+    assert store.strangers("normalized") == []
 
 
-def test_foreign_day(tmp_path: Path) -> None:
+@pytest.mark.parametrize("day", ["date=old", "day=2026-03-01", "date=20260301"])
+def test_foreign_day(tmp_path: Path, day: str) -> None:
     """A folder that names no day is said, and no stack trace."""
-    (tmp_path / "raw" / "account=alpha" / "date=old").mkdir(parents=True)
-    with pytest.raises(StagingError, match="'date=old' names no day; move it out"):
+    (tmp_path / "raw" / "account=alpha" / day).mkdir(parents=True)
+    wanted = f"'raw/account=alpha/{day}' is no date=YYYY-MM-DD folder; move it out"
+    with pytest.raises(StagingError, match=wanted):
         open_store(str(tmp_path)).dates("raw", "alpha")
 
 

@@ -1,0 +1,55 @@
+"""What is foreign or damaged in the staging is the trouble of whose it is, and stops no other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.load.helpers import load
+from tests.staging.material import normalized, transform
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sandbox.receiver import Receiver
+    from tasks.staging.store import Store
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        "normalized/account=alpha/date=2026-03-01/mine.parquet",
+        "normalized/account=alpha/date=old/mine.parquet",
+        "deliveries/destination=sensor/account=alpha/date=2026-03-01/mine.parquet",
+        "normalized/backup/mine.parquet",
+    ],
+)
+def test_what_is_foreign_stops_no_other(
+    store: Store, receiver: Receiver, tmp_path: Path, stray: str
+) -> None:
+    """What is foreign in an account's folders is that account's trouble, and named by its place."""
+    normalized(store, 10)
+    normalized(store, 10, account="beta", first=10)
+    (tmp_path / stray).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / stray).touch()
+    done = load(store, receiver.url("tcp", name="sensor"))
+    assert done.delivered == (20 if "backup" in stray else 10)
+    [problem] = done.problems
+    assert stray.removesuffix("/mine.parquet") in problem
+    assert "move it out of the staging" in problem
+
+
+def test_damaged_day_stops_no_other(store: Store, receiver: Receiver, tmp_path: Path) -> None:
+    """A file that cannot be read is its own day's trouble, whose events stay pending."""
+    normalized(store, 10)
+    normalized(store, 10, day=1, first=10)
+    [file] = tmp_path.glob("normalized/account=alpha/date=2026-03-01/*.parquet")
+    file.write_bytes(b"PAR1 or so")
+    done = load(store, receiver.url("tcp", name="sensor"))
+    assert (done.delivered, done.pending) == (10, 10)
+    [problem] = done.problems
+    assert str(file) in problem
+    file.unlink()
+    transform(store)
+    assert load(store, receiver.url("tcp", name="sensor")).delivered == 10
