@@ -253,12 +253,17 @@ def audit(
     window = _range(since, until)
     work = _work_to_ask(settings)
     if window is None:
-        answer = audit_event(work.store, event or "")
+        unread: list[str] = []
+        notes: list[str] = []
+        answer = audit_event(work.store, event or "", unread.append, notes.append)
         _print(answer, None if as_json else show_event)
-        if answer["account"]:
-            return DONE
-        print(f"error: event {event} is not in this staging", file=sys.stderr)
-        return FAILED
+        for text in notes:
+            print(f"note: {text}", file=sys.stderr)
+        if not answer["account"]:
+            unread.append(f"event {event} is not in this staging")
+        for text in unread:
+            print(f"error: {text}", file=sys.stderr)
+        return FAILED if unread else DONE
     answer = audit_range(
         work.store,
         window,

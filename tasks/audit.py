@@ -5,11 +5,14 @@ Where `tasks.status` believes names, this opens files: what it counts are ids.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
+from tasks.errors import StagingError
 from tasks.staging import layout, normalized
 from tasks.staging.ledger import Ledger
 from tasks.status import receivers
@@ -17,20 +20,28 @@ from tasks.tally import Tally
 from tasks.windows import Window, isoformat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import date
 
+    from tasks.staging.layout import AttemptsFile
     from tasks.staging.normalized import Day
     from tasks.staging.store import Store
     from tasks.status import Receiver
 
 
-def audit_event(store: Store, event_id: str) -> dict[str, Any]:
+def audit_event(
+    store: Store,
+    event_id: str,
+    complain: Callable[[str], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
     """The whole life of one event.
 
     Args:
         store: The staging.
         event_id: Halo's id; for an event without one, the SHA-256 of its text.
+        complain: Told each place that cannot be read, which may hide something: where, what to do.
+        note: Told which other accounts have the event too, as after an account was renamed.
 
     Returns:
         `event_id`; `account`, None where the event is unknown; `staged`, `normalized` and
@@ -38,7 +49,7 @@ def audit_event(store: Store, event_id: str) -> dict[str, Any]:
         in the order of the attempts, each with its `destination`. Times are ISO 8601 text.
 
     Raises:
-        StagingError: The staging cannot be read.
+        StagingError: The staging cannot be read at all.
     """
     answer: dict[str, Any] = {
         "event_id": event_id,
@@ -48,25 +59,108 @@ def audit_event(store: Store, event_id: str) -> dict[str, Any]:
         "rejected": None,
         "deliveries": [],
     }
-    days = _days_newest_first(store)
-    for look in (_staged, _rejected, _sent):
+    search = _Search(store, event_id, complain)
+    days = search.days_newest_first()
+    for look in (search.staged, search.rejected, search.sent):
         for account, day, state in days:
-            if found := look(store, account, day, state, event_id):
+            if found := look(account, day, state):
+                for other, same, its_state in days:
+                    if same == day and other != account and look(other, same, its_state):
+                        note(
+                            f"event {event_id} is in account {other} too, staged and sent by "
+                            f"itself; this is what became of it in account {account}"
+                        )
                 return answer | {"account": account} | found
     return answer
 
 
-def _days_newest_first(store: Store) -> list[tuple[str, date, Day]]:
-    """Every account's days, those first where an event is most likely asked for."""
-    nothing = normalized.read_day((), (), ())
-    found = []
-    for account in _accounts(store):
-        days = normalized.days(store, account)
-        known = {*days}
-        for destination in store.destinations():
-            known.update(store.dates("deliveries", account, destination))
-        found += [(account, day, days.get(day, nothing)) for day in known]
-    return sorted(found, key=lambda entry: (entry[1], entry[0]), reverse=True)
+@dataclass
+class _Search:
+    """Looks for one event. What cannot be read is complained of, once, and passed over."""
+
+    store: Store
+    event_id: str
+    complain: Callable[[str], None]
+    _said: set[str] = field(default_factory=set)
+
+    @contextmanager
+    def _passing(self, where: str = "") -> Iterator[None]:
+        try:
+            yield
+        except StagingError as fault:
+            if str(fault) not in self._said:
+                self._said.add(str(fault))
+                self.complain(f"{where}{fault}")
+
+    def days_newest_first(self) -> list[tuple[str, date, Day]]:
+        """Every account's days, those first where an event is most likely asked for."""
+        nothing = normalized.read_day((), (), ())
+        found = []
+        for account in _accounts(self.store):
+            days: dict[date, Day] = {}
+            with self._passing(f"account {account}: "):
+                days = normalized.days(self.store, account)
+            known = {*days}
+            for destination in self.store.destinations():
+                with self._passing(f"destination {destination}: "):
+                    known.update(self.store.dates("deliveries", account, destination))
+            found += [(account, day, days.get(day, nothing)) for day in known]
+        return sorted(found, key=lambda entry: (entry[1], entry[0]), reverse=True)
+
+    def staged(self, account: str, day: date, state: Day) -> dict[str, Any] | None:
+        """What there is of the event in raw, and what came of it."""
+        folder = self.store.folder("raw", account, day)
+        staged = self._first(folder, (file.name for file in state.raw if file.rows))
+        if staged is None:
+            return None
+        key = staged["file"].rpartition("/")[2].removesuffix(layout.SUFFIX)
+        current = [state.current[key].name] if key in state.current else []
+        row = self._first(self.store.folder("normalized", account, day), current)
+        refused = [] if row else [file.name for file in state.rejected if file.key == key]
+        return {
+            "staged": staged,
+            "normalized": row,
+            "rejected": self._first(self.store.folder("rejected", account, day), refused),
+            "deliveries": self._deliveries(account, day, staged["created_at"]),
+        }
+
+    def rejected(self, account: str, day: date, state: Day) -> dict[str, Any] | None:
+        """What there is of the event, which raw does not have, in rejected."""
+        names = [file.name for file in (*state.malformed, *state.rejected)]
+        row = self._first(self.store.folder("rejected", account, day), names)
+        return {"rejected": row} if row else None
+
+    def sent(self, account: str, day: date, state: Day) -> dict[str, Any] | None:  # noqa: ARG002
+        """What the ledgers remember of the event, which is kept no longer."""
+        rows = self._deliveries(account, day, None)
+        return {"deliveries": rows} if rows else None
+
+    def _deliveries(self, account: str, day: date, created_at: str | None) -> list[dict[str, Any]]:
+        """The ledger rows of the event, for every destination."""
+        found: list[dict[str, Any]] = []
+        moment = layout.clock(datetime.fromisoformat(created_at), day) if created_at else None
+        for destination in self.store.destinations():
+            ledger = Ledger(self.store, destination, account, day)
+            attempts: list[AttemptsFile] = []
+            with self._passing(f"destination {destination}: "):
+                attempts, _ = ledger.files()
+            for file in attempts:
+                if moment is None or file.since <= moment < file.until:
+                    row = self._first(ledger.folder, [file.name])
+                    found += [{"destination": destination, **row}] if row else []
+        return sorted(found, key=lambda row: (row["attempted_at"], row["attempt"]))
+
+    def _first(self, folder: str, names: Iterable[str]) -> dict[str, Any] | None:
+        """The event's row in the first of some files that has it, and the file's path."""
+        for name in names:
+            path = f"{folder}/{name}"
+            with self._passing():
+                ids = self.store.read(path, ["event_id"])["event_id"]
+                position = pc.index(ids, self.event_id).as_py()
+                if position >= 0:
+                    [row] = self.store.read(path).slice(position, 1).to_pylist()
+                    return {**_plain(row), "file": path}
+        return None
 
 
 def _accounts(store: Store) -> list[str]:
@@ -75,75 +169,6 @@ def _accounts(store: Store) -> list[str]:
     for destination in store.destinations():
         names.update(store.accounts("deliveries", destination))
     return sorted(names)
-
-
-def _staged(
-    store: Store, account: str, day: date, state: Day, event_id: str
-) -> dict[str, Any] | None:
-    """What there is of an event in raw, and what came of it."""
-    folder = store.folder("raw", account, day)
-    staged = _first(store, folder, (file.name for file in state.raw if file.rows), event_id)
-    if staged is None:
-        return None
-    key = staged["file"].rpartition("/")[2].removesuffix(layout.SUFFIX)
-    current = [state.current[key].name] if key in state.current else []
-    row = _first(store, store.folder("normalized", account, day), current, event_id)
-    refused = [] if row else [file.name for file in state.rejected if file.key == key]
-    return {
-        "staged": staged,
-        "normalized": row,
-        "rejected": _first(store, store.folder("rejected", account, day), refused, event_id),
-        "deliveries": _deliveries(store, account, day, event_id, staged["created_at"]),
-    }
-
-
-def _rejected(
-    store: Store, account: str, day: date, state: Day, event_id: str
-) -> dict[str, Any] | None:
-    """What there is of an event that raw does not have, in rejected."""
-    names = [file.name for file in (*state.malformed, *state.rejected)]
-    row = _first(store, store.folder("rejected", account, day), names, event_id)
-    return {"rejected": row} if row else None
-
-
-def _sent(
-    store: Store,
-    account: str,
-    day: date,
-    state: Day,  # noqa: ARG001
-    event_id: str,
-) -> dict[str, Any] | None:
-    """What the ledgers remember of an event that is kept no longer."""
-    rows = _deliveries(store, account, day, event_id, None)
-    return {"deliveries": rows} if rows else None
-
-
-def _deliveries(
-    store: Store, account: str, day: date, event_id: str, created_at: str | None
-) -> list[dict[str, Any]]:
-    """The ledger rows of an event, for every destination."""
-    found: list[dict[str, Any]] = []
-    moment = layout.clock(datetime.fromisoformat(created_at), day) if created_at else None
-    for destination in store.destinations():
-        ledger = Ledger(store, destination, account, day)
-        attempts, _ = ledger.files()
-        for file in attempts:
-            if moment is None or file.since <= moment < file.until:
-                row = _first(store, ledger.folder, [file.name], event_id)
-                found += [{"destination": destination, **row}] if row else []
-    return sorted(found, key=lambda row: (row["attempted_at"], row["attempt"]))
-
-
-def _first(store: Store, folder: str, names: Iterable[str], event_id: str) -> dict[str, Any] | None:
-    """The row of an event in the first of some files that has it, and the file's path."""
-    for name in names:
-        path = f"{folder}/{name}"
-        ids = store.read(path, ["event_id"])["event_id"]
-        position = pc.index(ids, event_id).as_py()
-        if position >= 0:
-            [row] = store.read(path).slice(position, 1).to_pylist()
-            return {**_plain(row), "file": path}
-    return None
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
@@ -172,23 +197,30 @@ def audit_range(
         `staged`, `normalized` and `rejected` (of stage transform); for each of `destinations`
         `delivered`, `pending` and `failed`; `consistent` where raw is normalized and rejected,
         each event once, and each ledger agrees with its own names and with raw, and what its names
-        call delivered is.
+        call delivered is, and all of it can be read; what cannot is complained of and not counted.
 
     Raises:
-        StagingError: The staging cannot be read.
+        StagingError: The staging cannot be read at all.
     """
     audit = Tally(store, window, complain)
     names = receivers(store, destinations)
     counts = {name: {"delivered": 0, "pending": 0, "failed": 0} for name, _ in names}
+    for stranger in store.strangers():
+        audit.complain(stranger)
     for account in _accounts(store):
-        for day, state in normalized.days(store, account).items():
+        days: dict[date, Day] = {}
+        with audit.reading(f"account {account}"):
+            days = normalized.days(store, account)
+        for day, state in days.items():
             if not window.overlaps(Window.of_day(day)):
                 continue
-            raw, rows = audit.events(account, day, state)
-            for name, since in names:
-                ledger = Ledger(store, name, account, day)
-                for status, count in audit.ledger(ledger, state, raw, rows, since).items():
-                    counts[name][status] += count
+            with audit.reading(f"account {account}, {day}"):
+                raw, rows = audit.events(account, day, state)
+                for name, since in names:
+                    with audit.reading(f"destination {name}, account {account}, {day}"):
+                        ledger = Ledger(store, name, account, day)
+                        for status, count in audit.ledger(ledger, state, raw, rows, since).items():
+                            counts[name][status] += count
     return {
         "staged": audit.staged,
         "normalized": audit.normalized,

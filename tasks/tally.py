@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.errors import StagingError
 from tasks.staging import layout
 from tasks.staging.segments import surely_settled
 from tasks.staging.survey import inside
 from tasks.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import date, datetime
 
     from tasks.staging.ledger import Ledger
@@ -97,6 +99,14 @@ class Tally:
             "failed": int((waiting & last.failed).sum()),
         }
 
+    @contextmanager
+    def reading(self, where: str) -> Iterator[None]:
+        """Complain of what cannot be read, and go on behind the body."""
+        try:
+            yield
+        except StagingError as fault:
+            self.complain(f"{where}: {fault}")
+
     def _ids(
         self, stage: str, account: str, day: date, files: Iterable[tuple[str, int]]
     ) -> pa.Table:
@@ -116,10 +126,14 @@ class Tally:
             tables.append(table)
         return pa.concat_tables(tables)
 
+    def complain(self, complaint: str) -> None:
+        """Say what is not consistent."""
+        self.consistent = False
+        self._complain(complaint)
+
     def _require(self, consistent: bool, complaint: str) -> None:  # noqa: FBT001
         if not consistent:
-            self.consistent = False
-            self._complain(complaint)
+            self.complain(complaint)
 
 
 def _settled(

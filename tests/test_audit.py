@@ -205,3 +205,68 @@ def test_since(store: Store) -> None:
     found = audit_range(store, DAY, [sensor])
     assert found["destinations"] == {"new": {"delivered": 0, "pending": 4, "failed": 0}}
     assert found["consistent"]
+
+
+@pytest.fixture
+def two_accounts(store: Store, receiver: Fussy) -> dict[str, list[str]]:
+    """The events of two accounts, all of them delivered."""
+    events = {account: normalized(store, 5, account=account) for account in ("alpha", "beta")}
+    load(store, receiver.url(name="sensor"))
+    return events
+
+
+ALPHA = "account=alpha/date=2026-03-01/mine.parquet"
+
+
+@pytest.mark.parametrize(
+    "stray", [f"raw/{ALPHA}", f"normalized/{ALPHA}", f"deliveries/destination=sensor/{ALPHA}"]
+)
+def test_foreign_file_hides_nobody_else(
+    store: Store, tmp_path: Path, two_accounts: dict[str, list[str]], stray: str
+) -> None:
+    """A foreign file is complained of by its place, and what else there is is answered."""
+    (tmp_path / stray).touch()
+    complaints: list[str] = []
+    found = audit_event(store, two_accounts["beta"][0], complaints.append)
+    assert (found["account"], len(found["deliveries"])) == ("beta", 1)
+    in_range: list[str] = []
+    counted = audit_range(store, DAY, (), in_range.append)
+    assert not counted["consistent"]
+    assert counted["destinations"]["sensor"]["delivered"] == 5
+    [complaint] = in_range
+    assert f"'{stray}' is no name of a" in complaint
+
+
+@pytest.mark.parametrize("tree", ["raw", "normalized", "deliveries/destination=sensor"])
+def test_damaged_file_hides_nobody_else(
+    store: Store, tmp_path: Path, two_accounts: dict[str, list[str]], tree: str
+) -> None:
+    """A file that cannot be read is complained of once, and what else there is is answered."""
+    [file] = tmp_path.glob(f"{tree}/account=alpha/*/*.parquet")
+    file.write_bytes(b"PAR1 or so")
+    complaints: list[str] = []
+    found = audit_event(store, two_accounts["alpha"][0], complaints.append)
+    assert found["account"] == "alpha"
+    assert audit_event(store, two_accounts["beta"][0])["account"] == "beta"
+    assert audit_range(store, DAY)["destinations"]["sensor"]["delivered"] == 5
+    [complaint] = complaints
+    assert str(file) in complaint
+
+
+def test_foreign_folder_does_not_add_up(store: Store, tmp_path: Path) -> None:
+    """A folder that is no account's is complained of: who reads the tree counts what lies there."""
+    (tmp_path / "normalized" / "backup").mkdir(parents=True)
+    complaints: list[str] = []
+    assert not audit_range(store, DAY, (), complaints.append)["consistent"]
+    assert "'normalized/backup'" in complaints[0]
+
+
+def test_event_of_two_accounts(store: Store) -> None:
+    """An event that an account had under another name before is shown once, and the other named."""
+    for account in ("alpha", "beta"):
+        stage(store, window(2, 3), [("a", at(2))], account)
+    notes: list[str] = []
+    found = audit_event(store, "a", note=notes.append)
+    [other] = {"alpha", "beta"} - {found["account"]}
+    [note] = notes
+    assert f"is in account {other} too" in note
