@@ -78,6 +78,11 @@ def run_pipeline(
             stop=stop,
             progress=progress,
         )
+        if sensors:
+            from tasks.syslog.transport import check_files
+
+            for one in work.destinations:
+                check_files(one)
         if flow and (prefect or prefect_api_url()):
             if not prefect_api_url():
                 from flows.prefect_server import TEMPORARY

@@ -80,6 +80,18 @@ def open_transport(destination: Destination) -> Transport:
     return StreamTransport(destination)
 
 
+def check_files(destination: Destination) -> None:
+    """See that the certificate files of a destination can be used; nothing is connected.
+
+    Raises:
+        SettingsError: One of them cannot.
+    """
+    if destination.ca is not None or destination.cert is not None:
+        from tasks.syslog.tls import client_context
+
+        client_context(destination)
+
+
 def check(destination: Destination) -> str:
     """One line for people: what the receiver is, and how messages are framed for it.
 

@@ -175,6 +175,7 @@ def test_a_range_is_replayed_from_staging_without_halo(
         ({}, ["audit"], "--event"),
         ({}, ["audit", "--event", "\udcff"], "no UTF-8"),
         ({}, ["export", "--since", "0001-01-01T00:00+05:00", "--format", "cef"], "--since"),
+        ({"USM_SENSOR": "tls://h:6514?ca=malformed"}, ["load"], "holds no certificates"),
     ],
 )
 def test_bad_settings_are_one_message_and_exit_code_2_before_anything_is_touched(

@@ -12,7 +12,7 @@ import pytest
 from sandbox.certificates import Authority, Certificate
 from sandbox.receiver import Receiver
 from tasks.errors import SensorError, SettingsError
-from tasks.syslog.transport import check, open_transport
+from tasks.syslog.transport import check, check_files, open_transport
 from tests.syslog.helpers import (
     batch,
     deliver,
@@ -172,7 +172,9 @@ def test_files_that_cannot_be_used(authority: Authority, tmp_path: Path) -> None
         (f"cert={one.cert}&key={other.key}", "belong together"),
         (f"cert={locked.cert}&key={locked.key}", "the key has no password"),
     ):
-        with pytest.raises(SettingsError) as refusal:
-            open_transport(destination(f"tls://h:6514?{options}"))
-        assert fault in str(refusal.value)
-        assert "hunter2" not in str(refusal.value)
+        for use in (open_transport, check_files):
+            with pytest.raises(SettingsError) as refusal:
+                use(destination(f"tls://h:6514?{options}"))
+            assert fault in str(refusal.value)
+            assert "hunter2" not in str(refusal.value)
+    check_files(destination(f"tls://h:6514?ca={authority.cert}&cert={one.cert}&key={one.key}"))
