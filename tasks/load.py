@@ -12,34 +12,27 @@ import threading
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tasks.choice import Choice
+from tasks.days import days_of
 from tasks.errors import InUseError, SensorError, SettingsError, StagingError
-from tasks.staging import layout
-from tasks.staging.files import FileGone
-from tasks.staging.ledger import Ledger, LedgerError
+from tasks.staging.ledger import LedgerError
 from tasks.staging.locks import hold
-from tasks.staging.normalized import current_files
-from tasks.staging.segments import surely_settled
-from tasks.staging.survey import states, survey
 from tasks.windows import Window, isoformat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tasks.choice import Only
+    from tasks.days import Day
     from tasks.delivery import Courier
-    from tasks.staging.layout import NormalizedFile
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
 
-T = TypeVar("T")
-
 _AT_FAULT_FOR = np.timedelta64(1, "D")
-_LOOKS = 5
 _PAUSES = (1.0, 4.0)
 
 
@@ -154,25 +147,6 @@ class _Job:
     pauses: tuple[float, ...]
 
 
-@dataclass
-class _Day:
-    """An account's day that may hold something to deliver: what was there at the beginning.
-
-    `begun` is when its delivery began (datetime64[us]).
-    """
-
-    ledger: Ledger
-    normalized: list[NormalizedFile]
-    events: int
-    begun: Any = None
-
-    def look_again(self) -> None:
-        """List the normalized files anew, one of which was replaced."""
-        ledger = self.ledger
-        names = ledger.store.files("normalized", ledger.account, ledger.day)
-        self.normalized = current_files(names, layout.partition(ledger.account, ledger.day))
-
-
 def _run(job: _Job) -> Loaded:
     name = job.destination.name
     done = Loaded(name)
@@ -182,7 +156,7 @@ def _run(job: _Job) -> Loaded:
             days = sorted(_days(job, done), key=lambda day: (day.ledger.day, day.ledger.account))
             if days:
                 _deliver(job, days, done)
-                done.pending = sum(_still_left(job, day, done) for day in days)
+                done.pending = sum(_left(job, day, done) for day in days)
     except InUseError as held:
         done.notes.append(str(held))
     except StagingError as fault:
@@ -214,42 +188,22 @@ def _strangers(job: _Job) -> list[str]:
     return [f"destination {name}: {stranger}" for stranger in found]
 
 
-def _days(job: _Job, done: Loaded) -> list[_Day]:
+def _days(job: _Job, done: Loaded) -> list[Day]:
     """The days that have something to deliver, by names; an account's trouble is its own."""
-    found: list[_Day] = []
+    found: list[Day] = []
     for account in job.store.accounts("normalized"):
         try:
-            found += _days_of(job, account)
+            found += days_of(job.store, job.destination.name, account, job.choice)
         except StagingError as fault:
-            done.problems.append(_unreadable(job, account, fault))
+            done.problems.append(_unreadable(done, account, fault))
     return found
 
 
-def _unreadable(job: _Job, what: str, fault: StagingError) -> str:
-    return f"destination {job.destination.name}: account {what} cannot be loaded: {fault}"
+def _unreadable(done: Loaded, what: object, fault: StagingError) -> str:
+    return f"destination {done.subject}: account {what} cannot be loaded: {fault}"
 
 
-def _days_of(job: _Job, account: str) -> Iterator[_Day]:
-    store, choice = job.store, job.choice
-    deliveries = store.tree("deliveries", account, job.destination.name)
-    for day, names in store.tree("normalized", account).items():
-        if choice.since is not None and day < choice.since.date():
-            continue
-        if choice.window is not None and not choice.window.overlaps(Window.of_day(day)):
-            continue
-        in_ledger = deliveries.get(day, ())
-        if choice.only != "all" and surely_settled(names, in_ledger):
-            continue
-        ledger = Ledger(store, job.destination.name, account, day)
-        normalized = current_files(names, layout.partition(account, day))
-        segments = ledger.segments(normalized, in_ledger, choice.since)
-        if files := list(choice.files(segments, day)):
-            rows = sum(file.rows for _, file in files)
-            sent = sum(part.counted for part in {part.since: part for part, _ in files}.values())
-            yield _Day(ledger, normalized, rows if choice.only == "all" else max(rows - sent, 0))
-
-
-def _deliver(job: _Job, days: list[_Day], done: Loaded) -> None:
+def _deliver(job: _Job, days: list[Day], done: Loaded) -> None:
     """Deliver what the days hold, the oldest first, until the receiver is given up."""
     from tasks.delivery import Courier, GivenUp, Stopped
     from tasks.syslog.transport import open_transport
@@ -262,18 +216,23 @@ def _deliver(job: _Job, days: list[_Day], done: Loaded) -> None:
     stop = job.stop or threading.Event()
     courier = Courier(job.destination, transport, job.run_id, stop, job.pauses)
     total = sum(day.events for day in days)
+    given_up = False
     try:
         for day in days:
             try:
-                _steadily(day, partial(_deliver_day, job, day, courier, total))
+                day.steadily(partial(_deliver_day, job, day, courier, total))
             except LedgerError:
                 raise
             except StagingError as fault:
-                what = f"{day.ledger.account}, {day.ledger.day}"
-                done.problems.append(_unreadable(job, what, fault))
+                day.told = True
+                done.problems.append(_unreadable(done, day, fault))
     except LedgerError as fault:
+        given_up = True
         done.problems.append(f"destination {done.subject} cannot be loaded: {fault}")
+        for day in days:
+            day.told = True
     except GivenUp as fault:
+        given_up = True
         done.problems.append(
             f"destination {done.subject} is given up for this run: {fault}; "
             "`halo-usm check` tells whether it can be reached"
@@ -283,13 +242,12 @@ def _deliver(job: _Job, days: list[_Day], done: Loaded) -> None:
     finally:
         done.delivered, done.batches = courier.delivered, courier.batches
         done.failed = courier.tried - courier.delivered
-    if done.failed and not done.problems:
-        done.problems.append(
-            f"destination {done.subject}: {done.failed} events failed: {courier.error}"
-        )
+    if done.failed and not given_up:
+        count = "1 event" if done.failed == 1 else f"{done.failed:,} events"
+        done.problems.append(f"destination {done.subject}: {count} failed: {courier.error}")
 
 
-def _deliver_day(job: _Job, day: _Day, courier: Courier, total: int) -> None:
+def _deliver_day(job: _Job, day: Day, courier: Courier, total: int) -> None:
     from tasks.parcels import parcels
 
     choice = job.choice
@@ -306,41 +264,11 @@ def _deliver_day(job: _Job, day: _Day, courier: Courier, total: int) -> None:
             job.progress(courier.tried, max(total, courier.tried))
 
 
-def _still_left(job: _Job, day: _Day, done: Loaded) -> int:
+def _left(job: _Job, day: Day, done: Loaded) -> int:
     """How many events of a day are still to be delivered; as names told where files don't."""
     try:
-        return _steadily(day, partial(_left, job, day))
+        return day.steadily(partial(day.left, job.choice))
     except StagingError as fault:
-        if not done.problems:
-            done.problems.append(_unreadable(job, f"{day.ledger.account}, {day.ledger.day}", fault))
+        if not day.told:
+            done.problems.append(_unreadable(done, day, fault))
         return day.events
-
-
-def _left(job: _Job, day: _Day) -> int:
-    """How many events of a day are still to be delivered; noted where sums don't show that none."""
-    ledger, choice = day.ledger, job.choice
-    left = 0
-    for segment in ledger.segments(day.normalized, ledger.names(), choice.since):
-        if segment.settled or (choice.only == "failed" and segment.untouched):
-            continue
-        if choice.window is not None:
-            for _, file in choice.files([segment], ledger.day):
-                left += sum(choice.left(*look) for look in states(ledger, segment, file))
-        elif segment.sums_tell:
-            left += segment.total - segment.counted
-        else:
-            counts = survey(ledger, segment, choice.since)
-            left += counts.pending
-            if not counts.pending:
-                ledger.note_settled(segment, counts.delivered)
-    return left
-
-
-def _steadily(day: _Day, work: Callable[[], T]) -> T:
-    """Do something with a day's files, again where one was replaced meanwhile."""
-    for _ in range(_LOOKS):
-        try:
-            return work()
-        except FileGone:
-            day.look_again()
-    return work()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.load.helpers import load
+from tests.staging.fussy import Fussy
 from tests.staging.material import normalized, transform
 
 if TYPE_CHECKING:
@@ -53,3 +54,13 @@ def test_damaged_day_stops_no_other(store: Store, receiver: Receiver, tmp_path: 
     file.unlink()
     transform(store)
     assert load(store, receiver.url("tcp", name="sensor")).delivered == 10
+
+
+def test_what_is_foreign_hides_no_failure(store: Store, tmp_path: Path) -> None:
+    """What failed for another reason is said beside what is foreign."""
+    events = normalized(store, 4)
+    (tmp_path / "normalized" / "backup").mkdir()
+    with Fussy(lambda offered: events[2] not in offered) as receiver:
+        [problem] = load(store, receiver.url()).problems
+    assert "'normalized/backup'" in problem
+    assert "1 event failed: " in problem
