@@ -199,7 +199,7 @@ def partition(account: str, day: date, destination: str = "") -> str:
 
 
 def _foreign(name: str, stage: str, folder: str) -> StagingError:
-    path = "/".join(filter(None, (stage, folder, name)))
+    path = f"{stage}/{folder}/{name}" if folder else name
     return StagingError(
         f"{path!r} is no name of a {stage} file of this version; "
         "move it out of the staging, or use the version that wrote it"

@@ -92,7 +92,8 @@ def _rejected_ids(store: Store, account: str, since: date) -> set[str]:
         if day < since:
             continue
         folder = store.folder("rejected", account, day)
-        for file in layout.rejected_files(store.files("rejected", account, day)):
+        names = store.files("rejected", account, day)
+        for file in layout.rejected_files(names, layout.partition(account, day)):
             if file.key is None:
                 known.update(
                     store.read(f"{folder}/{file.name}", ["event_id"])["event_id"].to_pylist()

@@ -99,6 +99,8 @@ def test_foreign_name(parse: object) -> None:
     """A Parquet file that is not ours stops the stage: its rows would be counted as ours."""
     with pytest.raises(StagingError, match=r"/account=alpha/date=1/mine\.parquet' is no name of a"):
         parse(["mine.parquet"], "account=alpha/date=1")  # type: ignore[operator]
+    with pytest.raises(StagingError, match=r"^'mine\.parquet' is no name of a"):
+        parse(["mine.parquet"])  # type: ignore[operator]
 
 
 def test_window_over_midnight() -> None:
