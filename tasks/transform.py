@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from tasks.staging.layout import NormalizedFile, RawFile
     from tasks.staging.normalized import Day
-    from tasks.staging.store import Store, Writer
+    from tasks.staging.store import Store
+    from tasks.staging.writer import Writer
     from tasks.windows import Window
 
 _RAW_COLUMNS = ["event_id", "created_at", "type", "name", "critical", "event"]

@@ -83,7 +83,10 @@ def timeline(store: Store, account: str) -> Timeline:
     Raises:
         StagingError: A name is not one of ours.
     """
-    days = [(day, layout.raw_files(names)) for day, names in store.tree("raw", account).items()]
+    days = [
+        (day, layout.raw_files(names, layout.partition(account, day)))
+        for day, names in store.tree("raw", account).items()
+    ]
     covered, lost = (
         union(window for day, files in days for window in covered_by(files, day, mark))
         for mark in ("", "lost")
@@ -130,7 +133,7 @@ def mark_beginning(store: Store, account: str, moment: datetime, *, synced: bool
     if not synced:
         return
     for day, names in store.tree("raw", account).items():
-        for file in layout.raw_files(names):
+        for file in layout.raw_files(names, layout.partition(account, day)):
             if file.mark == "range":
                 store.remove(f"{store.folder('raw', account, day)}/{file.name}")
 
@@ -169,7 +172,8 @@ def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
     now = now or datetime.now(UTC)
     with store.backend.lock(f"staging={account}", wait=True):
         rejected = _reject(store, account, window, malformed_rows(malformed, run_id, now))
-        files = layout.raw_files(store.files("raw", account, window.day))
+        names = store.files("raw", account, window.day)
+        files = layout.raw_files(names, layout.partition(account, window.day))
         inside = _once(_inside(_conform(events, now), window))
         fresh = _unknown(store, account, window.day, files, inside)
         covered = covered_by(files, window.day)

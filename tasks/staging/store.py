@@ -11,7 +11,7 @@ the names mean is `tasks.staging.layout`'s.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -22,19 +22,16 @@ import pyarrow as pa
 
 from tasks.errors import SettingsError, StagingError
 from tasks.redaction import redact
-from tasks.staging.files import FileGone, Files, LocalFiles, Pending, RemoteFiles
 from tasks.staging.layout import STAGES
+from tasks.staging.local_files import LocalFiles
+from tasks.staging.remote_files import RemoteFiles
+from tasks.staging.writer import ROW_GROUP, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tasks.staging.files import Guard
+    from tasks.staging.files import Files, Guard
     from tasks.windows import Window
-
-__all__ = ["FileGone", "Store", "open_store"]
-
-ROW_GROUP = 65_536
-"""Rows of a row group: what is read at a time from a file of any size."""
 
 _FEW_ROW_GROUPS = 2
 _FEW_ROWS = 10_000  # not worth waking another thread for
@@ -235,53 +232,6 @@ def _groups_within(file: Any, window: Window) -> list[int]:
         ):
             groups.append(group)
     return groups
-
-
-class Writer:
-    """A Parquet file being written, in row groups of `ROW_GROUP` rows, zstd level 1.
-
-    Attributes:
-        name: The file's name in its folder, to be set before the end; none publishes nothing.
-        rows: How many rows were written so far.
-    """
-
-    def __init__(self, pending: Pending, schema: pa.Schema) -> None:
-        import pyarrow.parquet as pq
-
-        self._pending = pending
-        self._schema = schema
-        # ids and texts hardly repeat: a dictionary of them costs time and saves nothing
-        unique_columns = {"event_id", "event", "event_description", "extras", "line_sha256"}
-        self._parquet = pq.ParquetWriter(
-            pending.sink,
-            schema,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=[name for name in schema.names if name not in unique_columns],
-        )
-        self.name = ""
-        self.rows = 0
-
-    def write(self, table: pa.Table) -> None:
-        """Add rows; their columns are cast to the file's schema.
-
-        Raises:
-            ValueError: The table lacks a column of the schema, or has one more.
-        """
-        if table.schema != self._schema:
-            table = table.cast(self._schema)
-        self._parquet.write_table(table, row_group_size=ROW_GROUP)
-        self.rows += table.num_rows
-
-    def discard(self) -> None:
-        """Let go of a file that will not be published; called by `Store.writer`."""
-        with suppress(OSError, pa.ArrowException):
-            self._parquet.close()
-
-    def close(self) -> None:
-        """Write the footer; called by `Store.writer`."""
-        self._parquet.close()
-        self._pending.name = self.name
 
 
 def open_store(uri: str) -> Store:

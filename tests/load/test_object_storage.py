@@ -9,7 +9,7 @@ from pyarrow import fs
 from tasks.audit import audit_event, audit_range
 from tasks.export import export_to
 from tasks.load import load_destination, replay_destination
-from tasks.staging.files import RemoteFiles
+from tasks.staging.remote_files import RemoteFiles
 from tasks.staging.store import Store
 from tasks.status import status
 from tests.staging.material import normalized, stage, transform, window

@@ -1,0 +1,159 @@
+"""A staging in a folder: a file is written aside, forced to disk and renamed, its folder too."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from tasks.errors import StagingError
+from tasks.staging.files import Pending, faults, in_use, reading
+from tasks.staging.layout import SUFFIX, unique
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TMP = ".tmp"
+LOCKS = ".locks"
+
+
+def _sync_folder(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+class LocalFiles:
+    """A folder of this machine (or one mounted on it)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._synced: set[Path] = set()
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def folders(self, path: str) -> list[str]:
+        """See `Files`."""
+        with faults(self.root / path):
+            try:
+                with os.scandir(self.root / path) as entries:
+                    return sorted(entry.name for entry in entries if entry.is_dir())
+            except FileNotFoundError:
+                return []
+
+    def names(self, path: str) -> list[str]:
+        """See `Files`."""
+        with faults(self.root / path):
+            try:
+                names = os.listdir(self.root / path)  # noqa: PTH208 - names only, by the thousand
+            except FileNotFoundError:
+                return []
+        return sorted([name for name in names if name.endswith(SUFFIX)])
+
+    def tree(self, path: str) -> dict[str, list[str]]:
+        """See `Files`."""
+        return {folder: self.names(f"{path}/{folder}") for folder in self.folders(path)}
+
+    @contextlib.contextmanager
+    def create(self, path: str, owner: str) -> Iterator[Pending]:
+        """See `Files`: written in `.tmp`, synced, renamed, and the folder synced."""
+        aside = self.root / TMP / f"{owner}~{unique()}"
+        folder = self.root / path
+        with faults(folder):
+            self._make_folder(aside.parent)
+            self._make_folder(folder)
+            try:
+                with aside.open("xb") as sink:
+                    pending = Pending(sink)
+                    yield pending
+                    sink.flush()
+                    os.fsync(sink.fileno())
+                if pending.name:
+                    aside.rename(folder / pending.name)
+                else:
+                    aside.unlink()
+            except BaseException:
+                aside.unlink(missing_ok=True)
+                raise
+            _sync_folder(folder)
+
+    def room(self, path: str, owner: str, size: int) -> contextlib.AbstractContextManager[object]:
+        """See `Files`: a file without a name, which the kernel frees when its holder dies."""
+        aside = self.root / TMP / f"{owner}~{unique()}"
+        folder = self.root / path
+        with faults(folder), contextlib.ExitStack() as opened:
+            self._make_folder(aside.parent)
+            self._make_folder(folder)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+            probe = opened.enter_context(aside.open("xb", buffering=0))
+            aside.unlink()
+            while size > 0:  # a disk takes what it can before it says that it is full
+                size -= probe.write(bytes(size))
+            os.fsync(probe.fileno())  # some file systems say so no earlier
+            opened.pop_all()
+        return probe
+
+    @contextlib.contextmanager
+    def open(self, path: str) -> Iterator[Any]:
+        """See `Files`."""
+        with reading(self.root / path, path), pa.OSFile(str(self.root / path)) as source:
+            yield source
+
+    def remove(self, path: str) -> None:
+        """See `Files`."""
+        with faults(self.root / path):
+            (self.root / path).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def lock(self, owner: str, *, wait: bool) -> Iterator[None]:
+        """See `Files`: `flock` on an empty file, which the kernel frees when its holder dies."""
+        path = self.root / LOCKS / owner
+        with faults(path):
+            self._make_folder(path.parent)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except OSError as fault:
+                if fault.errno in {errno.EWOULDBLOCK, errno.EACCES}:
+                    raise in_use(owner) from None
+                raise StagingError(
+                    f"{path} cannot be locked ({fault.strerror}); "
+                    "the staging needs a file system with flock"
+                ) from fault
+            if not wait:
+                self._sweep(owner)
+            yield
+        finally:
+            os.close(fd)
+
+    def _make_folder(self, path: Path) -> None:
+        """Make a folder and what is missing above it, each entry forced to disk.
+
+        So is the entry of one that is there: who made it may have died before it was.
+        """
+        ours = path != self.root and path.is_relative_to(self.root)
+        if path.is_dir() and (path in self._synced or not ours):
+            return
+        self._make_folder(path.parent)
+        try:
+            path.mkdir(exist_ok=True)  # another thread or process may have made it meanwhile
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
+        _sync_folder(path.parent)
+        self._synced.add(path)
+
+    def _sweep(self, owner: str) -> None:
+        """Remove what the lock's earlier holders left half written: they are all dead."""
+        with faults(self.root / TMP):
+            for leftover in (self.root / TMP).glob(f"{owner}~*"):
+                leftover.unlink(missing_ok=True)

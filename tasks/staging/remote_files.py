@@ -1,0 +1,112 @@
+"""A staging in a file system of pyarrow's: one put is the publication."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from tasks.staging.files import Pending, faults, in_use, reading
+from tasks.staging.layout import SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tasks.staging.files import Guard
+
+
+class RemoteFiles:
+    """A file system of pyarrow's: object storage, or anything else a URI of it names."""
+
+    _locks: dict[str, threading.Lock] = {}  # noqa: RUF012 - shared by all on purpose
+    _FLAT = ("s3", "gcs", "abfs")
+
+    def __init__(self, filesystem: Any, root: str, guard: Guard | None = None) -> None:
+        self.filesystem = filesystem
+        self.root = root.rstrip("/")
+        self.guard = guard
+
+    def __str__(self) -> str:
+        return f"{self.filesystem.type_name}://{self.root}"
+
+    def _path(self, path: str) -> str:
+        return f"{self.root}/{path}" if self.root else path
+
+    def _infos(self, path: str, *, recursive: bool = False) -> list[Any]:
+        from pyarrow.fs import FileSelector
+
+        selector = FileSelector(self._path(path), allow_not_found=True, recursive=recursive)
+        with faults(self._path(path)):
+            infos: list[Any] = self.filesystem.get_file_info(selector)
+        return infos
+
+    def folders(self, path: str) -> list[str]:
+        """See `Files`."""
+        return sorted(info.base_name for info in self._infos(path) if not info.is_file)
+
+    def names(self, path: str) -> list[str]:
+        """See `Files`."""
+        return sorted(
+            info.base_name
+            for info in self._infos(path)
+            if info.is_file and info.base_name.endswith(SUFFIX)
+        )
+
+    def tree(self, path: str) -> dict[str, list[str]]:
+        """See `Files`: one listing for all."""
+        found: dict[str, list[str]] = {}
+        for info in self._infos(path, recursive=True):
+            if info.is_file and info.base_name.endswith(SUFFIX):
+                found.setdefault(info.path.rsplit("/", 2)[-2], []).append(info.base_name)
+        return {folder: sorted(found[folder]) for folder in sorted(found)}
+
+    @contextlib.contextmanager
+    def create(self, path: str, owner: str) -> Iterator[Pending]:  # noqa: ARG002
+        """See `Files`: filled in memory, then put at once."""
+        pending = Pending(pa.BufferOutputStream())
+        yield pending
+        if not pending.name:
+            return
+        with faults(self._path(path)):
+            if self.filesystem.type_name not in self._FLAT:
+                self.filesystem.create_dir(self._path(path), recursive=True)
+            target = self._path(f"{path}/{pending.name}")
+            with self.filesystem.open_output_stream(target) as stream:
+                stream.write(pending.sink.getvalue())
+
+    def room(
+        self,
+        path: str,  # noqa: ARG002
+        owner: str,  # noqa: ARG002
+        size: int,  # noqa: ARG002
+    ) -> contextlib.AbstractContextManager[object]:
+        """See `Files`: object storage has no end that could be seen."""
+        return contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def open(self, path: str) -> Iterator[Any]:
+        """See `Files`."""
+        with (
+            reading(self._path(path), path),
+            self.filesystem.open_input_file(self._path(path)) as source,
+        ):
+            yield source
+
+    def remove(self, path: str) -> None:
+        """See `Files`."""
+        with faults(self._path(path)), contextlib.suppress(FileNotFoundError):
+            self.filesystem.delete_file(self._path(path))
+
+    @contextlib.contextmanager
+    def lock(self, owner: str, *, wait: bool) -> Iterator[None]:
+        """See `Files`: within this process; between processes where there is a guard for it."""
+        lock = self._locks.setdefault(f"{self}/{owner}", threading.Lock())
+        if not lock.acquire(blocking=wait):
+            raise in_use(owner)
+        try:
+            with self.guard(owner) if self.guard and not wait else contextlib.nullcontext():
+                yield
+        finally:
+            lock.release()

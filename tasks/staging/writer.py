@@ -1,0 +1,61 @@
+"""A Parquet file of the staging, being written."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from tasks.staging.files import Pending
+
+ROW_GROUP = 65_536
+"""Rows of a row group: what is read at a time from a file of any size."""
+
+
+class Writer:
+    """A Parquet file being written, in row groups of `ROW_GROUP` rows, zstd level 1.
+
+    Attributes:
+        name: The file's name in its folder, to be set before the end; none publishes nothing.
+        rows: How many rows were written so far.
+    """
+
+    def __init__(self, pending: Pending, schema: pa.Schema) -> None:
+        import pyarrow.parquet as pq
+
+        self._pending = pending
+        self._schema = schema
+        # ids and texts hardly repeat: a dictionary of them costs time and saves nothing
+        unique_columns = {"event_id", "event", "event_description", "extras", "line_sha256"}
+        self._parquet = pq.ParquetWriter(
+            pending.sink,
+            schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=[name for name in schema.names if name not in unique_columns],
+        )
+        self.name = ""
+        self.rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Add rows; their columns are cast to the file's schema.
+
+        Raises:
+            ValueError: The table lacks a column of the schema, or has one more.
+        """
+        if table.schema != self._schema:
+            table = table.cast(self._schema)
+        self._parquet.write_table(table, row_group_size=ROW_GROUP)
+        self.rows += table.num_rows
+
+    def discard(self) -> None:
+        """Let go of a file that will not be published; called by `Store.writer`."""
+        with suppress(OSError, pa.ArrowException):
+            self._parquet.close()
+
+    def close(self) -> None:
+        """Write the footer; called by `Store.writer`."""
+        self._parquet.close()
+        self._pending.name = self.name
