@@ -70,7 +70,15 @@ def run_check(settings: Settings) -> bool:
         lambda: destinations_of(settings),
         lambda found: ", ".join(destination.name for destination in found),
     )
-    pending = status(store, destinations)["destinations"] if store and destinations else {}
+    faults: list[str] = []
+    pending = (
+        status(store, destinations, complain=faults.append)["destinations"]
+        if store and destinations
+        else {}
+    )
+    for fault in faults:
+        faulty.append("what is in the staging")
+        print(f"FAIL in the staging: {fault}")
     known = store.destinations() if store else []
     for destination in destinations or []:
         check(

@@ -227,9 +227,12 @@ def status(
     from tasks.status import status as read_status
 
     work = _work_to_ask(read_settings(common.env_file))
-    answer = read_status(work.store, work.destinations, first_readings(work.settings))
+    unread: list[str] = []
+    answer = read_status(
+        work.store, work.destinations, first_readings(work.settings), unread.append
+    )
     _print(answer, None if as_json else show_status)
-    return DONE
+    return _complain(unread)
 
 
 @app.command(help_epilogue="Example: halo-usm audit --since 2026-03-01 --until 2026-04-01 --json")
@@ -252,8 +255,8 @@ def audit(
         raise SettingsError(f"audit: --event {event!r} is no UTF-8, as every id is")
     window = _range(since, until)
     work = _work_to_ask(settings)
+    unread: list[str] = []
     if window is None:
-        unread: list[str] = []
         notes: list[str] = []
         answer = audit_event(work.store, event or "", unread.append, notes.append)
         _print(answer, None if as_json else show_event)
@@ -261,17 +264,10 @@ def audit(
             print(f"note: {text}", file=sys.stderr)
         if not answer["account"]:
             unread.append(f"event {event} is not in this staging")
-        for text in unread:
-            print(f"error: {text}", file=sys.stderr)
-        return FAILED if unread else DONE
-    answer = audit_range(
-        work.store,
-        window,
-        work.destinations,
-        complain=lambda fault: print(f"error: {fault}", file=sys.stderr),
-    )
+        return _complain(unread)
+    answer = audit_range(work.store, window, work.destinations, unread.append)
     _print(answer, None if as_json else show_range)
-    return DONE if answer["consistent"] else FAILED
+    return _complain(unread)
 
 
 @app.command(
@@ -305,6 +301,13 @@ def _work_to_ask(settings: Settings) -> Work:
 def _print(answer: dict[str, Any], show: Callable[[dict[str, Any]], None] | None) -> None:
     """Show an answer to people, or print it as JSON."""
     print(json.dumps(answer, indent=2)) if show is None else show(answer)
+
+
+def _complain(faults: list[str]) -> int:
+    """Say what is wrong or unknown; the exit code."""
+    for fault in faults:
+        print(f"error: {fault}", file=sys.stderr)
+    return FAILED if faults else DONE
 
 
 def _is_text(argument: str) -> bool:

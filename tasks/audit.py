@@ -5,22 +5,21 @@ Where `tasks.status` believes names, this opens files: what it counts are ids.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
-from tasks.errors import StagingError
 from tasks.staging import layout, normalized
+from tasks.staging.files import passing_over
 from tasks.staging.ledger import Ledger
 from tasks.status import receivers
 from tasks.tally import Tally
 from tasks.windows import Window, isoformat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import date
 
     from tasks.staging.layout import AttemptsFile
@@ -83,14 +82,10 @@ class _Search:
     complain: Callable[[str], None]
     _said: set[str] = field(default_factory=set)
 
-    @contextmanager
-    def _passing(self, where: str = "") -> Iterator[None]:
-        try:
-            yield
-        except StagingError as fault:
-            if str(fault) not in self._said:
-                self._said.add(str(fault))
-                self.complain(f"{where}{fault}")
+    def _complain_once(self, complaint: str) -> None:
+        if complaint not in self._said:
+            self._said.add(complaint)
+            self.complain(complaint)
 
     def days_newest_first(self) -> list[tuple[str, date, Day]]:
         """Every account's days, those first where an event is most likely asked for."""
@@ -98,11 +93,11 @@ class _Search:
         found = []
         for account in _accounts(self.store):
             days: dict[date, Day] = {}
-            with self._passing(f"account {account}: "):
+            with passing_over(self._complain_once, f"account {account}"):
                 days = normalized.days(self.store, account)
             known = {*days}
             for destination in self.store.destinations():
-                with self._passing(f"destination {destination}: "):
+                with passing_over(self._complain_once, f"destination {destination}"):
                     known.update(self.store.dates("deliveries", account, destination))
             found += [(account, day, days.get(day, nothing)) for day in known]
         return sorted(found, key=lambda entry: (entry[1], entry[0]), reverse=True)
@@ -142,7 +137,7 @@ class _Search:
         for destination in self.store.destinations():
             ledger = Ledger(self.store, destination, account, day)
             attempts: list[AttemptsFile] = []
-            with self._passing(f"destination {destination}: "):
+            with passing_over(self._complain_once, f"destination {destination}"):
                 attempts, _ = ledger.files()
             for file in attempts:
                 if moment is None or file.since <= moment < file.until:
@@ -154,7 +149,7 @@ class _Search:
         """The event's row in the first of some files that has it, and the file's path."""
         for name in names:
             path = f"{folder}/{name}"
-            with self._passing():
+            with passing_over(self._complain_once):
                 ids = self.store.read(path, ["event_id"])["event_id"]
                 position = pc.index(ids, self.event_id).as_py()
                 if position >= 0:
@@ -209,15 +204,15 @@ def audit_range(
         audit.complain(stranger)
     for account in _accounts(store):
         days: dict[date, Day] = {}
-        with audit.reading(f"account {account}"):
+        with passing_over(audit.complain, f"account {account}"):
             days = normalized.days(store, account)
         for day, state in days.items():
             if not window.overlaps(Window.of_day(day)):
                 continue
-            with audit.reading(f"account {account}, {day}"):
+            with passing_over(audit.complain, f"account {account}, {day}"):
                 raw, rows = audit.events(account, day, state)
                 for name, since in names:
-                    with audit.reading(f"destination {name}, account {account}, {day}"):
+                    with passing_over(audit.complain, f"destination {name}, {account}, {day}"):
                         ledger = Ledger(store, name, account, day)
                         for status, count in audit.ledger(ledger, state, raw, rows, since).items():
                             counts[name][status] += count

@@ -6,20 +6,21 @@ not delivered, for the newest event, the oldest pending one, and unknown types.
 
 from __future__ import annotations
 
+from collections import Counter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow.compute as pc
 
 from tasks.staging import normalized
-from tasks.staging.files import FileGone
+from tasks.staging.files import FileGone, passing_over
 from tasks.staging.ledger import Ledger
 from tasks.staging.raw import covered_by
 from tasks.staging.survey import Survey, survey
 from tasks.windows import Window, difference, isoformat, union
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import date, datetime
 
     from tasks.staging.layout import NormalizedFile
@@ -45,6 +46,7 @@ def status(
     store: Store,
     destinations: Sequence[Receiver] = (),
     unread: Mapping[str, Window] = MappingProxyType({}),
+    complain: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """The state of a staging, as `halo-usm status --json` shows it.
 
@@ -53,6 +55,8 @@ def status(
         destinations: Those that are set up; where there are none, those that have a ledger.
         unread: Accounts that are set up, and what a first sync reads of each: the gap of one of
             which nothing was read yet.
+        complain: Told what cannot be read, or is foreign: where, and what to do. An account that
+            cannot be read is left out, and a destination does not count it.
 
     Returns:
         `accounts`, `destinations` and `unknown_types`; times are ISO 8601 text in UTC.
@@ -60,13 +64,19 @@ def status(
     Raises:
         StagingError: The staging cannot be read, or files are replaced faster than read.
     """
-    for _ in range(_LOOKS):
+    for look in range(_LOOKS + 1):
+        complaints: list[str] = []
         try:
-            return _status(store, destinations, unread)
+            answer = _status(store, destinations, unread, complaints)
         except FileGone:
             # normalized anew or compacted meanwhile
+            if look == _LOOKS:
+                raise
             continue
-    return _status(store, destinations, unread)
+        break
+    for complaint in complaints:
+        complain(complaint)
+    return answer
 
 
 def receivers(store: Store, destinations: Sequence[Receiver]) -> list[tuple[str, datetime | None]]:
@@ -77,21 +87,26 @@ def receivers(store: Store, destinations: Sequence[Receiver]) -> list[tuple[str,
 
 
 def _status(
-    store: Store, destinations: Sequence[Receiver], unread: Mapping[str, Window]
+    store: Store,
+    destinations: Sequence[Receiver],
+    unread: Mapping[str, Window],
+    complaints: list[str],
 ) -> dict[str, Any]:
+    complaints += store.strangers()
     staged = {name for stage in ("raw", "normalized", "rejected") for name in store.accounts(stage)}
-    days = {name: normalized.days(store, name) for name in sorted(staged | set(unread))}
-    unknown: dict[str, int] = {}
-    for account, its_days in days.items():
-        for kind, count in _unknown_types(store, account, its_days).items():
-            unknown[kind] = unknown.get(kind, 0) + count
+    days: dict[str, dict[date, Day]] = {}
+    accounts: dict[str, dict[str, Any]] = {}
+    unknown: Counter[str] = Counter()
+    for name in sorted(staged | set(unread)):
+        with passing_over(complaints.append, f"account {name}"):
+            its_days = normalized.days(store, name)
+            accounts[name] = _account(store, name, its_days, unread.get(name))
+            unknown.update(_unknown_types(store, name, its_days))
+            days[name] = its_days
     return {
-        "accounts": {
-            account: _account(store, account, its_days, unread.get(account))
-            for account, its_days in days.items()
-        },
+        "accounts": accounts,
         "destinations": {
-            name: _destination(store, name, since, days)
+            name: _destination(store, name, since, days, complaints)
             for name, since in receivers(store, destinations)
         },
         "unknown_types": dict(sorted(unknown.items(), key=lambda item: (-item[1], item[0]))),
@@ -103,10 +118,10 @@ def _account(
 ) -> dict[str, Any]:
     covered = union(window for day, state in days.items() for window in covered_by(state.raw, day))
     looked_at = union(file.window(day) for day, state in days.items() for file in state.raw)
-    if looked_at:
-        gaps = difference(Window(looked_at[0].since, looked_at[-1].until), covered)
-    else:
-        gaps = [unread] if unread else []
+    only_ranges = any(file.mark == "range" for day in days.values() for file in day.raw)
+    if unread and (only_ranges or not looked_at):
+        looked_at = union([unread, *looked_at])
+    gaps = difference(Window(looked_at[0].since, looked_at[-1].until), covered) if looked_at else []
     newest = _newest(store, account, days)
     return {
         "covered": [_pair(window) for window in covered],
@@ -141,12 +156,16 @@ def _newest(store: Store, account: str, days: Mapping[date, Day]) -> datetime | 
 
 
 def _destination(
-    store: Store, name: str, since: datetime | None, days: Mapping[str, Mapping[date, Day]]
+    store: Store,
+    name: str,
+    since: datetime | None,
+    days: Mapping[str, Mapping[date, Day]],
+    complaints: list[str],
 ) -> dict[str, Any]:
-    accounts = {
-        account: surveyed(store, name, since, account, its_days)
-        for account, its_days in days.items()
-    }
+    accounts: dict[str, Survey] = {}
+    for account, its_days in days.items():
+        with passing_over(complaints.append, f"destination {name}, account {account}"):
+            accounts[account] = surveyed(store, name, since, account, its_days)
     total = sum(accounts.values(), Survey())
     return {
         **counts(total),

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.errors import StagingError
 from tasks.staging import layout
 from tasks.staging.segments import surely_settled
 from tasks.staging.survey import inside
 from tasks.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import date, datetime
 
     from tasks.staging.ledger import Ledger
@@ -98,14 +96,6 @@ class Tally:
             "pending": int(waiting.sum()),
             "failed": int((waiting & last.failed).sum()),
         }
-
-    @contextmanager
-    def reading(self, where: str) -> Iterator[None]:
-        """Complain of what cannot be read, and go on behind the body."""
-        try:
-            yield
-        except StagingError as fault:
-            self.complain(f"{where}: {fault}")
 
     def _ids(
         self, stage: str, account: str, day: date, files: Iterable[tuple[str, int]]

@@ -138,6 +138,31 @@ def test_an_account_that_was_never_read_has_a_gap(tmp_path: Path, halo_usm: Comm
     assert "gamma has a gap from 2026-03-01" in halo_usm("status").stdout
 
 
+def test_what_is_foreign_takes_no_answer_away(tmp_path: Path, halo_usm: Command) -> None:
+    """`status` and `check` name its place, answer for all others, and exit with 1."""
+    halo_usm("sync")
+    account = tmp_path / "staging" / "raw" / "account=alpha"
+    (next(account.iterdir()) / "mine.parquet").touch()
+    (tmp_path / "staging" / "raw" / "backup").mkdir()
+    status = halo_usm("status", "--json", code=1)
+    assert [line for line in status.stderr.splitlines() if "mine.parquet" in line]
+    assert [line for line in status.stderr.splitlines() if "'raw/backup'" in line]
+    assert json.loads(status.stdout)["accounts"]["beta"]["staged"] > 0
+    check = halo_usm("check", code=1)
+    assert "mine.parquet" in check.stdout
+    assert "ok   sensor sensor" in check.stdout
+
+
+def test_a_range_extracted_by_itself_leaves_the_time_before_as_a_gap(halo_usm: Command) -> None:
+    """Until a sync has read from HALO_START on, `status` shows what it is going to read."""
+    halo_usm.settings["HALO_START"] = "2026-03-01"
+    halo_usm("extract", "--since", (datetime.now(UTC) - timedelta(days=1)).isoformat())
+    [gap, *_] = halo_usm.status()["accounts"]["alpha"]["gaps"]
+    assert gap[0] == "2026-03-01T00:00:00Z"
+    halo_usm("sync")
+    assert halo_usm.status()["accounts"]["alpha"]["gaps"] == []
+
+
 def test_rejected_events_are_a_warning_and_no_failure(halo: HaloStandIn, halo_usm: Command) -> None:
     """Exit code 0, a line on stderr, a count in status; the neighbours arrive."""
     halo["alpha"].add(
