@@ -14,15 +14,17 @@ from tasks.halo.client import Patience
 from tasks.settings import Settings
 from tasks.staging.raw import coverage
 from tasks.staging.store import open_store
+from tasks.windows import Window
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox.halo_api import HaloStandIn
-    from tasks.windows import Window
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 START = NOW - timedelta(days=3)
+COVERED = [Window(START, NOW)]
+MINUTE = timedelta(minutes=1)
 QUICK = Patience(total=10, attempt=5, connect=5, read=2, first_pause=0.01, longest_pause=0.05)
 """For what passes."""
 BRIEF = Patience(total=0.4, attempt=5, connect=5, read=2, first_pause=0.01, longest_pause=0.1)

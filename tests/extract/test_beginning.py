@@ -10,12 +10,11 @@ import pytest
 from sandbox import faults
 from tasks.staging import layout
 from tasks.windows import Window
-from tests.extract.site import BRIEF, NOW, START, Site, events
+from tests.extract.site import BRIEF, MINUTE, NOW, START, Site, events
 
 if TYPE_CHECKING:
     from sandbox.halo_api import HaloStandIn
 
-MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 MIDDLE = Window(START + DAY, START + 2 * DAY)
 

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox import odd_events
-from tests.extract.site import NOW, START, Site, event, events
+from tests.extract.site import MINUTE, NOW, START, Site, event, events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sandbox.halo_api import HaloStandIn
-
-MINUTE = timedelta(minutes=1)
 
 
 class Killer:

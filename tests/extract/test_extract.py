@@ -16,13 +16,10 @@ from tasks.errors import HaloRefused, HaloUnavailable
 from tasks.extract import check_account
 from tasks.staging.raw import RAW_SCHEMA
 from tasks.windows import Window, isoformat
-from tests.extract.site import BRIEF, NOW, QUICK, START, Site, event, events
+from tests.extract.site import BRIEF, COVERED, MINUTE, NOW, QUICK, START, Site, event, events
 
 if TYPE_CHECKING:
     from sandbox.halo_api import HaloStandIn
-
-MINUTE = timedelta(minutes=1)
-COVERED = [Window(START, NOW)]
 
 
 def test_a_first_sync_stages_everything_and_a_second_nothing(halo: HaloStandIn, site: Site) -> None:

@@ -11,13 +11,10 @@ import pytest
 from sandbox import faults
 from tasks.halo.client import Patience
 from tasks.windows import Window, isoformat
-from tests.extract.site import BRIEF, NOW, START, Site, event, events
+from tests.extract.site import BRIEF, COVERED, MINUTE, NOW, START, Site, event, events
 
 if TYPE_CHECKING:
     from sandbox.halo_api import HaloStandIn
-
-MINUTE = timedelta(minutes=1)
-COVERED = [Window(START, NOW)]
 
 
 @pytest.mark.parametrize("others", [0, 300])

@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 
 from sandbox import faults
 from tasks.halo.client import Patience
-from tests.extract.site import NOW, Site, event
+from tests.extract.site import MINUTE, NOW, Site, event
 
 if TYPE_CHECKING:
     from sandbox.halo_api import HaloStandIn
 
-MINUTE = timedelta(minutes=1)
 BEGIN = NOW.replace(hour=20)
 LOOKBACK = 15
 IMPATIENT = Patience(total=0, attempt=5, read=5)

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tasks.windows import Window
-from tests.extract.site import NOW, START, Site, event
+from tests.extract.site import MINUTE, NOW, START, Site, event
 
 if TYPE_CHECKING:
     from sandbox.halo_api import HaloStandIn
-
-MINUTE = timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("minutes", [0, 1, 5, 14, 15])

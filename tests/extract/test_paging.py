@@ -15,12 +15,11 @@ from sandbox.faults import Fault
 from sandbox.halo_api import HaloStandIn
 from sandbox.halo_state import Clock
 from tasks.windows import MICROSECOND, Window, isoformat, parse_time
-from tests.extract.site import BRIEF, NOW, START, Site, event, events
+from tests.extract.site import BRIEF, MINUTE, NOW, START, Site, event, events
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-MINUTE = timedelta(minutes=1)
 BURST = NOW - timedelta(days=1, seconds=1)
 QUIRKS: dict[str, dict[str, Any]] = {
     "as it is": {},

@@ -16,13 +16,10 @@ from tasks.accounts import Account
 from tasks.halo.client import Patience
 from tasks.staging.locks import hold
 from tasks.windows import Window
-from tests.extract.site import NOW, START, Site, events
+from tests.extract.site import COVERED, MINUTE, NOW, START, Site, events
 
 if TYPE_CHECKING:
     from sandbox.halo_api import HaloStandIn
-
-MINUTE = timedelta(minutes=1)
-COVERED = [Window(START, NOW)]
 
 
 def test_a_wrong_key_stops_its_own_account_only(halo: HaloStandIn, site: Site) -> None:

@@ -96,6 +96,12 @@ def realistic(count: int, since: datetime, until: datetime, account: str = "alph
     return pa.Table.from_pylist(rows, RAW_SCHEMA.remove(6))
 
 
+def some(rows: int) -> pa.Table:
+    """Raw events in the file's schema."""
+    table = raw([(f"e{n}", at(0)) for n in range(rows)])
+    return table.append_column("extracted_at", table["created_at"]).cast(RAW_SCHEMA)
+
+
 def stage(
     store: Store,
     where: Window,

@@ -6,40 +6,19 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
 import pytest
-from pyarrow import fs
 
 from tasks.errors import StagingError
-from tasks.staging.raw import RAW_SCHEMA
-from tasks.staging.remote_files import RemoteFiles
-from tasks.staging.store import Store, open_store
+from tasks.staging.store import open_store
 from tests.staging.material import (
     DAY,
-    at,
-    raw,
+    some,
 )
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 TODAY = DAY.date()
-
-
-def some(rows: int) -> pa.Table:
-    """Raw events in the file's schema."""
-    table = raw([(f"e{n}", at(0)) for n in range(rows)])
-    return table.append_column("extracted_at", table["created_at"]).cast(RAW_SCHEMA)
-
-
-@pytest.fixture(params=["folder", "file system"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """A staging in a folder, and one that only pyarrow's file systems know."""
-    if request.param == "folder":
-        return open_store(str(tmp_path / "staging"))
-    (tmp_path / "bucket").mkdir()
-    local = fs.SubTreeFileSystem(str(tmp_path / "bucket"), fs.LocalFileSystem())
-    return Store(RemoteFiles(local, "prefix"))
 
 
 @pytest.mark.parametrize("damage", ["torn", "page"])

@@ -1,3 +1,5 @@
+"""A store: names, files, folders, and what others can read of them."""
+
 from __future__ import annotations
 
 import os
@@ -27,18 +29,13 @@ from tests.staging.material import (
     malformed,
     normalized,
     raw,
+    some,
     stage,
     transform,
     window,
 )
 
 TODAY = DAY.date()
-
-
-def some(rows: int) -> pa.Table:
-    """Raw events in the file's schema."""
-    table = raw([(f"e{n}", at(0)) for n in range(rows)])
-    return table.append_column("extracted_at", table["created_at"]).cast(RAW_SCHEMA)
 
 
 @pytest.fixture(params=["folder", "file system"])
