@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.staging.ledger import ALONE, DELIVERED, DELIVERIES_SCHEMA
+from tasks.syslog.transport import CONFIRMED, FAILED, SENT, UNCONFIRMED, Outcome
 
 if TYPE_CHECKING:
     import threading
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from tasks.syslog.transport import Transport
 
 _IN_A_ROW = 3
+_NO_REASON = "no reason given"
 
 
 class GivenUp(Exception):  # noqa: N818 - reads as a sentence; never leaves `tasks.load`
@@ -49,6 +51,10 @@ class Stopped(Exception):  # noqa: N818
 
 def _mask(values: pa.BooleanArray) -> np.ndarray:
     return np.asarray(values.to_numpy(zero_copy_only=False))
+
+
+def _delivered(outcome: Outcome) -> np.ndarray:
+    return _mask(pc.is_in(outcome.statuses, value_set=pa.array(DELIVERED)))
 
 
 @dataclass
@@ -174,80 +180,79 @@ class Courier:
         """Send a batch once and write its rows into the ledger; what is to be sent again."""
         if self.stop.is_set():
             raise Stopped
-        room = batch.ledger.room(len(batch))
-        attempted_at = datetime.now(UTC)
-        try:
-            with room:
-                outcome = self.transport.deliver(batch.messages)
-        except BaseException:
-            # any part of it may have gone out
-            statuses = pa.repeat("unconfirmed", len(batch))
-            self._record(batch, attempted_at, statuses, "the run was interrupted", alone=False)
-            raise
-        mine = self._record(batch, attempted_at, outcome.statuses, outcome.error, alone=alone)
-        failed = pc.sum(pc.equal(outcome.statuses, "failed")).as_py()
-        # a datagram that fails by itself says nothing about the receiver
-        by_itself = self.destination.scheme == "udp" and len(batch) == 1
-        self._absent = failed == len(batch) and not by_itself
+        with batch.ledger.attempt(len(batch)) as attempt:
+            attempted_at = datetime.now(UTC)
+            attempt.expect(self._rows(batch, attempted_at, self._hoped_for(len(batch))))
+            try:
+                outcome, interruption = self.transport.deliver(batch.messages), None
+            except BaseException as anything:  # noqa: BLE001 - raised when it is on record
+                # any part of it may have gone out
+                outcome = Outcome.of((UNCONFIRMED, len(batch)), error="the run was interrupted")
+                interruption, alone = anything, False
+            delivered = _delivered(outcome)
+            mine = self._at_fault(outcome, alone=alone)
+            delta = int(delivered.sum()) - int(batch.delivered.sum())
+            attempt.record(self._rows(batch, attempted_at, outcome, mine), delta)
+        self._count(batch, outcome, delivered)
+        if interruption:
+            raise interruption
         return batch.take(~batch.delivered & ~mine)
 
-    def _record(
-        self,
-        batch: Parcel,
-        attempted_at: datetime,
-        statuses: pa.StringArray,
-        error: str | None,
-        *,
-        alone: bool,
-    ) -> np.ndarray:
-        """Write an attempt into the ledger; returns which events it shows to be at fault."""
-        delivered = _mask(pc.is_in(statuses, value_set=pa.array(DELIVERED)))
-        delta = int(delivered.sum()) - int(batch.delivered.sum())
-        mine = np.zeros(len(batch), np.bool_)
+    def _hoped_for(self, events: int) -> Outcome:
+        return Outcome.of((SENT if self.destination.scheme == "udp" else CONFIRMED, events))
+
+    def _at_fault(self, outcome: Outcome, *, alone: bool) -> np.ndarray:
+        """Which events an attempt shows to be at fault themselves."""
+        delivered = _delivered(outcome)
         if self.destination.scheme != "udp":
-            mine |= alone & _mask(pc.equal(statuses, "unconfirmed"))
-        elif alone:
-            mine |= ~delivered
-        elif delivered.any():
-            last_sent = np.flatnonzero(delivered)[-1]
-            mine[:last_sent] = ~delivered[:last_sent]
+            return alone & _mask(pc.equal(outcome.statuses, UNCONFIRMED))
+        if alone:
+            return ~delivered
+        before_another = np.zeros(len(delivered), np.bool_)
+        if delivered.any():
+            before_another[: np.flatnonzero(delivered)[-1]] = True
+        return ~delivered & before_another
+
+    def _count(self, batch: Parcel, outcome: Outcome, delivered: np.ndarray) -> None:
+        """Keep in mind what was recorded."""
         batch.number[:] += 1
         batch.delivered[:] = delivered
-        batch.ledger.append(
-            self._rows(batch, attempted_at, statuses, error or "no reason given", mine), delta
-        )
         self.batches += 1
         self.delivered += int(delivered.sum())
         self._worked = bool(delivered.any())
         if not delivered.all():
-            self.error = error or "no reason given"
-        return mine
+            self.error = outcome.error or _NO_REASON
+        failed = pc.sum(pc.equal(outcome.statuses, FAILED)).as_py()
+        # a datagram that fails by itself says nothing about the receiver
+        by_itself = self.destination.scheme == "udp" and len(batch) == 1
+        self._absent = failed == len(batch) and not by_itself
 
     def _rows(
         self,
         batch: Parcel,
         attempted_at: datetime,
-        statuses: pa.StringArray,
-        error: str,
-        mine: np.ndarray,
+        outcome: Outcome,
+        mine: np.ndarray | None = None,
     ) -> pa.Table:
-        """The ledger's rows of an attempt."""
+        """The ledger's rows of an attempt; `mine` are events at fault themselves."""
         count = len(batch)
         stamp = pa.scalar(attempted_at, pa.timestamp("us", tz="UTC"))
+        error = outcome.error or _NO_REASON
         reason = pa.repeat(error, count)
-        if mine.any():
+        if mine is not None and mine.any():
             reason = pc.if_else(pa.array(mine), ALONE + error, reason)
+        delivered = pa.array(_delivered(outcome))
         columns = {
             "event_id": batch.facts["event_id"],
             "created_at": batch.facts["created_at"],
-            "status": statuses,
-            "attempt": pa.array(batch.number),
+            "status": outcome.statuses,
+            "attempt": pa.array(batch.number + 1),
             "attempted_at": pa.repeat(stamp, count),
             "transport": pa.repeat(self.destination.scheme, count),
             "bytes": batch.facts["bytes"],
             "truncated": batch.facts["truncated"],
             "line_sha256": batch.facts["line_sha256"],
-            "error": pc.if_else(pa.array(batch.delivered), pa.scalar(None, pa.string()), reason),
+            "error": pc.if_else(delivered, pa.scalar(None, pa.string()), reason),
             "run_id": pa.repeat(self.run_id, count),
         }
         return pa.table(columns).cast(DELIVERIES_SCHEMA)

@@ -38,7 +38,7 @@ log {{ source(s_{name}); destination(d_{name}); flags(flow-control); }};
 _COUNTER = """
 source s_{name} {{ {driver}(
     ip("{host}") port({port}) transport("{transport}") {more}
-    log-fetch-limit(1000) log-iw-size(50000)
+    flags(no-parse) log-fetch-limit(1000) log-iw-size(50000)
 ); }};
 log {{ source(s_{name}); }};
 """
@@ -78,7 +78,7 @@ class SyslogNG(SyslogDaemon):
         folder: For its configuration, state and output; made if missing.
         host: The address to listen on.
         client_ca: An authority; then TLS takes only clients with a certificate of it.
-        counts_only: Read and forget, as fast as it can.
+        counts_only: Take the messages out of the stream and forget them, as fast as it can.
     """
 
     name = "syslog-ng"

@@ -197,8 +197,8 @@ def _crash_after(patch: pytest.MonkeyPatch, store: Store, step: str) -> None:
     create = store.backend.create
 
     @contextlib.contextmanager
-    def create_and_crash(path: str, owner: str) -> Any:
-        with create(path, owner) as pending:
+    def create_and_crash(path: str, owner: str, room: int) -> Any:
+        with create(path, owner, room) as pending:
             yield pending
         if path.startswith(step):
             raise KeyboardInterrupt

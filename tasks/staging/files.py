@@ -74,18 +74,17 @@ class Files(Protocol):
     def tree(self, path: str) -> dict[str, list[str]]:
         """Names of the Parquet files in each folder in a folder, both sorted."""
 
-    def create(self, path: str, owner: str) -> contextlib.AbstractContextManager[Pending]:
+    def create(
+        self, path: str, owner: str, room: int = 0
+    ) -> contextlib.AbstractContextManager[Pending]:
         """A file to be filled, published in the folder `path` when the body is done.
 
-        `owner` names the lock under which the file is written. Where the body raises, or gives
-        the file no name, nothing is published.
-        """
-
-    def room(self, path: str, owner: str, size: int) -> contextlib.AbstractContextManager[object]:
-        """Room for a file of so many bytes in a folder, held until the context is left.
+        `owner` names the lock under which the file is written. `room` is how many bytes the disk
+        must have set aside for it before the body begins. Where the body raises, or gives the file
+        no name, nothing is published.
 
         Raises:
-            StagingError: There is none, or the folder cannot be written.
+            StagingError: It cannot be written.
         """
 
     def open(self, path: str) -> contextlib.AbstractContextManager[Any]:

@@ -5,6 +5,7 @@ What is delivered is told by names where possible; see `tasks.staging.segments`.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,14 @@ import pyarrow.compute as pc
 from tasks.errors import StagingError
 from tasks.staging import layout
 from tasks.staging.segments import segments_of
+from tasks.staging.writer import in_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from contextlib import AbstractContextManager
+    from concurrent.futures import Future
     from datetime import date, datetime
 
+    from tasks.staging.files import Pending
     from tasks.staging.layout import AttemptsFile, NormalizedFile, SettledNote
     from tasks.staging.segments import Segment
     from tasks.staging.store import Store
@@ -93,6 +96,32 @@ class LastAttempts:
     def failed(self) -> Any:
         """Whether the last attempt is `failed` or `unconfirmed`."""
         return (self.number > 0) & ~self.delivered
+
+
+@dataclass
+class Attempt:
+    """One batch's record, being written; see `Ledger.attempt`."""
+
+    _pending: Pending
+    _thread: ThreadPoolExecutor
+    _expected: tuple[pa.Table, Future[pa.Buffer]] | None = None
+
+    def expect(self, rows: pa.Table) -> None:
+        """Say what will probably be recorded: it is encoded while the batch is sent."""
+        self._expected = rows, self._thread.submit(in_bytes, rows)
+
+    def record(self, rows: pa.Table, delta: int) -> None:
+        """What is to be written.
+
+        Args:
+            rows: `DELIVERIES_SCHEMA`, at least one row.
+            delta: How many more events are delivered than before.
+        """
+        attempted_at = rows["attempted_at"][0].as_py()
+        expected, coming = self._expected or (None, None)
+        encoded = coming.result() if coming and rows.equals(expected) else in_bytes(rows)
+        self._pending.sink.write(encoded)
+        self._pending.name = layout.attempts_name(attempted_at, _bounds(rows), rows.num_rows, delta)
 
 
 @dataclass(frozen=True)
@@ -197,31 +226,26 @@ class Ledger:
         ]
         return pa.concat_tables(tables) if tables else None
 
-    def room(self, rows: int) -> AbstractContextManager[object]:
-        """Room for the attempts of a batch of so many events, held until the context is left.
+    @contextmanager
+    def attempt(self, events: int) -> Iterator[Attempt]:
+        """The record of a batch of so many events, which is to be sent within the context.
+
+        It is on disk when the context is left without an exception.
 
         Raises:
-            LedgerError: There is none: the batch must not be sent, or every run would send it again
-                without a record.
+            LedgerError: At the beginning: there is no room for it, and the batch must not be sent,
+                or every run would send it again without a record. In the end: it cannot be written,
+                and what was delivered will be sent again.
         """
-        owner, size = f"destination={self.destination}", _FILE_BYTES + rows * _ROW_BYTES
-        with _recording():
-            return self.store.backend.room(self.folder, owner, size)
-
-    def append(self, rows: pa.Table, delta: int) -> None:
-        """Add the attempts of one batch: on disk when this returns.
-
-        Args:
-            rows: `DELIVERIES_SCHEMA`, at least one row.
-            delta: How many more events are delivered than before.
-
-        Raises:
-            LedgerError: It cannot be written; what was delivered will be sent again.
-        """
-        attempted_at = rows["attempted_at"][0].as_py()
-        name = layout.attempts_name(attempted_at, _bounds(rows), rows.num_rows, delta)
-        with _recording():
-            self._publish(rows, name)
+        room = _FILE_BYTES + events * _ROW_BYTES
+        with (
+            _recording(),
+            self.store.pending(
+                "deliveries", self.account, self.day, destination=self.destination, room=room
+            ) as pending,
+            ThreadPoolExecutor(1, "ledger") as thread,
+        ):
+            yield Attempt(pending, thread)
 
     def note_settled(self, segment: Segment, delivered: int) -> None:
         """Note that a segment has nothing left to deliver, where its sums don't show it.
@@ -232,16 +256,18 @@ class Ledger:
         span = f"{segment.since}-{segment.until}"
         sums = segment.rows, segment.total, segment.ledger_rows
         name = layout.settled_name(span, *sums, after=segment.after, delivered=delivered)
-        self._publish(DELIVERIES_SCHEMA.empty_table(), name)
+        self.store.publish(
+            DELIVERIES_SCHEMA.empty_table(),
+            "deliveries",
+            self.account,
+            self.day,
+            name,
+            destination=self.destination,
+        )
         for note in self.files()[1]:
             since, until = note.span.split("-")
             if note.name != name and segment.since <= since and until <= segment.until:
                 self.store.remove(f"{self.folder}/{note.name}")
-
-    def _publish(self, rows: pa.Table, name: str) -> None:
-        self.store.publish(
-            rows, "deliveries", self.account, self.day, name, destination=self.destination
-        )
 
 
 def _bounds(events: pa.Table) -> Window:

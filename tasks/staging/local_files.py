@@ -6,7 +6,8 @@ import contextlib
 import errno
 import fcntl
 import os
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 
@@ -28,6 +29,16 @@ def _sync_folder(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _set_aside(sink: BinaryIO, room: int) -> None:
+    """Have the disk keep room for an empty file, or say now that there is none."""
+    if sys.platform == "darwin":
+        sink.write(bytes(room))
+        sink.seek(0)
+    else:
+        os.posix_fallocate(sink.fileno(), 0, room)
+    os.fsync(sink.fileno())  # some file systems say no earlier that they are full
 
 
 class LocalFiles:
@@ -63,18 +74,22 @@ class LocalFiles:
         return {folder: self.names(f"{path}/{folder}") for folder in self.folders(path)}
 
     @contextlib.contextmanager
-    def create(self, path: str, owner: str) -> Iterator[Pending]:
+    def create(self, path: str, owner: str, room: int = 0) -> Iterator[Pending]:
         """See `Files`: written in `.tmp`, synced, renamed, and the folder synced."""
         aside = self.root / TMP / f"{owner}~{unique()}"
         folder = self.root / path
         with faults(folder):
             self._make_folder(aside.parent)
             self._make_folder(folder)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
             try:
                 with aside.open("xb") as sink:
+                    if room:
+                        _set_aside(sink, room)
                     pending = Pending(sink)
                     yield pending
-                    sink.flush()
+                    sink.truncate()
                     os.fsync(sink.fileno())
                 if pending.name:
                     aside.rename(folder / pending.name)
@@ -84,23 +99,6 @@ class LocalFiles:
                 aside.unlink(missing_ok=True)
                 raise
             _sync_folder(folder)
-
-    def room(self, path: str, owner: str, size: int) -> contextlib.AbstractContextManager[object]:
-        """See `Files`: a file without a name, which the kernel frees when its holder dies."""
-        aside = self.root / TMP / f"{owner}~{unique()}"
-        folder = self.root / path
-        with faults(folder), contextlib.ExitStack() as opened:
-            self._make_folder(aside.parent)
-            self._make_folder(folder)
-            if not os.access(folder, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
-            probe = opened.enter_context(aside.open("xb", buffering=0))
-            aside.unlink()
-            while size > 0:  # a disk takes what it can before it says that it is full
-                size -= probe.write(bytes(size))
-            os.fsync(probe.fileno())  # some file systems say so no earlier
-            opened.pop_all()
-        return probe
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[Any]:

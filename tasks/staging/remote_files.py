@@ -63,7 +63,12 @@ class RemoteFiles:
         return {folder: sorted(found[folder]) for folder in sorted(found)}
 
     @contextlib.contextmanager
-    def create(self, path: str, owner: str) -> Iterator[Pending]:  # noqa: ARG002
+    def create(
+        self,
+        path: str,
+        owner: str,  # noqa: ARG002
+        room: int = 0,  # noqa: ARG002 - object storage has no end that could be seen
+    ) -> Iterator[Pending]:
         """See `Files`: filled in memory, then put at once."""
         pending = Pending(pa.BufferOutputStream())
         yield pending
@@ -75,15 +80,6 @@ class RemoteFiles:
             target = self._path(f"{path}/{pending.name}")
             with self.filesystem.open_output_stream(target) as stream:
                 stream.write(pending.sink.getvalue())
-
-    def room(
-        self,
-        path: str,  # noqa: ARG002
-        owner: str,  # noqa: ARG002
-        size: int,  # noqa: ARG002
-    ) -> contextlib.AbstractContextManager[object]:
-        """See `Files`: object storage has no end that could be seen."""
-        return contextlib.nullcontext()
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[Any]:

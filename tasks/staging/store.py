@@ -29,8 +29,9 @@ from tasks.staging.writer import ROW_GROUP, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
-    from tasks.staging.files import Files, Guard
+    from tasks.staging.files import Files, Guard, Pending
     from tasks.windows import Window
 
 _FEW_ROW_GROUPS = 2
@@ -167,9 +168,7 @@ class Store:
 
         Nothing is published where the body raises.
         """
-        owner = f"destination={destination}" if destination else f"account={account}"
-        folder = self.folder(stage, account, day, destination)
-        with self.backend.create(folder, owner) as pending:
+        with self.pending(stage, account, day, destination=destination) as pending:
             writer = Writer(pending, schema)
             try:
                 yield writer
@@ -177,6 +176,19 @@ class Store:
                 writer.discard()
                 raise
             writer.close()
+
+    def pending(
+        self, stage: str, account: str, day: date, *, destination: str = "", room: int = 0
+    ) -> AbstractContextManager[Pending]:
+        """A file to be filled with bytes, published at the end under the `name` it is given.
+
+        With `room` the disk has set aside so many bytes for it before the body begins.
+
+        Raises:
+            StagingError: It cannot be written; the message says where and why.
+        """
+        owner = f"destination={destination}" if destination else f"account={account}"
+        return self.backend.create(self.folder(stage, account, day, destination), owner, room)
 
     def read(
         self, path: str, columns: list[str] | None = None, *, within: Window | None = None

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-if TYPE_CHECKING:
-    from tasks.staging.files import Pending
+from tasks.staging.files import Pending
 
 ROW_GROUP = 65_536
 """Rows of a row group: what is read at a time from a file of any size."""
@@ -59,3 +57,12 @@ class Writer:
         """Write the footer; called by `Store.writer`."""
         self._parquet.close()
         self._pending.name = self.name
+
+
+def in_bytes(table: pa.Table) -> pa.Buffer:
+    """A table as the bytes of such a file."""
+    pending = Pending(pa.BufferOutputStream())
+    writer = Writer(pending, table.schema)
+    writer.write(table)
+    writer.close()
+    return pending.sink.getvalue()

@@ -10,7 +10,7 @@ from tasks.staging.ledger import Ledger
 from tests.load.helpers import load, replay, rows
 from tests.staging.fussy import Fussy
 from tests.staging.material import DAY, at, normalized, realistic, stage, transform, window
-from tests.staging.test_ledger import attempts
+from tests.staging.test_ledger import attempts, record
 
 if TYPE_CHECKING:
     from sandbox.receiver import Receiver
@@ -38,9 +38,9 @@ def _seed(store: Store, events: list[str]) -> None:
     """Two events delivered, one failed, one unconfirmed; the rest never tried."""
     ledger = Ledger(store, "fussy", "alpha", DAY.date())
     timed = [(event_id, at(number / 60)) for number, event_id in enumerate(events)]
-    ledger.append(attempts(timed[:2], "confirmed", 1), 2)
-    ledger.append(attempts(timed[2:3], "failed", 1, "refused"), 0)
-    ledger.append(attempts(timed[3:4], "unconfirmed", 1, "reset"), 0)
+    record(ledger, attempts(timed[:2], "confirmed", 1), 2)
+    record(ledger, attempts(timed[2:3], "failed", 1, "refused"), 0)
+    record(ledger, attempts(timed[3:4], "unconfirmed", 1, "reset"), 0)
 
 
 def test_replayed_events_that_fail_are_pending(store: Store) -> None:

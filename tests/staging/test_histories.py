@@ -146,9 +146,9 @@ class crashing:  # noqa: N801 - reads as the context manager it is
     def __enter__(self) -> None:
         create, remove = self.backend.create, self.backend.remove
 
-        def create_and_die(path: str, owner: str) -> Iterator[object]:
+        def create_and_die(path: str, owner: str, room: int) -> Iterator[object]:
             self._step()
-            with create(path, owner) as pending:
+            with create(path, owner, room) as pending:
                 yield pending
             self._step()
 

@@ -63,6 +63,12 @@ def attempts(
     )
 
 
+def record(ledger: Ledger, rows: pa.Table, delta: int) -> None:
+    """Write the record of one batch."""
+    with ledger.attempt(rows.num_rows) as attempt:
+        attempt.record(rows, delta)
+
+
 def segments(ledger: Ledger, since: datetime | None = None) -> list[Segment]:
     """The day's segments as the staging has them."""
     files = current_files(ledger.store.files("normalized", "alpha", TODAY))
@@ -72,9 +78,9 @@ def segments(ledger: Ledger, since: datetime | None = None) -> list[Segment]:
 def test_last_attempt_decides(ledger: Ledger) -> None:
     """The last attempt of an event says whether it is delivered, whatever came before."""
     a, b, c = ("a", at(1)), ("b", at(2)), ("c", at(3))
-    ledger.append(attempts([a, b, c], "unconfirmed", 1, "reset"), 0)
-    ledger.append(attempts([a, b], "confirmed", 2), 2)
-    ledger.append(attempts([b], "failed", 3, "refused"), -1)
+    record(ledger, attempts([a, b, c], "unconfirmed", 1, "reset"), 0)
+    record(ledger, attempts([a, b], "confirmed", 2), 2)
+    record(ledger, attempts([b], "failed", 3, "refused"), -1)
     events = pa.table(
         {"event_id": ["a", "b", "c", "d"], "created_at": [at(n) for n in range(1, 5)]}
     )
@@ -88,8 +94,8 @@ def test_last_attempt_decides(ledger: Ledger) -> None:
 def test_clock_that_went_back(ledger: Ledger) -> None:
     """Attempts are told apart by their number: a clock set back changes nothing."""
     a = [("a", at(1))]
-    ledger.append(attempts(a, "failed", 1, "refused", at(40)), 0)
-    ledger.append(attempts(a, "confirmed", 2, None, at(35)), 1)
+    record(ledger, attempts(a, "failed", 1, "refused", at(40)), 0)
+    record(ledger, attempts(a, "confirmed", 2, None, at(35)), 1)
     files, _ = layout.deliveries_files(ledger.names())
     last = ledger.last_attempts(files, pa.table({"event_id": ["a"], "created_at": [at(1)]}))
     assert (last.number.tolist(), last.delivered.tolist()) == ([2], [True])
@@ -98,8 +104,8 @@ def test_clock_that_went_back(ledger: Ledger) -> None:
 def test_event_at_fault(ledger: Ledger) -> None:
     """An event that its last attempt showed to be at fault is known with the time of it."""
     a, b = ("a", at(1)), ("b", at(1))
-    ledger.append(attempts([a, b], "unconfirmed", 1, ALONE + "reset", at(40)), 0)
-    ledger.append(attempts([b], "unconfirmed", 2, "reset", at(50)), 0)
+    record(ledger, attempts([a, b], "unconfirmed", 1, ALONE + "reset", at(40)), 0)
+    record(ledger, attempts([b], "unconfirmed", 2, "reset", at(50)), 0)
     files, _ = layout.deliveries_files(ledger.names())
     events = pa.table({"event_id": ["a", "b"], "created_at": [at(1), at(1)]})
     last = ledger.last_attempts(files, events)
@@ -109,10 +115,10 @@ def test_event_at_fault(ledger: Ledger) -> None:
 
 def test_only_ledger_files_of_the_time_are_opened(ledger: Ledger, tmp_path: Path) -> None:
     """The state of some events is read from files that reach into their time, no others."""
-    ledger.append(attempts([("a", at(1))], "confirmed", 1), 1)
+    record(ledger, attempts([("a", at(1))], "confirmed", 1), 1)
     [path] = tmp_path.rglob("*-1-+1.parquet")
     path.write_bytes(b"cannot be opened")
-    ledger.append(attempts([("b", at(2))], "confirmed", 1), 1)
+    record(ledger, attempts([("b", at(2))], "confirmed", 1), 1)
     files, _ = layout.deliveries_files(ledger.names())
     events = pa.table({"event_id": ["b"], "created_at": [at(2)]})
     assert ledger.last_attempts(files, events).delivered.tolist() == [True]
@@ -124,7 +130,7 @@ def test_segments(store: Store, ledger: Ledger) -> None:
     normalized(store, 10, first=10)
     normalized(store, 10, first=600)
     assert [(part.rows, part.settled) for part in segments(ledger)] == [(10, False)] * 3
-    ledger.append(attempts([(f"alpha-0-{n:05}", at(n / 60)) for n in range(20)], "sent", 1), 20)
+    record(ledger, attempts([(f"alpha-0-{n:05}", at(n / 60)) for n in range(20)], "sent", 1), 20)
     found = [(part.rows, part.counted, part.settled) for part in segments(ledger)]
     assert found == [(20, 20, True), (10, 0, False)]
 
@@ -139,8 +145,8 @@ def test_untouched_segment(store: Store, ledger: Ledger) -> None:
 def test_survey(store: Store, ledger: Ledger) -> None:
     """Counts of a segment where something failed come from its files."""
     events = [(event_id, at(n / 60)) for n, event_id in enumerate(normalized(store, 10))]
-    ledger.append(attempts(events[:4], "confirmed", 1), 4)
-    ledger.append(attempts(events[4:6], "failed", 1, "refused"), 0)
+    record(ledger, attempts(events[:4], "confirmed", 1), 4)
+    record(ledger, attempts(events[4:6], "failed", 1, "refused"), 0)
     [part] = segments(ledger)
     assert survey(ledger, part, None) == Survey(4, 6, 2, at(4 / 60))
     assert survey(ledger, part, at(5 / 60)) == Survey(4, 5, 1, at(5 / 60))
@@ -149,7 +155,7 @@ def test_survey(store: Store, ledger: Ledger) -> None:
 def test_note(store: Store, ledger: Ledger) -> None:
     """A note settles a segment for one `since` until anything new appears, and replaces older."""
     events = [(event_id, at(n / 60)) for n, event_id in enumerate(normalized(store, 10))]
-    ledger.append(attempts(events[6:], "confirmed", 1), 4)
+    record(ledger, attempts(events[6:], "confirmed", 1), 4)
     since = at(6 / 60)
     [part] = segments(ledger, since)
     assert (part.settled, part.sums_tell) == (False, False)
@@ -162,7 +168,7 @@ def test_note(store: Store, ledger: Ledger) -> None:
     assert survey(ledger, part, since) == Survey(delivered=4)
     [for_all] = segments(ledger)
     assert not for_all.settled, "without `since` six events are pending"
-    ledger.append(attempts(events[9:], "failed", 2, "refused"), -1)
+    record(ledger, attempts(events[9:], "failed", 2, "refused"), -1)
     [part] = segments(ledger, since)
     assert not part.settled
 
