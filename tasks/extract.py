@@ -18,7 +18,7 @@ from tasks.extraction import Extraction, Failed
 from tasks.halo.client import ApiKey, HaloClient, Listing
 from tasks.plan import HALO_KEEPS, plan_range, plan_sync
 from tasks.staging.locks import hold
-from tasks.staging.raw import timeline
+from tasks.staging.timeline import timeline
 from tasks.windows import Window, isoformat, union
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from tasks.halo.client import Patience
     from tasks.plan import Plan
     from tasks.settings import Settings
-    from tasks.staging.raw import Timeline
     from tasks.staging.store import Store
+    from tasks.staging.timeline import Timeline
 
 _STOP_LOOKS = 0.1
 """Seconds between two looks at whether to stop."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from tasks.errors import HaloError, HaloRefused, HaloUnavailable, HaloUsmError
 from tasks.halo.listing import Reader
-from tasks.staging.raw import mark_beginning, mark_lost, stage_window
+from tasks.staging.raw import Staged, stage_beside, stage_window
+from tasks.staging.timeline import mark_beginning, mark_lost
 from tasks.windows import MICROSECOND, Window, difference, union
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from tasks.halo.client import HaloClient
     from tasks.halo.listing import Reading
     from tasks.plan import Plan, Run
-    from tasks.staging.raw import Staged
     from tasks.staging.store import Store
 
 
@@ -249,8 +249,10 @@ class Extraction:
         if self._begin is not None:
             mark_beginning(self._store, self._account, self._begin, synced=self._synced)
         self._begin = None
+        found = events, malformed, self._run_id
         stage = partial(stage_window, self._store, self._account, complete=complete)
-        return [stage(window, events, malformed, self._run_id) for window in windows]
+        beside = stage_beside(self._store, self._account, reading.listed, *found)
+        return [*(stage(window, *found) for window in windows), Staged(beside, 0, 0)]
 
 
 def _known_types() -> Sequence[str]:

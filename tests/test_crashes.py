@@ -13,8 +13,8 @@ import pytest
 
 from tasks.audit import audit_range
 from tasks.load import load_destination, replay_destination
-from tasks.staging.raw import coverage
 from tasks.staging.store import open_store
+from tasks.staging.timeline import coverage
 from tests.staging.crashing import BATCH, EVENTS, LATE, REJECTED, pipeline, start
 from tests.staging.fussy import Fussy, ids_in
 from tests.staging.material import ids, normalized, read, window

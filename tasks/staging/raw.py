@@ -1,4 +1,4 @@
-"""Raw events as Halo sent them: which time is covered, and staging each event once.
+"""Raw events as Halo sent them, each staged once.
 
 Coverage is the union of the windows in the names of raw files. A window without events is a
 file without rows; next to another such, one file for both replaces them, so that idle hours
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from tasks.staging import layout
 from tasks.staging.rejected import malformed_rows, reject
-from tasks.windows import MICROSECOND, Window, difference, union
+from tasks.windows import Window, difference, union
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from tasks.staging.store import Store
 
 _TIME = pa.timestamp("us", tz="UTC")
-_BEGINNINGS = ("begin", "range")
 
 RAW_SCHEMA = pa.schema(
     [
@@ -56,86 +55,6 @@ class Staged:
     new: int
     known: int
     malformed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Timeline:
-    """What is known of an account's time. Windows are sorted, none overlaps or touches another.
-
-    Attributes:
-        covered: The time that raw covers.
-        lost: The time that Halo had dropped before it was read.
-        begin: Where the account begins, be that covered or still a gap; None before its first
-            event.
-        synced: Whether a sync began there; if not, only ranges were extracted by themselves, or
-            nothing.
-    """
-
-    covered: list[Window]
-    lost: list[Window]
-    begin: datetime | None
-    synced: bool
-
-
-def timeline(store: Store, account: str) -> Timeline:
-    """What raw knows of an account's time, from one listing. No file is opened.
-
-    Raises:
-        StagingError: A name is not one of ours.
-    """
-    days = [
-        (day, layout.raw_files(names, layout.partition(account, day)))
-        for day, names in store.tree("raw", account).items()
-    ]
-    covered, lost = (
-        union(window for day, files in days for window in covered_by(files, day, mark))
-        for mark in ("", "lost")
-    )
-    starts = [window.since for window in covered[:1]]
-    ranges = False
-    for day, files in days:
-        for file in files:
-            if file.mark in _BEGINNINGS:
-                starts.append(file.window(day).since)
-                ranges = ranges or file.mark == "range"
-    return Timeline(covered, lost, min(starts, default=None), bool(starts) and not ranges)
-
-
-def coverage(store: Store, account: str) -> list[Window]:
-    """The time that raw covers, sorted, nothing overlapping or touching. No file is opened."""
-    return timeline(store, account).covered
-
-
-def mark_lost(store: Store, account: str, window: Window) -> None:
-    """Remember a window, within one UTC day, as one that Halo had dropped before it was read.
-
-    Raises:
-        StagingError: The staging cannot be written.
-    """
-    _publish(store, account, window, RAW_SCHEMA.empty_table(), "lost")
-
-
-def mark_beginning(store: Store, account: str, moment: datetime, *, synced: bool) -> None:
-    """Remember where an account begins, before anything later is staged.
-
-    Args:
-        store: The staging.
-        account: Whose beginning it is.
-        moment: Where it begins.
-        synced: Whether the account is synced from there on; if not, a range was extracted by
-            itself, and its first sync is still to come.
-
-    Raises:
-        StagingError: The staging cannot be written.
-    """
-    window = Window(moment, moment + MICROSECOND)
-    _publish(store, account, window, RAW_SCHEMA.empty_table(), "begin" if synced else "range")
-    if not synced:
-        return
-    for day, names in store.tree("raw", account).items():
-        for file in layout.raw_files(names, layout.partition(account, day)):
-            if file.mark == "range":
-                store.remove(f"{store.folder('raw', account, day)}/{file.name}")
 
 
 def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
@@ -181,16 +100,46 @@ def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
         for piece in difference(window, missing):
             late = _inside(fresh, piece)
             if late.num_rows:
-                _publish(store, account, _bounds(late), late)
+                publish(store, account, _bounds(late), late)
         idle = []
         for piece in missing:
             rows = _inside(fresh, piece)
             if rows.num_rows:
-                _publish(store, account, piece, rows, "" if complete else "part")
+                publish(store, account, piece, rows, "" if complete else "part")
             elif complete:
                 idle.append(piece)
         _publish_idle(store, account, idle, files)
     return Staged(fresh.num_rows, inside.num_rows - fresh.num_rows, rejected)
+
+
+def stage_beside(  # noqa: PLR0917 - as `stage_window`
+    store: Store,
+    account: str,
+    listed: Window,
+    events: pa.Table,
+    malformed: pa.Table,
+    run_id: str,
+) -> int:
+    """Stage what a listing holds that was created before or after the window it lists.
+
+    Where an API compares finer dates than it shows (23:59:59.9996, shown as midnight), no other
+    window's listing has it. Covers nothing; takes and raises what `stage_window` does.
+
+    Returns:
+        How many events were new.
+    """
+    new = 0
+    times = pa.chunked_array([*events["created_at"].chunks, *malformed["created_at"].chunks], _TIME)
+    bounds = pc.min_max(times).as_py()
+    if bounds["min"] is None:
+        return new
+    for beside in difference(layout.around(bounds["min"], bounds["max"]), [listed]):
+        found, wrong = _inside(events, beside), _inside(malformed, beside)
+        if found.num_rows or wrong.num_rows:
+            for day in beside.days():
+                staged = stage_window(store, account, day, found, wrong, run_id, complete=False)
+                new += staged.new
+    return new
 
 
 def covered_by(files: Iterable[RawFile], day: date, mark: str = "") -> list[Window]:
@@ -262,7 +211,8 @@ def _bounds(events: pa.Table) -> Window:
     return layout.around(created[0].as_py(), created[-1].as_py())
 
 
-def _publish(store: Store, account: str, window: Window, rows: pa.Table, mark: str = "") -> None:
+def publish(store: Store, account: str, window: Window, rows: pa.Table, mark: str = "") -> None:
+    """Write a file about a window within one UTC day."""
     name = layout.raw_name(window, rows.num_rows, mark)
     store.publish(rows, "raw", account, window.day, name)
 
@@ -275,7 +225,7 @@ def _publish_idle(store: Store, account: str, idle: list[Window], files: Iterabl
     empty = {file.name: file.window(day) for file in files if not (file.rows or file.mark)}
     for merged in union([*idle, *empty.values()]):
         if any(window.since in merged for window in idle):
-            _publish(store, account, merged, RAW_SCHEMA.empty_table())
+            publish(store, account, merged, RAW_SCHEMA.empty_table())
             for name, part in empty.items():
                 if part.overlaps(merged):
                     store.remove(f"{store.folder('raw', account, day)}/{name}")

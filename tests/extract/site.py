@@ -12,8 +12,8 @@ from tasks.accounts import Account, read_accounts
 from tasks.extract import Extracted, extract_account
 from tasks.halo.client import Patience
 from tasks.settings import Settings
-from tasks.staging.raw import coverage
 from tasks.staging.store import open_store
+from tasks.staging.timeline import coverage
 from tasks.windows import Window
 
 if TYPE_CHECKING:

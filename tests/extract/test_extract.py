@@ -131,6 +131,22 @@ def test_what_has_no_id_and_a_date_shortly_before_or_after_is_put_apart(
     assert site.sync().malformed == 0
 
 
+def test_an_event_shown_later_than_it_is_listed_is_staged_once(
+    halo: HaloStandIn, site: Site
+) -> None:
+    """An API that rounds the dates it shows lists an event in the window before that date."""
+    midnight = NOW.replace(hour=0)
+    for number, moment in enumerate((midnight, NOW)):
+        rounded = [event(number, moment), {"created_at": isoformat(moment), "at": number}]
+        halo["alpha"].add(rounded, created_at=moment - timedelta(microseconds=400))
+    for _ in range(3):
+        assert site.sync().problems == []
+        assert [row["event_id"] for row in site.raw()] == [event(n, NOW)["id"] for n in (0, 1)]
+        assert len(site.rejected()) == 2
+        assert site.coverage() == [Window(START, halo.clock.now())]
+        halo.clock.advance(MINUTE)
+
+
 def test_a_range_is_read_again_and_staged_once(halo: HaloStandIn, site: Site) -> None:
     """`extract --since --until` reads covered time too; only unknown ids are staged."""
     halo["alpha"].add(events(300, START, NOW))

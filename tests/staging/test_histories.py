@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tasks.staging import layout
-from tasks.staging.raw import coverage, stage_window
+from tasks.staging.raw import stage_window
 from tasks.staging.store import Store, open_store
+from tasks.staging.timeline import coverage
 from tasks.windows import Window, difference, union
 from tests.staging.material import DAY, at, ids, malformed, raw, read, window
 

@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 
 from tasks.staging import layout
-from tasks.staging.raw import Staged, coverage, stage_window
+from tasks.staging.raw import Staged, stage_window
 from tasks.staging.rejected import REJECTED_SCHEMA
 from tasks.staging.store import Store, open_store
+from tasks.staging.timeline import coverage
 from tasks.windows import Window
 from tests.staging.material import DAY, at, ids, malformed, raw, read, stage, window
 
