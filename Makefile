@@ -35,10 +35,11 @@ setup-bench: $(VENV)/.requirements-bench.stamp
 demo: setup ## everything on this machine, no account needed
 	@$(BIN)/halo-usm demo
 
+# Bytecode is kept: without, every worker and every command that a test starts compiles all anew.
 test: setup-dev ## the whole test suite
 	@$(RECEIVERS)
 	@echo "== running the tests"
-	@$(BIN)/python -m pytest -n auto --dist loadgroup
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto
 
 check: setup-dev ## format, lint, types
 	@$(BIN)/ruff format --check .
