@@ -6,12 +6,44 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from xdist.scheduler import LoadGroupScheduling
 
 from tasks.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from xdist.remote import Producer
+
+SHARING_SERVERS = tuple(
+    f"tests/flows/test_{name}.py" for name in ("object_storage", "prefect", "server_locks")
+)
+
+
+class ServersOnce(LoadGroupScheduling):  # type: ignore[misc]
+    """Gives the tests that share a Prefect server to one worker.
+
+    `xdist_group` would say the same, but pytest-xdist 3.8 passes groups on by an attribute that
+    pytest 9.2 no longer has: with both, every worker would start a server of its own.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(SHARING_SERVERS):
+            return "servers"
+        return nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ServersOnce:
+    """Whatever `--dist` says."""
+    return ServersOnce(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: more workers than cores, for tests wait about as long as they compute."""
+    return (os.cpu_count() or 1) * 3 // 2
 
 
 @pytest.fixture(autouse=True)

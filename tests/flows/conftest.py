@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A Prefect server of these tests' own.
 
-    What uses it is in the group `prefect`, so that one process runs it all.
+    What uses it is among `SHARING_SERVERS`, so that one process runs it all.
     """
     with prefect_server(tmp_path_factory.mktemp("prefect")) as environment:
         wait_until_ready(environment)

@@ -14,8 +14,6 @@ import pytest
 from flows.server_locks import ServerLocks
 from tasks.errors import InUseError, StagingError
 
-pytestmark = pytest.mark.xdist_group("prefect")
-
 
 @pytest.mark.usefixtures("on_server")
 def test_a_lock_of_the_server_has_one_holder() -> None:
