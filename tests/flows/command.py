@@ -8,6 +8,7 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,8 +67,19 @@ class Command:
         return answer
 
 
-def command_for(folder: Path, halo: HaloStandIn | StandInProcess, sensor: str) -> Command:
-    """The command line with a stand-in for Halo and a sensor; the staging is `folder/staging`."""
+def command_for(
+    folder: Path, halo: HaloStandIn | StandInProcess, sensor: str, *, days: int | None = None
+) -> Command:
+    """The command line with a stand-in for Halo and a sensor; the staging is `folder/staging`.
+
+    Args:
+        folder: The working folder.
+        halo: The stand-in.
+        sensor: The sensor's URL.
+        days: So many days ago a first sync begins; without, where it does by default, and most
+            of its time goes into days that have no events.
+    """
+    since = datetime.now(UTC) - timedelta(days=days or 0)
     return Command(
         folder,
         {
@@ -75,5 +87,6 @@ def command_for(folder: Path, halo: HaloStandIn | StandInProcess, sensor: str) -
             "HALO_AUTH_FILE": str(halo.write_auth(folder / "haloEvents.auth")),
             "HALO_STAGING": str(folder / "staging"),
             "USM_SENSOR": sensor,
-        },
+        }
+        | ({"HALO_START": since.isoformat()} if days else {}),
     )

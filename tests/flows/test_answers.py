@@ -31,7 +31,7 @@ def halo() -> Iterator[HaloStandIn]:
 def halo_usm(tmp_path: Path, halo: HaloStandIn) -> Iterator[Command]:
     """The command line with a sensor named `sensor`."""
     with Receiver("tcp") as receiver:
-        yield command_for(tmp_path, halo, receiver.url("tcp", name="sensor"))
+        yield command_for(tmp_path, halo, receiver.url("tcp", name="sensor"), days=3)
 
 
 def test_check_says_line_by_line_what_is_usable_and_sends_nothing(

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import httpx
@@ -55,10 +54,9 @@ def on_object_storage(
     folder: Path, prefix: str, address: str, halo: HaloStandIn, receiver: Receiver
 ) -> Command:
     """The command line with its staging in the bucket."""
-    halo_usm = command_for(folder, halo, receiver.url("tcp", name="sensor"))
+    halo_usm = command_for(folder, halo, receiver.url("tcp", name="sensor"), days=3)
     halo_usm.settings |= KEYS | {
         "HALO_STAGING": f"s3://staging/{prefix}?endpoint_override={address}",
-        "HALO_START": (datetime.now(UTC) - timedelta(days=3)).isoformat(),
     }
     return halo_usm
 
@@ -92,7 +90,6 @@ def test_every_stage_works_on_object_storage(
     assert halo_usm.status()["destinations"]["sensor"]["delivered"] == EVENTS
 
 
-@pytest.mark.xdist_group("prefect")
 def test_two_flow_runs_on_object_storage_leave_accounts_to_each_other(
     tmp_path: Path, address: str, server: dict[str, str], receiver: Receiver
 ) -> None:

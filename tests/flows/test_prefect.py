@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import pytest
 
 from tests.flows.command import EVENTS, ROOT, command_for
 
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
     from sandbox.halo_api import HaloStandIn
     from sandbox.receiver import Receiver
-
-# One server serves them all, and so they run in one process.
-pytestmark = pytest.mark.xdist_group("prefect")
 
 POOL = "halo-usm"
 
@@ -52,7 +48,7 @@ def test_sync_is_a_flow_run_whose_graph_the_server_shows(
     tmp_path: Path, server: dict[str, str], halo: HaloStandIn, receiver: Receiver
 ) -> None:
     """A task run an account and stage, and one a destination; a refused key is a failed one."""
-    halo_usm = command_for(tmp_path, halo, receiver.url("tcp", name="sensor"))
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp", name="sensor"), days=3)
     halo_usm.settings |= server
     halo_usm("sync")
     assert len(receiver.messages("tcp")) == EVENTS
@@ -82,7 +78,7 @@ def test_a_deployed_sync_and_replay_are_completed_by_a_process_worker(
     tmp_path: Path, server: dict[str, str], halo: HaloStandIn, receiver: Receiver
 ) -> None:
     """A worker runs each of `deployments/prefect.yaml`; two syncs at once send nothing twice."""
-    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"), days=3)
     settings = os.environ | server | halo_usm.settings | {"HALO_USM_HOME": str(ROOT)}
 
     def prefect(*arguments: str) -> str:
@@ -101,20 +97,24 @@ def test_a_deployed_sync_and_replay_are_completed_by_a_process_worker(
     prefect("work-pool", "create", POOL, "--type", "process")
     prefect("deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
     deployments = ask(server, "deployments")
+    ids = {row["name"]: row["id"] for row in deployments}
     schedules = {row["name"]: row["schedules"] for row in deployments}
     assert set(schedules) == {"sync", "replay"}
     assert schedules["sync"][0]["schedule"]["cron"] == "*/5 * * * *"
     assert not schedules["replay"]
 
     since = (datetime.now(UTC) - timedelta(days=3)).isoformat()
-    for name, parameters, times, messages in [
-        ("sync/sync", [], 2, EVENTS),
-        ("replay/replay", ["--param", f"since={since}", "--param", "only=all"], 1, 2 * EVENTS),
+    for flow, parameters, times, messages in [
+        ("sync", {}, 2, EVENTS),
+        ("replay", {"since": since, "only": "all"}, 1, 2 * EVENTS),
     ]:
         for _ in range(times):
-            prefect("deployment", "run", name, *parameters)
+            httpx.post(
+                f"{server['PREFECT_API_URL']}/deployments/{ids[flow]}/create_flow_run",
+                json={"parameters": parameters},
+                timeout=30,
+            ).raise_for_status()
         prefect("worker", "start", "--pool", POOL, "--run-once")
-        flow = name.split("/")[0]
         runs = ask(
             server,
             "flow_runs",
@@ -131,7 +131,7 @@ def test_a_prefect_api_that_does_not_answer_is_one_message(
     tmp_path: Path, halo: HaloStandIn, receiver: Receiver
 ) -> None:
     """Exit code 1, with the remedy, and soon; nothing is fetched."""
-    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"), days=3)
     halo_usm.settings["PREFECT_API_URL"] = "http://127.0.0.1:1/api"
     result = halo_usm("sync", code=1)
     assert "PREFECT_API_URL" in result.stderr

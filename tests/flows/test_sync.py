@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -15,7 +16,7 @@ import pytest
 
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
-from tests.flows.command import command_for
+from tests.flows.command import ROOT, command_for
 from tests.syslog_ng import LISTENERS, SyslogNG, require
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def test_an_unreachable_api_is_one_message_and_the_rest_is_done(
     tmp_path: Path, halo: HaloStandIn, receiver: Receiver
 ) -> None:
     """What was staged before is delivered all the same; exit code 1."""
-    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"), days=4)
     halo_usm("extract")
     halo_usm.settings["HALO_API_URL"] = "http://127.0.0.1:1"
     result = halo_usm("sync", code=1)
@@ -90,7 +91,7 @@ def test_a_wrong_key_stops_only_its_account(
     tmp_path: Path, halo: HaloStandIn, receiver: Receiver
 ) -> None:
     """The other accounts' events arrive; the message names the account, never the secret."""
-    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"), days=4)
     auth = Path(halo_usm.settings["HALO_AUTH_FILE"])
     lines = auth.read_text().splitlines()
     key_id, _, name = lines[1].split("|")
@@ -106,7 +107,8 @@ def test_a_sensor_that_refuses_leaves_its_events_pending_and_the_other_is_served
     tmp_path: Path, halo: HaloStandIn, receiver: Receiver
 ) -> None:
     """Exit code 1, one message; the next sync delivers what was left."""
-    halo_usm = command_for(tmp_path, halo, f"{receiver.url('tcp')} tcp://127.0.0.1:1?name=gone")
+    sensors = f"{receiver.url('tcp')} tcp://127.0.0.1:1?name=gone"
+    halo_usm = command_for(tmp_path, halo, sensors, days=4)
     result = halo_usm("sync", code=1)
     assert len(receiver.messages("tcp")) == 300
     assert result.stderr.count("error: ") == 1
@@ -123,7 +125,7 @@ def test_stages_one_by_one_do_what_sync_does(
     tmp_path: Path, halo: HaloStandIn, receiver: Receiver
 ) -> None:
     """extract, transform, load: each does its part and no more."""
-    halo_usm = command_for(tmp_path, halo, receiver.url("tcp", name="sensor"))
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp", name="sensor"), days=4)
     halo_usm("extract")
     account = halo_usm.status()["accounts"]["alpha"]
     assert (account["staged"], account["normalized"]) == (100, 0)
@@ -139,7 +141,7 @@ def test_a_range_is_replayed_from_staging_without_halo(
     tmp_path: Path, halo: HaloStandIn, receiver: Receiver
 ) -> None:
     """`replay --only all` sends the range's events again, the same bytes; nothing by default."""
-    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"), days=4)
     halo_usm("sync")
     first = receiver.messages("tcp")
     requests = halo.counters.requests
@@ -197,11 +199,11 @@ def test_bad_settings_are_one_message_and_exit_code_2_before_anything_is_touched
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full, which Linux has")
 @pytest.mark.parametrize("command", ["status", "status --json", "export --since 2026-03-01"])
 def test_output_that_cannot_be_written_is_one_message(
-    tmp_path: Path, halo: HaloStandIn, receiver: Receiver, command: str
+    tmp_path: Path, halo: HaloStandIn, command: str
 ) -> None:
     """Standard output on a full disk: exit code 1, said in a line."""
-    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
-    halo_usm("sync")
+    halo_usm = command_for(tmp_path, halo, "tcp://127.0.0.1:1")
+    shutil.copytree(ROOT / "data" / "sample", tmp_path / "staging")
     arguments = command.split() + ["--format=cef"] * command.startswith("export")
     process = halo_usm.popen(*arguments, stdout=FULL)
     _, err = process.communicate(timeout=100)
@@ -213,7 +215,7 @@ def test_closed_streams_fail_no_delivery(
     tmp_path: Path, halo: HaloStandIn, receiver: Receiver
 ) -> None:
     """A scheduler may give neither standard output nor error."""
-    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"), days=4)
     line = f"exec {sys.executable} -m flows sync >&- 2>&-"
     subprocess.run(["sh", "-c", line], cwd=tmp_path, env=halo_usm.environment, check=True)
     assert len(receiver.messages("tcp")) == 300
@@ -223,7 +225,7 @@ def test_no_secret_is_staged_or_printed(
     tmp_path: Path, halo: HaloStandIn, receiver: Receiver
 ) -> None:
     """Secrets and tokens appear in no output and no file but the auth file."""
-    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"), days=4)
     secrets = [line.split("|")[1] for line in halo.auth_lines().splitlines()]
     result = halo_usm("sync")
     texts = [result.stdout.encode(), result.stderr.encode()]
