@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,6 +84,11 @@ class Courier:
     _failed_in_a_row: int = 0
     _singles: list[Parcel] = field(default_factory=list)
     _aside: list[Parcel] = field(default_factory=list)
+
+    @property
+    def _delivered_as(self) -> str:
+        """What an event's status is once there is nothing more to be done."""
+        return SENT if self.destination.scheme == "udp" else CONFIRMED
 
     def deliver(self, batch: Parcel) -> None:
         """Deliver a batch as well as can be.
@@ -181,8 +187,9 @@ class Courier:
         if self.stop.is_set():
             raise Stopped
         with batch.ledger.attempt(len(batch)) as attempt:
-            attempted_at = datetime.now(UTC)
-            attempt.expect(self._rows(batch, attempted_at, self._hoped_for(len(batch))))
+            rows = partial(self._rows, batch, datetime.now(UTC))
+            hoped = Outcome.of((self._delivered_as, len(batch)))
+            attempt.expect(partial(rows, hoped))
             try:
                 outcome, interruption = self.transport.deliver(batch.messages), None
             except BaseException as anything:  # noqa: BLE001 - raised when it is on record
@@ -192,14 +199,12 @@ class Courier:
             delivered = _delivered(outcome)
             mine = self._at_fault(outcome, alone=alone)
             delta = int(delivered.sum()) - int(batch.delivered.sum())
-            attempt.record(self._rows(batch, attempted_at, outcome, mine), delta)
+            as_hoped = outcome.statuses.equals(hoped.statuses)
+            attempt.record(delta, None if as_hoped else rows(outcome, mine))
         self._count(batch, outcome, delivered)
         if interruption:
             raise interruption
         return batch.take(~batch.delivered & ~mine)
-
-    def _hoped_for(self, events: int) -> Outcome:
-        return Outcome.of((SENT if self.destination.scheme == "udp" else CONFIRMED, events))
 
     def _at_fault(self, outcome: Outcome, *, alone: bool) -> np.ndarray:
         """Which events an attempt shows to be at fault themselves."""

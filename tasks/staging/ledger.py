@@ -20,7 +20,7 @@ from tasks.staging.segments import segments_of
 from tasks.staging.writer import in_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
     from datetime import date, datetime
 
@@ -104,24 +104,33 @@ class Attempt:
 
     _pending: Pending
     _thread: ThreadPoolExecutor
-    _expected: tuple[pa.Table, Future[pa.Buffer]] | None = None
+    _expected: Future[tuple[pa.Table, pa.Buffer]] | None = None
 
-    def expect(self, rows: pa.Table) -> None:
-        """Say what will probably be recorded: it is encoded while the batch is sent."""
-        self._expected = rows, self._thread.submit(in_bytes, rows)
+    def expect(self, rows: Callable[[], pa.Table]) -> None:
+        """Prepare what will probably be recorded, while the batch is sent."""
+        self._expected = self._thread.submit(_encoded, rows)
 
-    def record(self, rows: pa.Table, delta: int) -> None:
-        """What is to be written.
+    def record(self, delta: int, rows: pa.Table | None = None) -> None:
+        """Write the record.
 
         Args:
-            rows: `DELIVERIES_SCHEMA`, at least one row.
             delta: How many more events are delivered than before.
+            rows: `DELIVERIES_SCHEMA`, at least one row; those that were expected by default.
         """
-        attempted_at = rows["attempted_at"][0].as_py()
-        expected, coming = self._expected or (None, None)
-        encoded = coming.result() if coming and rows.equals(expected) else in_bytes(rows)
+        if rows is not None:
+            encoded = in_bytes(rows)
+        elif self._expected:
+            rows, encoded = self._expected.result()
+        else:
+            raise ValueError("neither rows nor anything expected")
         self._pending.sink.write(encoded)
+        attempted_at = rows["attempted_at"][0].as_py()
         self._pending.name = layout.attempts_name(attempted_at, _bounds(rows), rows.num_rows, delta)
+
+
+def _encoded(make: Callable[[], pa.Table]) -> tuple[pa.Table, pa.Buffer]:
+    rows = make()
+    return rows, in_bytes(rows)
 
 
 @dataclass(frozen=True)

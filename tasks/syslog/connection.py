@@ -25,7 +25,7 @@ from tasks.syslog.kernel import acknowledge_now, is_down, keep_little_unsent, un
 
 # Bounds what lies unsent in the kernel: progress shows in small steps, and a broken connection
 # leaves less in doubt.
-_UNSENT_LIMIT = 128 * 1024
+_UNSENT_LIMIT = 64 * 1024
 _CHUNK = 64 * 1024
 _READ = 64 * 1024
 # Our end is held back for so long after connecting, so that a receiver that ends its side as soon

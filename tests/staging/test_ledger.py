@@ -66,7 +66,7 @@ def attempts(
 def record(ledger: Ledger, rows: pa.Table, delta: int) -> None:
     """Write the record of one batch."""
     with ledger.attempt(rows.num_rows) as attempt:
-        attempt.record(rows, delta)
+        attempt.record(delta, rows)
 
 
 def segments(ledger: Ledger, since: datetime | None = None) -> list[Segment]:
