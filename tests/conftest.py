@@ -9,6 +9,7 @@ import pytest
 from xdist.scheduler import LoadGroupScheduling
 
 from tasks.settings import Settings
+from tasks.staging.store import Store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,3 +64,9 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty staging."""
+    return open_store(str(tmp_path))

@@ -11,7 +11,6 @@ from tasks.audit import audit_event, audit_range
 from tasks.staging.ledger import Ledger
 from tasks.staging.normalized import current_files
 from tasks.staging.raw import stage_window
-from tasks.staging.store import Store, open_store
 from tests.load.helpers import closed_port, load, replay
 from tests.staging.fussy import Fussy
 from tests.staging.material import at, broken, malformed, normalized, raw, stage, transform, window
@@ -21,13 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tasks.staging.store import Store
+
 DAY = window(0, 24)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """An empty staging."""
-    return open_store(str(tmp_path))
 
 
 @pytest.fixture

@@ -5,12 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from sandbox.receiver import Receiver
 from tasks.load import load_destination, replay_destination
 from tasks.staging.raw import stage_window
-from tasks.staging.store import Store, open_store
 from tests.staging.fussy import ids_in
 from tests.staging.material import at, malformed, raw, read, realistic, stage, transform, window
 from tests.syslog.helpers import destination
@@ -18,11 +15,7 @@ from tests.syslog.helpers import destination
 if TYPE_CHECKING:
     from pathlib import Path
 
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """An empty staging."""
-    return open_store(str(tmp_path))
+    from tasks.staging.store import Store
 
 
 def test_published_files_never_change(store: Store, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import pyarrow as pa
 import pytest
 
 from tasks.staging.raw import stage_window
-from tasks.staging.store import Store, open_store
 from tasks.status import status
 from tests.load.helpers import closed_port, load
 from tests.staging.fussy import Fussy
@@ -17,11 +16,7 @@ from tests.syslog.helpers import destination
 if TYPE_CHECKING:
     from pathlib import Path
 
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """An empty staging."""
-    return open_store(str(tmp_path))
+    from tasks.staging.store import Store
 
 
 def of_alpha(store: Store) -> dict[str, Any]:

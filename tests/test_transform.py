@@ -14,7 +14,6 @@ from tasks.plugin.fields import MAPPING_VERSION, NORMALIZED_SCHEMA
 from tasks.staging import layout, normalized
 from tasks.staging.locks import hold
 from tasks.staging.rejected import REJECTED_SCHEMA
-from tasks.staging.store import Store, open_store
 from tasks.transform import Transformed, transform_account
 from tests.staging.material import (
     DAY,
@@ -32,14 +31,10 @@ from tests.staging.material import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tasks.staging.store import Store
+
 TODAY = DAY.date()
 EVENTS = [("a", at(2)), ("b", at(2.2)), ("c", at(2.4))]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """An empty staging."""
-    return open_store(str(tmp_path))
 
 
 class Strict:

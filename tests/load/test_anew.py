@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
+import pytest
+
+from tasks.audit import audit_range
 from tasks.load import Loaded
-from tests.load.helpers import load
+from tests.load.helpers import load, replay
 from tests.staging.fussy import Fussy, ids_in
 from tests.staging.material import at, normalized, stage, transform, window
 from tests.syslog.helpers import destination
 from tests.test_transform import Strict
 
 if TYPE_CHECKING:
-    import pytest
-
     from sandbox.receiver import Receiver
     from tasks.staging.store import Store
 
@@ -64,3 +66,44 @@ def test_normalized_anew_while_loading(store: Store, monkeypatch: pytest.MonkeyP
         done = load(store, receiver.url(batch=10), progress=renew)
     assert (done.pending, done.problems) == (0, [])
     assert receiver.received == [*events, *more]
+
+
+@pytest.fixture
+def files_of_20(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[str]:
+    """A day of three normalized files, opened one after the other while batches of 20 go out."""
+    monkeypatch.setattr("tasks.parcels._ROWS", 20)
+    return [event_id for first in (0, 60, 120) for event_id in normalized(store, 20, first=first)]
+
+
+def test_put_aside_and_normalized_anew(store: Store, files_of_20: list[str]) -> None:
+    """A batch put aside is not sent from there, too, once its day is looked at anew."""
+    with Fussy(lambda _: True) as receiver:
+
+        def accept(_: list[str]) -> bool:
+            if len(receiver.offered) == 1:
+                transform(store, anew=window(0, 24))
+            return len(receiver.offered) > 10  # two batches: three attempts and two alone each
+
+        receiver.accept = accept
+        done = load(store, receiver.url(batch=20))
+        complaints: list[str] = []
+        audit_range(store, window(0, 24), [destination(receiver.url())], complaints.append)
+    assert complaints == []
+    assert (done.delivered, done.failed, done.pending, done.problems) == (60, 0, 0, [])
+    assert sorted(receiver.received) == sorted(files_of_20)
+
+
+def test_replay_of_all_and_normalized_anew(store: Store, files_of_20: list[str]) -> None:
+    """A replay of everything goes on where it was when files are replaced under its hands."""
+    with Fussy(lambda _: True) as receiver:
+        load(store, receiver.url(batch=20))
+
+        def accept(_: list[str]) -> bool:
+            if len(receiver.offered) == 4:
+                transform(store, anew=window(0, 24))
+            return True
+
+        receiver.accept = accept
+        done = replay(store, receiver.url(batch=20), window(0, 24), "all")
+    assert (done.delivered, done.pending, done.problems) == (60, 0, [])
+    assert Counter(receiver.received) == dict.fromkeys(files_of_20, 2)

@@ -72,3 +72,25 @@ def test_one_event_at_fault(store: Store) -> None:
     [problem] = done.problems
     assert "1 event stays pending: at fault itself" in problem
     assert "next load" not in problem
+
+
+@pytest.mark.parametrize("at_fault", [range(1, 24, 4), range(1, 24, 10)])
+def test_many_events_at_fault(store: Store, at_fault: range) -> None:
+    """However many events of a batch are at fault, the others are delivered in the same run."""
+    events = normalized(store, 24)
+    bad = {events[number] for number in at_fault}
+    with Fussy(lambda offered: not bad & set(offered)) as receiver:
+        done = load(store, receiver.url(batch=24))
+    assert sorted(receiver.received) == sorted({*events} - bad)
+    assert (done.delivered, done.pending) == (len(events) - len(bad), len(bad))
+
+
+def test_events_at_fault_in_a_row(store: Store) -> None:
+    """Half a batch at fault in one piece holds up the others no longer than a few runs."""
+    events = normalized(store, 24)
+    bad = {*events[6:18]}
+    with Fussy(lambda offered: not bad & set(offered)) as receiver:
+        for run in range(3):
+            events += normalized(store, 1, day=1, first=run)
+            load(store, receiver.url(batch=24))
+    assert sorted(receiver.received) == sorted({*events} - bad)

@@ -76,3 +76,22 @@ def test_nothing_is_sent_while_there_is_no_room_to_record_it(
     assert receiver.messages("tcp") == []
     assert load(store, url).delivered == 100
     assert len(receiver.messages("tcp")) == 100
+
+
+def test_ledger_that_breaks_off(store: Store, tmp_path: Path) -> None:
+    """What was delivered before the ledger could not be written any more is counted."""
+    normalized(store, 30)
+
+    def accept(_: list[str]) -> bool:
+        if len(receiver.offered) == 2:
+            ledger = tmp_path / "deliveries"
+            ledger.rename(tmp_path / "moved")
+            ledger.touch()
+        return True
+
+    with Fussy(accept) as receiver:
+        done = load(store, receiver.url(batch=10))
+    assert len(receiver.batches) == 2
+    assert (done.delivered, done.batches) == (10, 1)
+    [problem] = done.problems
+    assert "cannot be loaded" in problem

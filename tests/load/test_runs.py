@@ -77,3 +77,13 @@ def test_interrupt_within_a_batch(store: Store, monkeypatch: pytest.MonkeyPatch)
         load(store, "tcp://127.0.0.1:1?name=fussy")
     assert [row["status"] for row in rows(store)] == ["unconfirmed"] * 5
     assert rows(store)[0]["error"] == "the run was interrupted"
+
+
+def test_what_an_interrupted_load_leaves(store: Store) -> None:
+    """What stays pending because the run was asked to end is not put down to the events."""
+    normalized(store, 30)
+    stop = threading.Event()
+    with Fussy(lambda _: True) as receiver:
+        done = load(store, receiver.url(batch=10), stop=stop, progress=lambda *_: stop.set())
+    [problem] = done.problems
+    assert problem.startswith("destination fussy: the run was asked to end; 20 events stay")

@@ -9,7 +9,6 @@ import pytest
 from tasks.staging import layout
 from tasks.staging.ledger import ALONE, DELIVERIES_SCHEMA, Ledger
 from tasks.staging.normalized import current_files
-from tasks.staging.store import Store, open_store
 from tasks.staging.survey import Survey, survey
 from tests.staging.material import DAY, at, normalized
 
@@ -18,14 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasks.staging.segments import Segment
+    from tasks.staging.store import Store
 
 TODAY = DAY.date()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """An empty staging."""
-    return open_store(str(tmp_path))
 
 
 @pytest.fixture

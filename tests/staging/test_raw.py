@@ -11,7 +11,6 @@ import pytest
 from tasks.staging import layout
 from tasks.staging.raw import Staged, stage_window
 from tasks.staging.rejected import REJECTED_SCHEMA
-from tasks.staging.store import Store, open_store
 from tasks.staging.timeline import coverage
 from tasks.windows import Window
 from tests.staging.material import DAY, at, ids, malformed, raw, read, stage, window
@@ -19,11 +18,7 @@ from tests.staging.material import DAY, at, ids, malformed, raw, read, stage, wi
 if TYPE_CHECKING:
     from pathlib import Path
 
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """An empty staging."""
-    return open_store(str(tmp_path))
+    from tasks.staging.store import Store
 
 
 def names(store: Store, day: int = 0) -> list[str]:
