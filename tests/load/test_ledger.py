@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import resource
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -56,26 +55,6 @@ def test_ledger_that_cannot_be_written(store: Store, tmp_path: Path) -> None:
         done = load(store, receiver.url(batch=10))
     assert receiver.batches == []
     assert "cannot be loaded" in done.problems[0]
-
-
-def test_nothing_is_sent_while_there_is_no_room_to_record_it(
-    store: Store, receiver: Receiver
-) -> None:
-    """However often it is tried; with room again each event is sent once."""
-    normalized(store, 100)
-    url = receiver.url("tcp", name="sensor", batch=50)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
-    try:
-        problems = [load(store, url).problems for _ in range(3)]
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    for [problem] in problems:
-        assert str(store.root) in problem
-        assert problem.endswith("100 events stay pending, a later load sends them")
-    assert receiver.messages("tcp") == []
-    assert load(store, url).delivered == 100
-    assert len(receiver.messages("tcp")) == 100
 
 
 def test_ledger_that_breaks_off(store: Store, tmp_path: Path) -> None:

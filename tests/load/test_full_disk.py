@@ -1,0 +1,81 @@
+"""A staging on a disk that is full, or fills up while a batch is on its way."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasks.staging.store import open_store
+from tests.load.helpers import load, rows
+from tests.staging.fussy import Fussy
+from tests.staging.material import normalized
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from sandbox.receiver import Receiver
+    from tasks.staging.store import Store
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        pytest.skip("this user may not mount a file system")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_disk_that_fills_up_while_a_batch_is_out(small_disk: Path) -> None:
+    """What is on its way is recorded all the same; nothing more is sent while there is no room."""
+    store = open_store(str(small_disk / "staging"))
+    events = normalized(store, 100)
+    filler = small_disk / "filler"
+
+    def fill_up(_: list[str]) -> bool:
+        with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        return True
+
+    with Fussy(fill_up) as receiver:
+        url = receiver.url(batch=50)
+        problems = [load(store, url).problems for _ in range(2)]
+        assert receiver.received == events[:50]
+        assert [row["status"] for row in rows(store)] == ["confirmed"] * 50
+        for [problem] in problems:
+            assert "No space left on device; make room" in problem
+        receiver.accept = lambda _: True
+        filler.unlink()
+        assert load(store, url).delivered == 50
+        assert receiver.received == events
+
+
+def test_nothing_is_sent_while_there_is_no_room_to_record_it(
+    store: Store, receiver: Receiver
+) -> None:
+    """However often it is tried; with room again each event is sent once."""
+    normalized(store, 100)
+    url = receiver.url("tcp", name="sensor", batch=50)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+    try:
+        problems = [load(store, url).problems for _ in range(3)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    for [problem] in problems:
+        assert str(store.root) in problem
+        assert problem.endswith("100 events stay pending, a later load sends them")
+    assert receiver.messages("tcp") == []
+    assert load(store, url).delivered == 100
+    assert len(receiver.messages("tcp")) == 100
