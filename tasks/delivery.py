@@ -186,7 +186,7 @@ class Courier:
         """Send a batch once and write its rows into the ledger; what is to be sent again."""
         if self.stop.is_set():
             raise Stopped
-        with batch.ledger.attempt(len(batch)) as attempt:
+        with batch.ledger.attempt(batch.facts["event_id"]) as attempt:
             rows = partial(self._rows, batch, datetime.now(UTC))
             hoped = Outcome.of((self._delivered_as, len(batch)))
             attempt.expect(partial(rows, hoped))

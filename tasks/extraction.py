@@ -216,23 +216,21 @@ class Extraction:
             window = Window(window.since, reading.as_of)
         if reading.missing:
             self._failed.append(Failed(window, reading.missing))
-            await self._stage(reading, [window], complete=False)
+            await self._stage(reading, [window], mark="part")
             return
         parts = edge.stageable(window) if edge else [window]
         if run.overdue and (dropped := await self._reader.dropped(window, reading.haul)):
             self._failed.append(Failed(dropped, _DROPPED, lost=True))
             # no event lies there, and perhaps what is malformed
-            await self._stage(reading, [dropped], complete=False)
+            await self._stage(reading, [dropped], mark="part")
             await self._in_stager(mark_lost, self._store, self._account, dropped)
             parts = difference(window, [dropped])
         if parts:
             await self._stage(reading, parts)
             self.done.windows += 1
 
-    async def _stage(
-        self, reading: Reading, windows: list[Window], *, complete: bool = True
-    ) -> None:
-        for staged in await self._in_stager(self._write, reading, windows, complete):
+    async def _stage(self, reading: Reading, windows: list[Window], *, mark: str = "") -> None:
+        for staged in await self._in_stager(self._write, reading, windows, mark):
             self.done.new += staged.new
             self.done.known += staged.known
             self.done.malformed += staged.malformed
@@ -242,7 +240,7 @@ class Extraction:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._stager, partial(work, *args, **kwargs))
 
-    def _write(self, reading: Reading, windows: list[Window], complete: bool) -> list[Staged]:  # noqa: FBT001
+    def _write(self, reading: Reading, windows: list[Window], mark: str) -> list[Staged]:
         if not windows or not reading.window:
             return []
         events, malformed = reading.haul.tables(reading.listed)
@@ -250,9 +248,9 @@ class Extraction:
             mark_beginning(self._store, self._account, self._begin, synced=self._synced)
         self._begin = None
         found = events, malformed, self._run_id
-        stage = partial(stage_window, self._store, self._account, complete=complete)
+        stage = partial(stage_window, self._store, self._account, mark=mark)
         beside = stage_beside(self._store, self._account, reading.listed, *found)
-        return [*(stage(window, *found) for window in windows), Staged(beside, 0, 0)]
+        return [*(stage(window, *found) for window in windows), beside]
 
 
 def _known_types() -> Sequence[str]:

@@ -117,7 +117,12 @@ def _account(
     store: Store, account: str, days: Mapping[date, Day], unread: Window | None
 ) -> dict[str, Any]:
     covered = union(window for day, state in days.items() for window in covered_by(state.raw, day))
-    looked_at = union(file.window(day) for day, state in days.items() for file in state.raw)
+    looked_at = union(
+        file.window(day)
+        for day, state in days.items()
+        for file in state.raw
+        if file.mark != "beside"
+    )
     only_ranges = any(file.mark == "range" for day in days.values() for file in day.raw)
     if unread and (only_ranges or not looked_at):
         looked_at = union([unread, *looked_at])

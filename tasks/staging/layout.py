@@ -33,7 +33,7 @@ SUFFIX = ".parquet"
 STAGES = ("raw", "normalized", "rejected", "deliveries")
 """The four trees of a staging."""
 
-MARKS = ("part", "lost", "begin", "range")
+MARKS = ("part", "beside", "lost", "begin", "range")
 """What a raw file's name may say beside its window; see `RawFile`."""
 
 END_OF_DAY = "240000000000"
@@ -125,9 +125,10 @@ class RawFile(_Spanned):
     """A window of raw events; of no rows where Halo had none.
 
     `mark` is empty where the window is covered. It is not where Halo has more of it than it
-    shows (`part`), nor where Halo has dropped it before it was read (`lost`), nor in the
-    microsecond in which an account begins (`begin`) or a range of it that was extracted before
-    its first sync (`range`), be that covered or could it not be read.
+    shows (`part`), nor where the listing of another window showed something of it (`beside`), nor
+    where Halo has dropped it before it was read (`lost`), nor in the microsecond in which an
+    account begins (`begin`) or a range of it that was extracted before its first sync (`range`),
+    be that covered or could it not be read.
     """
 
     mark: str = ""

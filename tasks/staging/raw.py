@@ -66,7 +66,7 @@ def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
     run_id: str,
     now: datetime | None = None,
     *,
-    complete: bool = True,
+    mark: str = "",
 ) -> Staged:
     """Stage what Halo returned for a window, each event once, and mark the window as covered.
 
@@ -81,7 +81,7 @@ def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
             none), `reason`, `event`.
         run_id: The run that read them; kept with what is rejected.
         now: The time of extraction; this machine's by default.
-        complete: Whether these are all events of the window; it stays a gap where they are not.
+        mark: Why this does not cover the window, where it doesn't; see `layout.RawFile`.
 
     Raises:
         ValueError: The window is not within one UTC day, or an event lacks its id or date.
@@ -105,8 +105,8 @@ def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
         for piece in missing:
             rows = _inside(fresh, piece)
             if rows.num_rows:
-                publish(store, account, piece, rows, "" if complete else "part")
-            elif complete:
+                publish(store, account, piece, rows, mark)
+            elif not mark:
                 idle.append(piece)
         _publish_idle(store, account, idle, files)
     return Staged(fresh.num_rows, inside.num_rows - fresh.num_rows, rejected)
@@ -119,27 +119,26 @@ def stage_beside(  # noqa: PLR0917 - as `stage_window`
     events: pa.Table,
     malformed: pa.Table,
     run_id: str,
-) -> int:
+) -> Staged:
     """Stage what a listing holds that was created before or after the window it lists.
 
     Where an API compares finer dates than it shows (23:59:59.9996, shown as midnight), no other
     window's listing has it. Covers nothing; takes and raises what `stage_window` does.
 
     Returns:
-        How many events were new.
+        What was added. Nothing counts as known: it may be of a window that counts it, too.
     """
-    new = 0
+    new = wrong = 0
     times = pa.chunked_array([*events["created_at"].chunks, *malformed["created_at"].chunks], _TIME)
     bounds = pc.min_max(times).as_py()
-    if bounds["min"] is None:
-        return new
-    for beside in difference(layout.around(bounds["min"], bounds["max"]), [listed]):
-        found, wrong = _inside(events, beside), _inside(malformed, beside)
-        if found.num_rows or wrong.num_rows:
+    found = [layout.around(bounds["min"], bounds["max"])] if bounds["min"] else []
+    for beside in (piece for window in found for piece in difference(window, [listed])):
+        rows, bad = _inside(events, beside), _inside(malformed, beside)
+        if rows.num_rows or bad.num_rows:
             for day in beside.days():
-                staged = stage_window(store, account, day, found, wrong, run_id, complete=False)
-                new += staged.new
-    return new
+                staged = stage_window(store, account, day, rows, bad, run_id, mark="beside")
+                new, wrong = new + staged.new, wrong + staged.malformed
+    return Staged(new, 0, wrong)
 
 
 def covered_by(files: Iterable[RawFile], day: date, mark: str = "") -> list[Window]:

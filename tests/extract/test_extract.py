@@ -15,6 +15,7 @@ from sandbox import faults, odd_events
 from tasks.errors import HaloRefused, HaloUnavailable
 from tasks.extract import check_account
 from tasks.staging.raw import RAW_SCHEMA
+from tasks.status import status
 from tasks.windows import Window, isoformat
 from tests.extract.site import BRIEF, COVERED, MINUTE, NOW, QUICK, START, Site, event, events
 
@@ -131,20 +132,32 @@ def test_what_has_no_id_and_a_date_shortly_before_or_after_is_put_apart(
     assert site.sync().malformed == 0
 
 
-def test_an_event_shown_later_than_it_is_listed_is_staged_once(
-    halo: HaloStandIn, site: Site
+@pytest.mark.parametrize(
+    ("listed", "shown"),
+    [
+        (NOW.replace(hour=0) - timedelta(microseconds=400), NOW.replace(hour=0)),
+        (NOW - timedelta(microseconds=400), NOW),
+        (START, START - timedelta(microseconds=400)),
+        (START, START - timedelta(hours=1)),
+    ],
+)
+def test_an_event_shown_beside_the_window_that_lists_it_is_staged_once(
+    halo: HaloStandIn, site: Site, listed: datetime, shown: datetime
 ) -> None:
-    """An API that rounds the dates it shows lists an event in the window before that date."""
-    midnight = NOW.replace(hour=0)
-    for number, moment in enumerate((midnight, NOW)):
-        rounded = [event(number, moment), {"created_at": isoformat(moment), "at": number}]
-        halo["alpha"].add(rounded, created_at=moment - timedelta(microseconds=400))
+    """An API that rounds the dates it shows lists it nowhere else; it is counted, and no gap."""
+    halo["alpha"].add([event(1, shown), {"created_at": isoformat(shown)}], created_at=listed)
+    halo["alpha"].add([event(2, NOW - MINUTE)])
+    first = site.sync()
+    assert (first.new, first.malformed, first.problems) == (2, 1, [])
     for _ in range(3):
-        assert site.sync().problems == []
-        assert [row["event_id"] for row in site.raw()] == [event(n, NOW)["id"] for n in (0, 1)]
-        assert len(site.rejected()) == 2
-        assert site.coverage() == [Window(START, halo.clock.now())]
+        assert sorted(row["event_id"] for row in site.raw()) == [
+            event(n, NOW)["id"] for n in (1, 2)
+        ]
+        assert len(site.rejected()) == 1
+        assert status(site.store)["accounts"]["alpha"]["gaps"] == []
         halo.clock.advance(MINUTE)
+        again = site.sync()
+        assert (again.new, again.malformed, again.problems) == (0, 0, [])
 
 
 def test_a_range_is_read_again_and_staged_once(halo: HaloStandIn, site: Site) -> None:

@@ -59,7 +59,7 @@ def attempts(
 
 def record(ledger: Ledger, rows: pa.Table, delta: int) -> None:
     """Write the record of one batch."""
-    with ledger.attempt(rows.num_rows) as attempt:
+    with ledger.attempt(rows["event_id"]) as attempt:
         attempt.record(delta, rows)
 
 
