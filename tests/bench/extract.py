@@ -87,7 +87,7 @@ def measure() -> Iterator[Measured]:
     """Yield each figure and ratio."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # first: of a child's peak this process's own at its start is the least there is to see
+        # first, and this part before others: a child's peak is no less than this process's own
         yield _memory(folder)
         with HaloStandIn.spawn(accounts=1, events=EVENTS, days=DAYS) as halo:
             (account,) = read_accounts(halo.write_auth(folder / "auth"))
