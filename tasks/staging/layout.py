@@ -1,6 +1,6 @@
 """Names: what a staged file is, whose it is and how much it holds is read from its path alone.
 
-    raw         {since}-{until}-{unique}-{rows}[-part|-lost|-begin|-range]
+    raw         {since}-{until}-{unique}-{rows}[-part|-beside|-lost|-begin|-range]
     normalized  {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}[-x{lost}][u]
     rejected    {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}      (stage transform)
                 extract-{unique}-{rows}                                       (stage extract)
