@@ -62,6 +62,7 @@ requirements: ## pin anew, with hashes (needs uv)
 	@for extra in "" dev bench; do \
 		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 		--no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml \
+		--extra object-storage \
 		$${extra:+--extra dev} $${extra:+--extra $$extra} -o requirements$${extra:+-$$extra}.txt; done
 
 clean: ## remove the virtual environment and caches
