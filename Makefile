@@ -18,10 +18,11 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("halo-usm needs Python 3.11 or newer; say make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	@$(PYTHON) -m venv $(VENV)
 
-# A stamp is newer than its requirements once they are installed.
+# A stamp is newer than its requirements once they are installed. The files name every package, so
+# pip resolves nothing: below 23.3 it would not see that sqlalchemy pins sqlalchemy[asyncio], too.
 $(VENV)/.%.stamp: %.txt pyproject.toml | $(BIN)/python
 	@echo "== installing $< (hashes checked)"
-	@$(PIP) install --require-hashes -r $<
+	@$(PIP) install --no-deps --require-hashes -r $<
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
