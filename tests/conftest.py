@@ -10,6 +10,7 @@ from xdist.scheduler import LoadGroupScheduling
 
 from tasks.settings import Settings
 from tasks.staging.store import Store, open_store
+from tasks.syslog.connection import DOUBTED_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +58,13 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         os.environ.pop(name)
+
+
+@pytest.fixture(autouse=True)
+def short_close_grace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receiver's first batch is confirmed sooner, but where a test is about that time."""
+    if request.node.get_closest_marker("full_close_grace") is None:
+        monkeypatch.setattr("tasks.syslog.stream.UNPROVEN_SECONDS", DOUBTED_SECONDS)
 
 
 @pytest.fixture

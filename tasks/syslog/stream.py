@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 
 from tasks.errors import SensorError
 from tasks.syslog.batch import runs_of, touched
-from tasks.syslog.connection import FRIENDS_SECONDS, STRANGERS_SECONDS, Connection
+from tasks.syslog.connection import (
+    DOUBTED_SECONDS,
+    PROVEN_SECONDS,
+    UNPROVEN_SECONDS,
+    Connection,
+)
 from tasks.syslog.network import Address, Pace, explain, name_of, resolve
 from tasks.syslog.tls import TlsConnection, client_context
 from tasks.syslog.tls import explain as explain_tls
@@ -31,7 +36,7 @@ class StreamTransport:
         self._destination = destination
         self._pace = Pace(destination.rate)
         self._preferred: Address | None = None
-        self._manners = STRANGERS_SECONDS
+        self._close_grace = UNPROVEN_SECONDS
         self._context: ssl.SSLContext | None = None
         if destination.scheme == "tls":
             self._context = client_context(destination)
@@ -52,14 +57,14 @@ class StreamTransport:
             connection.finish()
         except OSError as error:
             connection.abort()
-            self._manners = STRANGERS_SECONDS
+            self._close_grace = max(self._close_grace, DOUBTED_SECONDS)
             begun = touched(runs, connection.taken)
             return Outcome.of((UNCONFIRMED, begun), (FAILED, total - begun), error=self._say(error))
         except BaseException:
             connection.abort()
             raise
         connection.close()
-        self._manners = FRIENDS_SECONDS
+        self._close_grace = PROVEN_SECONDS
         return Outcome.of((CONFIRMED, total))
 
     def check(self) -> str:
@@ -118,11 +123,11 @@ class StreamTransport:
             sock.connect(where)
             _refuse_itself(sock)
             if self._context is None:
-                return Connection(sock, timeout, self._manners)
+                return Connection(sock, timeout, self._close_grace)
             connection = TlsConnection(
                 sock,
                 timeout,
-                self._manners,
+                self._close_grace,
                 self._context,
                 self._destination.host,
                 close_notify=self._destination.close_notify,

@@ -118,13 +118,13 @@ class TlsConnection(Connection):
         self,
         sock: socket.socket,
         timeout: float,
-        manners: float,
+        close_grace: float,
         context: ssl.SSLContext,
         host: str,
         *,
         close_notify: bool,
     ) -> None:
-        super().__init__(sock, timeout, manners)
+        super().__init__(sock, timeout, close_grace)
         self._from_wire, self._to_wire = ssl.MemoryBIO(), ssl.MemoryBIO()
         # A zone says which interface, which no certificate knows.
         self._tls = context.wrap_bio(
@@ -189,14 +189,14 @@ class TlsConnection(Connection):
 
     def finish(self) -> None:
         """End TLS, then TCP, in order; returning means that the receiver has read everything."""
-        self._mind_manners()
+        self._wait_for_early_end()
         # The receiver's close_notify is awaited below, beside what else it may send.
         with contextlib.suppress(ssl.SSLWantReadError):
             self._tls.unwrap()
         self._start_clock()
         self._flush()
         if self._expects_close_notify:
-            while not self._said_goodbye():
+            while not self._has_ended():
                 self._wait(0)
             if not self._close_notify_seen:
                 raise ConnectionAbortedError(
@@ -209,7 +209,7 @@ class TlsConnection(Connection):
         # Having seen close_notify, the receiver need not wait for the end of TCP.
         self._require_clean_end(but=1)
 
-    def _said_goodbye(self) -> bool:
+    def _has_ended(self) -> bool:
         return self._ended or self._close_notify_seen
 
     def _incoming(self, data: bytes) -> None:

@@ -11,6 +11,7 @@ from queue import Queue
 import pytest
 
 from tasks.errors import SensorError
+from tasks.syslog.connection import UNPROVEN_SECONDS
 from tasks.syslog.transport import check, open_transport
 from tests.syslog import far
 from tests.syslog.helpers import (
@@ -95,6 +96,51 @@ def test_half_close_at_accept_is_not_believed(count: int) -> None:
             outcome = transport.deliver(batch(destination(rude.url()), count))
             assert statuses(outcome) == {"unconfirmed"}
             assert "ended its side before" in (outcome.error or "")
+
+
+@pytest.mark.full_close_grace
+def test_half_close_at_a_late_accept_is_not_believed() -> None:
+    """Nor does a busy receiver, which does so up to half a second after the connection is made."""
+
+    def manner(connection: socket.socket) -> None:
+        time.sleep(0.3)  # as if it had not been accepted before
+        connection.shutdown(socket.SHUT_WR)
+        read_all(connection)
+
+    with RudeReceiver(manner) as rude:
+        transport = open_transport(destination(rude.url()))
+        for _ in range(3):
+            assert statuses(transport.deliver(batch(destination(rude.url())))) == {"unconfirmed"}
+
+
+@pytest.mark.full_close_grace
+def test_the_long_grace_is_paid_once() -> None:
+    """After its first confirmation a receiver costs no half second again, nor after a failure."""
+    fail = False
+
+    def manner(connection: socket.socket) -> None:
+        if fail:
+            reset(connection)
+            return
+        read_all(connection)
+        connection.close()
+
+    with RudeReceiver(manner) as receiver:
+        to = destination(receiver.url())
+        transport = open_transport(to)
+
+        def seconds() -> float:
+            start = time.monotonic()
+            assert statuses(transport.deliver(batch(to))) == {"confirmed"}
+            return took(start)
+
+        assert seconds() >= UNPROVEN_SECONDS
+        # the quickest of some: this machine may be busy
+        assert min(seconds() for _ in range(5)) < UNPROVEN_SECONDS
+        fail = True
+        assert statuses(transport.deliver(batch(to))) <= {"unconfirmed", "failed"}
+        fail = False
+        assert min(seconds() for _ in range(5)) < UNPROVEN_SECONDS
 
 
 def test_half_close_at_accept_still_gets_everything() -> None:
