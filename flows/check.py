@@ -13,7 +13,6 @@ from tasks.errors import HaloUsmError, StagingError
 from tasks.extract import check_account
 from tasks.halo.client import Patience
 from tasks.redaction import redact
-from tasks.settings import prefect_api_url
 from tasks.staging.store import open_store
 from tasks.status import status
 from tasks.syslog.transport import check as check_sensor
@@ -60,11 +59,12 @@ def run_check(settings: Settings) -> bool:
             lambda account=account: check_account(account, settings, _PATIENCE),  # type: ignore[misc]
             str,
         )
-    store = check(
+    usable = check(
         f"staging {_in_full(settings.halo_staging)}",
-        lambda: _usable(open_store(settings.halo_staging)),
-        lambda store: "can be written" + _without_locks(store),
+        lambda: _usable(open_store(settings.halo_staging, settings.halo_staging_locks)),
+        lambda found: "; ".join(filter(None, ["can be written", found[1]])),
     )
+    store = usable[0] if usable else None
     destinations = check(
         "sensors",
         lambda: destinations_of(settings),
@@ -103,27 +103,23 @@ def _in_full(staging: str) -> str:
     return redact(staging) if "://" in staging else str(Path(staging).absolute())
 
 
-def _usable(store: Store) -> Store:
-    """Look at the staging without writing to it; where it is not there yet, at what is above.
+def _usable(store: Store) -> tuple[Store, str]:
+    """Look at the staging; where its folder is not there yet, at what is above.
+
+    On object storage a probe is written that tells whether two runs can be kept apart.
+
+    Returns:
+        The staging, and what there is to say of its locks.
 
     Raises:
-        StagingError: It cannot be read or written.
+        HaloUsmError: It cannot be read or written, or keeps no two runs apart.
     """
     store.accounts("raw")
     if store.root is not None:
         there = next(folder for folder in (store.root, *store.root.parents) if folder.exists())
         if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
             raise StagingError(f"{there} cannot be written by this user; change HALO_STAGING")
-    return store
-
-
-def _without_locks(store: Store) -> str:
-    if store.root is not None or prefect_api_url() is not None:
-        return ""
-    return (
-        "; object storage keeps no locks: without a Prefect API (PREFECT_API_URL) see to it "
-        "yourself that only one run at a time works on it"
-    )
+    return store, store.backend.check_locks()
 
 
 def _waiting(count: int, *, new: bool) -> str:

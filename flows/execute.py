@@ -68,12 +68,13 @@ def run_pipeline(
     parameters: dict[str, Any] | None = None,
 ) -> int:
     """Run a pipeline in this process, or as a flow run where Prefect is configured or asked for."""
-    stop = _stop_on_signals()
+    stop, signalled = _stop_on_signals()
     with ProgressDisplay() as progress:
         work = prepare(
             settings,
             accounts=accounts,
             sensors=sensors,
+            writes=True,
             destination=destination,
             stop=stop,
             progress=progress,
@@ -94,18 +95,24 @@ def run_pipeline(
         else:
             results = pipeline(work, ThreadRunner())
     show(results)
-    if stop.is_set() or any(result.interrupted for result in results):
+    if signalled.is_set():
         return INTERRUPTED
-    return FAILED if any(result.problems for result in results) else DONE
+    if any(result.problems for result in results):
+        return FAILED
+    return INTERRUPTED if any(result.interrupted for result in results) else DONE
 
 
-def _stop_on_signals() -> threading.Event:
-    """An event that the first SIGINT or SIGTERM sets; the second one ends the process at once."""
-    stop = threading.Event()
+def _stop_on_signals() -> tuple[threading.Event, threading.Event]:
+    """Two events that the first SIGINT or SIGTERM sets; the second one ends the process at once.
+
+    A lost lease sets the first of them, too.
+    """
+    stop, signalled = threading.Event(), threading.Event()
 
     def on_signal(number: int, _frame: object) -> None:
-        if stop.is_set():
+        if signalled.is_set():
             os._exit(INTERRUPTED)  # every file is complete or absent: there is nothing to save
+        signalled.set()
         stop.set()
         print(
             f"{signal.Signals(number).name}: ending in order; once more to end at once",
@@ -114,4 +121,4 @@ def _stop_on_signals() -> threading.Event:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
-    return stop
+    return stop, signalled

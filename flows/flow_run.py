@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from prefect.states import Cancelled, Completed, Failed
 
 from flows.prefect_runner import PrefectRunner
 from flows.report import summary
-from flows.server_locks import ServerLocks
 from flows.work import Progress, Work, prepare, silent
 from tasks.errors import HaloUsmError
 from tasks.redaction import redact
@@ -100,12 +99,11 @@ def flow_body(
             read(),
             accounts=accounts,
             sensors=True,
+            writes=True,
             destination=destination,
             stop=session.stop,
             progress=session.progress,
         )
-        locks = ServerLocks(str(work.store), work.stop)
-        work = replace(work, store=work.store.guarded(locks))
         session.results = pipeline(work, PrefectRunner())
     except HaloUsmError as error:
         return Failed(message=str(error))

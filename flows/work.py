@@ -52,6 +52,7 @@ def prepare(
     *,
     accounts: bool = False,
     sensors: bool = False,
+    writes: bool = False,
     destination: str | None = None,
     stop: threading.Event | None = None,
     progress: Progress = silent,
@@ -62,21 +63,26 @@ def prepare(
         settings: The settings.
         accounts: Whether the command reads from Halo, and so needs the auth file.
         sensors: Whether the command delivers, and so needs a sensor.
+        writes: Whether the command writes to the staging, and so needs its locks.
         destination: The one destination that is wanted, by name; all by default.
         stop: Set by whoever may interrupt the run.
         progress: Told how far each step is.
 
     Raises:
         SettingsError: A setting is missing or cannot be used; nothing was touched.
+        StagingError: Whether the staging's locks keep other runs out cannot be told.
     """
-    return Work(
+    work = Work(
         settings=settings,
         accounts=read_accounts(settings.halo_auth_file) if accounts else [],
         destinations=destinations_of(settings, destination) if sensors else [],
-        store=open_store(settings.halo_staging),
+        store=open_store(settings.halo_staging, settings.halo_staging_locks),
         stop=stop or threading.Event(),
         progress=progress,
     )
+    if writes:
+        work.store.backend.check_locks()
+    return work
 
 
 def first_readings(settings: Settings) -> dict[str, Window]:

@@ -106,7 +106,7 @@ def extract_account(
     """
     result = Extracted(account.name)
     try:
-        with hold(store, "account", account.name):
+        with hold(store, "account", account.name, run_id=run_id, stop=stop):
             plan = _plan(store, account, settings, window, clock(), result)
             work = _extract(
                 store=store,

@@ -151,7 +151,7 @@ def _run(job: _Job) -> Loaded:
     name = job.destination.name
     done = Loaded(name)
     try:
-        with hold(job.store, "destination", name):
+        with hold(job.store, "destination", name, run_id=job.run_id, stop=job.stop):
             done.problems += _strangers(job)
             days = sorted(_days(job, done), key=lambda day: (day.ledger.day, day.ledger.account))
             if days:

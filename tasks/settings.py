@@ -9,7 +9,7 @@ from datetime import datetime  # noqa: TC003 - pydantic reads the annotation
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -123,6 +123,11 @@ class Settings(BaseSettings):
     halo_staging: Annotated[str, AfterValidator(_staging)] = Field(
         "data",
         description="Where Parquet is staged: a folder, or a URI that pyarrow opens.",
+    )
+    halo_staging_locks: Literal["auto", "none"] = Field(
+        "auto",
+        description="On object storage a lease an account and destination; "
+        "`none` says that there is never another run.",
     )
     halo_start: Annotated[datetime | None, BeforeValidator(_time)] = Field(
         None,

@@ -85,7 +85,7 @@ def transform_account(
     """
     done = Transformed(account)
     try:
-        with hold(store, "account", account):
+        with hold(store, "account", account, run_id=run_id, stop=stop):
             if account == min(store.accounts("raw"), default=""):  # one of them names it for all
                 done.problems += store.strangers("raw")
             days = normalized.days if window else normalized.unfinished

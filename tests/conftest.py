@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
     from xdist.remote import Producer
 
-SHARING_SERVERS = tuple(
-    f"tests/flows/test_{name}.py" for name in ("object_storage", "prefect", "server_locks")
-)
+SHARING_SERVERS = tuple(f"tests/flows/test_{name}.py" for name in ("object_storage", "prefect"))
 
 
 class ServersOnce(LoadGroupScheduling):  # type: ignore[misc]

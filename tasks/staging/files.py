@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +18,8 @@ import pyarrow as pa
 from tasks.errors import InUseError, StagingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import threading
+    from collections.abc import Callable, Iterator
 
 _ROOM = "make room and run the command again: nothing is lost"
 _RIGHTS = "let this user write there, or change HALO_STAGING"
@@ -30,9 +30,6 @@ _REMEDIES = {
     errno.EPERM: _RIGHTS,
     errno.EROFS: _RIGHTS,
 }
-
-Guard = Callable[[str], contextlib.AbstractContextManager[None]]
-"""Holds the lock of this name among all processes, or raises `InUseError`."""
 
 
 class FileGone(StagingError):  # noqa: N818 - reads as a sentence, as its siblings do
@@ -97,11 +94,29 @@ class Files(Protocol):
     def remove(self, path: str) -> None:
         """Remove a file; one that is not there is fine."""
 
-    def lock(self, owner: str, *, wait: bool) -> contextlib.AbstractContextManager[None]:
+    def lock(
+        self,
+        owner: str,
+        *,
+        wait: bool,
+        run_id: str = "",
+        stop: threading.Event | None = None,
+    ) -> contextlib.AbstractContextManager[None]:
         """Hold a lock.
+
+        `run_id` is told to others who want it. `stop` is set where the lock is lost.
 
         Raises:
             InUseError: Somebody else holds it, and `wait` is off.
+            StagingError: The lock cannot be taken, or was lost.
+        """
+
+    def check_locks(self) -> str:
+        """See that locks keep other runs out; returns what there is to say of it.
+
+        Raises:
+            SettingsError: They cannot.
+            StagingError: It cannot be told.
         """
 
 
@@ -149,7 +164,8 @@ def _fault(fault: OSError, where: object) -> StagingError:
     return StagingError(f"{fault.filename or where}: {fault.strerror or fault}; {remedy}")
 
 
-def in_use(owner: str) -> InUseError:
-    """What a lock says that somebody else holds."""
+def in_use(owner: str, holder: object = None) -> InUseError:
+    """What a lock says that somebody else holds; who, where that is known."""
     kind, _, name = owner.partition("=")
-    return InUseError(f"{kind} {name} is in the hands of another run, and is left to it")
+    who = f" ({holder})" if holder else ""
+    return InUseError(f"{kind} {name} is in the hands of another run{who}, and is left to it")

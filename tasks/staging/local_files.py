@@ -16,6 +16,7 @@ from tasks.staging.files import Pending, faults, in_use, reading
 from tasks.staging.layout import SUFFIX, unique
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -112,7 +113,14 @@ class LocalFiles:
             (self.root / path).unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def lock(self, owner: str, *, wait: bool) -> Iterator[None]:
+    def lock(
+        self,
+        owner: str,
+        *,
+        wait: bool,
+        run_id: str = "",  # noqa: ARG002 - the lock file is empty
+        stop: threading.Event | None = None,  # noqa: ARG002 - the kernel takes no lock away
+    ) -> Iterator[None]:
         """See `Files`: `flock` on an empty file, which the kernel frees when its holder dies."""
         path = self.root / LOCKS / owner
         with faults(path):
@@ -133,6 +141,10 @@ class LocalFiles:
             yield
         finally:
             os.close(fd)
+
+    def check_locks(self) -> str:
+        """See `Files`: nothing can be told before one is taken."""
+        return ""
 
     def _make_folder(self, path: Path) -> None:
         """Make a folder and what is missing above it, each entry forced to disk.

@@ -14,19 +14,26 @@ from tasks.staging.layout import SUFFIX
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tasks.staging.files import Guard
+    from tasks.staging.lease import Lease, Leases
 
 
 class RemoteFiles:
-    """A file system of pyarrow's: object storage, or anything else a URI of it names."""
+    """A file system of pyarrow's: object storage, or anything else a URI of it names.
+
+    Args:
+        filesystem: The file system.
+        root: The staging in it.
+        leases: Keep other processes out; without, locks hold within this process alone.
+    """
 
     _locks: dict[str, threading.Lock] = {}  # noqa: RUF012 - shared by all on purpose
+    _held: dict[str, Lease] = {}  # noqa: RUF012 - same
     _FLAT = ("s3", "gcs", "abfs")
 
-    def __init__(self, filesystem: Any, root: str, guard: Guard | None = None) -> None:
+    def __init__(self, filesystem: Any, root: str, leases: Leases | None = None) -> None:
         self.filesystem = filesystem
         self.root = root.rstrip("/")
-        self.guard = guard
+        self.leases = leases
 
     def __str__(self) -> str:
         return f"{self.filesystem.type_name}://{self.root}"
@@ -66,14 +73,16 @@ class RemoteFiles:
     def create(
         self,
         path: str,
-        owner: str,  # noqa: ARG002
+        owner: str,
         room: int = 0,  # noqa: ARG002 - object storage has no end that could be seen
     ) -> Iterator[Pending]:
-        """See `Files`: filled in memory, then put at once."""
+        """See `Files`: filled in memory, then put at once, unless the owner's lease was lost."""
         pending = Pending(pa.BufferOutputStream())
         yield pending
         if not pending.name:
             return
+        if lease := self._held.get(f"{self}/{owner}"):
+            lease.ensure()
         with faults(self._path(path)):
             if self.filesystem.type_name not in self._FLAT:
                 self.filesystem.create_dir(self._path(path), recursive=True)
@@ -96,13 +105,33 @@ class RemoteFiles:
             self.filesystem.delete_file(self._path(path))
 
     @contextlib.contextmanager
-    def lock(self, owner: str, *, wait: bool) -> Iterator[None]:
-        """See `Files`: within this process; between processes where there is a guard for it."""
-        lock = self._locks.setdefault(f"{self}/{owner}", threading.Lock())
+    def lock(
+        self,
+        owner: str,
+        *,
+        wait: bool,
+        run_id: str = "",
+        stop: threading.Event | None = None,
+    ) -> Iterator[None]:
+        """See `Files`: within this process, and unless it is waited for, by a lease among all."""
+        name = f"{self}/{owner}"
+        lock = self._locks.setdefault(name, threading.Lock())
         if not lock.acquire(blocking=wait):
             raise in_use(owner)
         try:
-            with self.guard(owner) if self.guard and not wait else contextlib.nullcontext():
+            if self.leases is None or wait:
+                yield
+                return
+            with self.leases.hold(owner, run_id=run_id, stop=stop) as lease:
+                self._held[name] = lease
                 yield
         finally:
+            self._held.pop(name, None)
             lock.release()
+
+    def check_locks(self) -> str:
+        """See `Files`: by a probe, which is left there."""
+        if self.leases is None:
+            return "nothing keeps two runs apart there: see to it that there is never another"
+        self.leases.check()
+        return f"runs are kept apart by leases (tried with {self.leases.probe})"

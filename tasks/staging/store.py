@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from tasks.staging.files import Files, Guard, Pending
+    from tasks.staging.files import Files, Pending
     from tasks.windows import Window
 
 _FEW_ROW_GROUPS = 2
@@ -69,12 +69,6 @@ class Store:
     def root(self) -> Path | None:
         """Its folder; None on object storage."""
         return self.backend.root if isinstance(self.backend, LocalFiles) else None
-
-    def guarded(self, guard: Guard) -> Store:
-        """The same staging, with a guard of its locks where its own place keeps none."""
-        if not isinstance(self.backend, RemoteFiles):
-            return self
-        return Store(RemoteFiles(self.backend.filesystem, self.backend.root, guard))
 
     @staticmethod
     def folder(
@@ -246,10 +240,14 @@ def _groups_within(file: Any, window: Window) -> list[int]:
     return groups
 
 
-def open_store(uri: str) -> Store:
+def open_store(uri: str, locks: Literal["auto", "none"] = "auto") -> Store:
     """The staging at a path of this machine or a URI that pyarrow's file systems open.
 
     Nothing is touched; the folder is made when the first file is written.
+
+    Args:
+        uri: HALO_STAGING.
+        locks: HALO_STAGING_LOCKS: by leases on object storage, or none there.
 
     Raises:
         SettingsError: No file system of pyarrow's opens the URI.
@@ -268,4 +266,9 @@ def open_store(uri: str) -> Store:
             f"HALO_STAGING: {redact(uri)!r} cannot be opened ({redact(str(fault))}); "
             "write a folder, or a URI such as s3://bucket/prefix"
         ) from None
-    return Store(RemoteFiles(filesystem, path))
+    if locks == "none" or filesystem.type_name == "mock":  # the memory of this process
+        return Store(RemoteFiles(filesystem, path))
+    from tasks.staging.lease import Leases
+    from tasks.staging.objects import Objects
+
+    return Store(RemoteFiles(filesystem, path, Leases(Objects(filesystem, path))))

@@ -1,0 +1,306 @@
+"""Leases: what lets one run alone work on an account or a destination on object storage.
+
+A lease is an object, `<staging>/.locks/<owner>.json`, that says who holds it. Its holder writes it
+again and again while it works; one that was not written for its time has lapsed, so that a killed
+holder stops nobody for longer. Every write names the version that it replaces (`If-None-Match: *`,
+`If-Match: <ETag>`): of two runs that take a lease at the same time, the server refuses one.
+
+Only the server's clock counts: it says when a lease was written, and it says when another object
+is written now. A lease is given back by a last write, not by a delete, for a delete would not ask
+whether the lease is still ours.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import socket
+import threading
+import time
+import uuid
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from tasks.errors import StagingError
+from tasks.staging.files import in_use
+from tasks.staging.objects import Changed, Found, Objects, without_conditions
+from tasks.windows import isoformat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from obstore import UpdateVersion
+
+    from tasks.staging.objects import Replaces
+
+SECONDS = 120.0
+"""After how many seconds without a write a lease lapses."""
+PROBE = ".locks/probe"
+_RENEWED_EVERY = 1 / 6
+_GIVEN_UP_AFTER = 2 / 3
+_WRITTEN_UNDER = 5 / 6
+"""Of its seconds: what is put into the staging later may arrive when the lease has lapsed."""
+_TRY_AGAIN = 1 / 24
+_CLOCK_STEP = 1.0  # seconds: servers tell whole ones
+_STOOD_STILL = "this process stood still"
+_ENDED: set[str] = set()
+"""Holdings of this process that are over, and could not be given back."""
+
+_Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{0,128}$")]
+
+
+class Holder(BaseModel):
+    """What a lease's object says. No two writes are alike: an ETag may be a sum of the content.
+
+    Attributes:
+        id: Of this one holding, known to nobody else.
+        host: The machine.
+        process: The process there.
+        run: The run, as in the ledger.
+        since: When it was taken, by that machine's clock.
+        seconds: After so many without a write it lapses.
+        writes: How often it was written.
+        released: Whether it was given back.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: _Word
+    host: _Word
+    process: int
+    run: _Word
+    since: AwareDatetime
+    seconds: Annotated[float, Field(gt=0, le=3600)]
+    writes: int = 0
+    released: bool = False
+
+    def __str__(self) -> str:
+        run = f", run {self.run}" if self.run else ""
+        return f"host {self.host}, process {self.process}{run}, since {isoformat(self.since)}"
+
+
+class Leases:
+    """The leases of one staging. Picklable.
+
+    Attributes:
+        objects: Where they are.
+        seconds: After how many seconds without a write they lapse.
+    """
+
+    def __init__(self, objects: Objects, seconds: float | None = None) -> None:
+        self.objects = objects
+        self.seconds = SECONDS if seconds is None else seconds
+        self._checked = False
+
+    @property
+    def probe(self) -> str:
+        """The object that `check` and `now` write."""
+        return self.objects.where(PROBE)
+
+    def check(self) -> None:
+        """See, by writing `PROBE`, that the server puts objects under a condition.
+
+        Raises:
+            SettingsError: It does not, or cannot be used at all.
+            StagingError: It does not answer, or not to these credentials.
+        """
+        if self._checked:
+            return
+        stale: UpdateVersion = {"e_tag": '"0"', "version": "1"}
+        # the very first one is created; whoever comes later finds it
+        creates = self._refused("nothing") or self._refused("nothing")
+        if not creates or not self._refused(stale):
+            ignored = "If-Match" if creates else "If-None-Match"
+            raise without_conditions(self.probe, f"it ignores {ignored}")
+        self._checked = True
+
+    def _refused(self, replaces: Replaces) -> bool:
+        try:
+            self.objects.put(PROBE, uuid.uuid4().bytes, replaces)
+        except Changed:
+            return True
+        return False
+
+    def now(self) -> datetime:
+        """The server's time: when it says that an object was written that is written now.
+
+        Raises:
+            StagingError: It does not answer.
+        """
+        self.objects.put(PROBE, uuid.uuid4().bytes, "anything")
+        found = self.objects.read(PROBE)
+        if found is None:
+            raise StagingError(f"{self.probe} is gone; let nobody remove it")
+        return found.written
+
+    @contextmanager
+    def hold(
+        self, owner: str, *, run_id: str = "", stop: threading.Event | None = None
+    ) -> Iterator[Lease]:
+        """Hold the lease of an owner, such as `account=alpha`, for the body.
+
+        Args:
+            owner: What it is of.
+            run_id: Told to others who want it.
+            stop: Set when the lease could not be renewed: the body is to end in order.
+
+        Raises:
+            InUseError: Another run holds it.
+            SettingsError: The server gives no leases.
+            StagingError: The server does not answer, or the lease could not be renewed.
+        """
+        self.check()
+        lease = Lease(self, owner, run_id, stop or threading.Event())
+        lease.take()
+        renewing = threading.Thread(target=lease.keep, name=f"lease {owner}", daemon=True)
+        renewing.start()
+        try:
+            yield lease
+        finally:
+            lease.done.set()
+            renewing.join()
+            lease.release()
+        if lease.lost:
+            raise lease.fault()
+
+
+class Lease:
+    """One holding of a lease.
+
+    Attributes:
+        done: Set when it is not needed any more.
+        lost: Whether it could not be renewed in time.
+    """
+
+    def __init__(self, leases: Leases, owner: str, run_id: str, stop: threading.Event) -> None:
+        self.done = threading.Event()
+        self.lost = False
+        self._leases = leases
+        self._owner = owner
+        self._stop = stop
+        self._path = f".locks/{owner}.json"
+        self._version: UpdateVersion = {}
+        self._written = 0.0  # on this machine's monotonic clock, before the last write was sent
+        self._why = _STOOD_STILL
+        self._holder = Holder(
+            id=uuid.uuid4().hex,
+            host=re.sub(r"[^A-Za-z0-9_.-]", "_", socket.gethostname())[:128],
+            process=os.getpid(),
+            run=run_id,
+            since=datetime.now(UTC),
+            seconds=leases.seconds,
+        )
+
+    def take(self) -> None:
+        """Take the lease: one that nobody has, that was given back, or that has lapsed.
+
+        Raises:
+            InUseError: Another run holds it, or was faster.
+            StagingError: The server does not answer.
+        """
+        found = self._leases.objects.read(self._path)
+        if found is not None and not self._is_free(found):
+            raise in_use(self._owner, _holder(found))
+        try:
+            taken = self._write(found.version if found else "nothing")
+        except StagingError:
+            _ENDED.add(self._holder.id)  # it may be ours all the same
+            raise
+        if not taken:
+            raise in_use(self._owner, _holder(self._leases.objects.read(self._path)))
+
+    def _is_free(self, found: Found) -> bool:
+        holder = _holder(found)
+        if holder is not None and (holder.released or holder.id in _ENDED):
+            return True
+        seconds = holder.seconds if holder is not None else self._leases.seconds
+        age = (self._leases.now() - found.written).total_seconds()
+        return age >= seconds + _CLOCK_STEP
+
+    def keep(self) -> None:
+        """Renew the lease until `done`; where that cannot be, set the run's stop event."""
+        seconds = self._leases.seconds
+        pause = _RENEWED_EVERY
+        while not self.done.wait(seconds * pause):
+            # first of all: a process that was frozen must not believe what it knew before
+            if self._age() > seconds * _GIVEN_UP_AFTER:
+                break
+            try:
+                ours = self._write(self._version)
+            except StagingError as fault:
+                pause, self._why = _TRY_AGAIN, str(fault)
+                continue
+            if not ours:
+                self._written, self._why = -math.inf, "another run has taken it"
+                break
+            pause, self._why = _RENEWED_EVERY, _STOOD_STILL
+        else:
+            return
+        self.lost = True
+        self._stop.set()
+
+    def ensure(self) -> None:
+        """See that nobody else can hold the lease yet, nor soon, as far as this machine can tell.
+
+        Raises:
+            StagingError: It was not renewed in time.
+        """
+        if self._age() > self._leases.seconds * _WRITTEN_UNDER:
+            raise self.fault()
+
+    def fault(self) -> StagingError:
+        """What is said of a lease that was lost."""
+        return StagingError(
+            f"the lease {self._leases.objects.where(self._path)} could not be renewed "
+            f"({self._why}); the next run goes on"
+        )
+
+    def _age(self) -> float:
+        return time.monotonic() - self._written
+
+    def release(self) -> None:
+        """Give the lease back if it is still ours; one that cannot be given back lapses."""
+        if self.lost:
+            return
+        self._holder = self._holder.model_copy(update={"released": True})
+        try:
+            self._write(self._version)
+        except StagingError:
+            _ENDED.add(self._holder.id)
+
+    def _write(self, replaces: Replaces) -> bool:
+        """Write the lease; False where it is another's.
+
+        Raises:
+            StagingError: The server does not answer.
+        """
+        self._holder = self._holder.model_copy(update={"writes": self._holder.writes + 1})
+        content = self._holder.model_dump_json().encode()
+        sent = time.monotonic()
+        try:
+            self._version = self._leases.objects.put(self._path, content, replaces)
+        except Changed:
+            # it may have been changed by a write of our own whose answer was lost
+            found = self._leases.objects.read(self._path)
+            holder = _holder(found)
+            if found is None or holder is None or holder.id != self._holder.id:
+                return False
+            self._version = found.version
+            if holder.writes < self._holder.writes:
+                return self._write(self._version)
+        self._written = sent
+        return True
+
+
+def _holder(found: Found | None) -> Holder | None:
+    """Who an object says holds it; None where it says nothing that can be understood."""
+    if found is None:
+        return None
+    try:
+        return Holder.model_validate_json(found.content)
+    except ValidationError:
+        return None
