@@ -47,6 +47,7 @@ _WRITTEN_UNDER = 5 / 6
 _TRY_AGAIN = 1 / 24
 _CLOCK_STEP = 1.0  # seconds: servers tell whole ones
 _STOOD_STILL = "this process stood still"
+_TAKEN = "another run has taken it"
 _ENDED: set[str] = set()
 """Holdings of this process that are over, and could not be given back."""
 
@@ -235,7 +236,7 @@ class Lease:
                 pause, self._why = _TRY_AGAIN, str(fault)
                 continue
             if not ours:
-                self._written, self._why = -math.inf, "another run has taken it"
+                self._written, self._why = -math.inf, _TAKEN
                 break
             pause, self._why = _RENEWED_EVERY, _STOOD_STILL
         else:
@@ -263,12 +264,13 @@ class Lease:
         return time.monotonic() - self._written
 
     def release(self) -> None:
-        """Give the lease back if it is still ours; one that cannot be given back lapses."""
+        """Give the lease back; one that cannot be given back lapses, and another's stays so."""
         if self.lost:
             return
         self._holder = self._holder.model_copy(update={"released": True})
         try:
-            self._write(self._version)
+            self.lost = not self._write(self._version)
+            self._why = _TAKEN
         except StagingError:
             _ENDED.add(self._holder.id)
 

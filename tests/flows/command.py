@@ -26,10 +26,12 @@ class Command:
     Attributes:
         folder: The working folder.
         settings: Environment variables by name; none of this process's own settings are passed.
+        program: What Python is to run.
     """
 
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
+    program: tuple[str, ...] = ("-m", "flows")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -45,7 +47,7 @@ class Command:
         """Start a command; its output goes to a pipe, or to a file."""
         with stdout.open("wb") if stdout else nullcontext(subprocess.PIPE) as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "flows", *arguments],
+                [sys.executable, *self.program, *arguments],
                 cwd=self.folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

@@ -1,87 +1,131 @@
-"""A staging on object storage: an S3 server on loopback, where only a Prefect server has locks."""
+"""A staging on object storage: an S3 server on loopback, and commands that share it."""
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
+import re
+import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import pyarrow.dataset as ds
 import pytest
 from pyarrow import fs
 
 from sandbox.halo_api import HaloStandIn
 from tests.flows.command import EVENTS, Command, command_for
+from tests.object_storage import BUCKET, KEYS, Proxy, never, s3_proxy, s3_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import subprocess
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from sandbox.halo_api import StandInProcess
     from sandbox.receiver import Receiver
 
-KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+WITH_SHORT_LEASES = (
+    "-c",
+    "from tasks.staging import lease; lease.SECONDS = 6; from flows.__main__ import main; main()",
+)
+WITHOUT_THE_EXTRA = (
+    "-c",
+    "import sys; sys.modules['obstore'] = None; from flows.__main__ import main; main()",
+)
+IN_USE = "is in the hands of another run (host "
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """The address of an S3 server with a bucket `staging` in it."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-p", str(port)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            try:
-                httpx.put(f"{url}/staging").raise_for_status()
-                break
-            except httpx.ConnectError:
-                time.sleep(0.1)
-        yield url
-    finally:
-        process.kill()
-        process.wait()
+def server() -> Iterator[str]:
+    """An S3 server."""
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture
+def s3(server: str) -> Iterator[Proxy]:
+    """A proxy before it."""
+    with s3_proxy(server) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def halo_usm(
+    tmp_path: Path, s3: Proxy, frozen_halo: StandInProcess, receiver: Receiver, prefix: str
+) -> Command:
+    """The command line with its staging in the bucket, and a Halo that does not answer yet."""
+    return on_object_storage(tmp_path, s3, frozen_halo, receiver, prefix)
 
 
 def on_object_storage(
-    folder: Path, prefix: str, address: str, halo: HaloStandIn, receiver: Receiver
+    folder: Path, s3: Proxy, halo: HaloStandIn | StandInProcess, receiver: Receiver, prefix: str
 ) -> Command:
     """The command line with its staging in the bucket."""
-    halo_usm = command_for(folder, halo, receiver.url("tcp", name="sensor"), days=3)
-    halo_usm.settings |= KEYS | {
-        "HALO_STAGING": f"s3://staging/{prefix}?endpoint_override={address}",
-    }
-    return halo_usm
+    command = command_for(folder, halo, receiver.url("tcp", name="sensor"), days=3)
+    command.settings |= KEYS | {"HALO_STAGING": s3.staging(prefix)}
+    return command
 
 
-def staged(prefix: str, address: str) -> list[str]:
+@pytest.fixture
+def prefix(request: pytest.FixtureRequest) -> str:
+    """A place in the bucket for this test alone."""
+    return re.sub(r"\W", "-", request.node.name)
+
+
+@pytest.fixture
+def frozen_halo() -> Iterator[StandInProcess]:
+    """One account, and no answer before the process is resumed."""
+    with HaloStandIn.spawn(accounts=1, events=EVENTS, days=2) as halo:
+        halo.process.send_signal(signal.SIGSTOP)
+        try:
+            yield halo
+        finally:
+            resume(halo)
+
+
+def resume(halo: StandInProcess) -> None:
+    """Let it answer."""
+    halo.process.send_signal(signal.SIGCONT)
+
+
+def start(halo_usm: Command, s3: Proxy) -> subprocess.Popen[str]:
+    """A sync that has the account's lease, and waits for Halo."""
+    process = halo_usm.popen("sync")
+    wait_until(lambda: s3.count(r"PUT .*alpha\.json"), process)
+    return process
+
+
+def staged(s3: Proxy, prefix: str) -> list[str]:
     """The ids in raw."""
     bucket = fs.S3FileSystem(
         access_key=KEYS["AWS_ACCESS_KEY_ID"],
         secret_key=KEYS["AWS_SECRET_ACCESS_KEY"],
-        endpoint_override=address,
+        endpoint_override=s3.server,
     )
-    raw = ds.dataset(f"staging/{prefix}/raw", filesystem=bucket, partitioning="hive")
+    raw = ds.dataset(f"{BUCKET}/{prefix}/raw", filesystem=bucket, partitioning="hive")
     ids: list[str] = raw.to_table(columns=["event_id"])["event_id"].to_pylist()
     return ids
 
 
+def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
+    """Wait for a condition while a process lives."""
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until
+        assert process is None or process.poll() is None
+        time.sleep(0.1)
+
+
 def test_every_stage_works_on_object_storage(
-    tmp_path: Path, address: str, halo: HaloStandIn, receiver: Receiver
+    tmp_path: Path, server: str, halo: HaloStandIn, receiver: Receiver, prefix: str
 ) -> None:
     """Events are staged and delivered once, a second sync sends nothing, the audit adds up."""
-    halo_usm = on_object_storage(tmp_path, "stages", address, halo, receiver)
-    assert "keeps no locks" in halo_usm("check").stdout
+    direct = Proxy(server, server)
+    halo_usm = on_object_storage(tmp_path, direct, halo, receiver, prefix)
+    said = halo_usm("check").stdout
+    assert f"kept apart by leases (tried with s3://{BUCKET}/{prefix}/.locks/probe)" in said
     halo_usm("sync")
     halo_usm("sync")
-    ids = staged("stages", address)
+    ids = staged(direct, prefix)
     assert len(set(ids)) == len(ids) == len(receiver.messages("tcp")) == EVENTS
     halo_usm("transform", "--since", "2020-01-01")
     halo_usm("replay", "--since", "2020-01-01", "--only", "all")
@@ -90,21 +134,121 @@ def test_every_stage_works_on_object_storage(
     assert halo_usm.status()["destinations"]["sensor"]["delivered"] == EVENTS
 
 
-def test_two_flow_runs_on_object_storage_leave_accounts_to_each_other(
-    tmp_path: Path, address: str, server: dict[str, str], receiver: Receiver
+def test_two_commands_at_once_leave_accounts_to_each_other(
+    halo_usm: Command, s3: Proxy, frozen_halo: StandInProcess, receiver: Receiver, prefix: str
 ) -> None:
-    """Of two syncs at once one works on an account, the other says that it leaves it."""
-    with HaloStandIn(accounts=1, events=EVENTS, days=2, latency_ms=4000) as halo:
-        halo_usm = on_object_storage(tmp_path, "two", address, halo, receiver)
-        halo_usm.settings |= server
-        first = halo_usm.popen("sync")
-        while not halo.counters.requests:
-            assert first.poll() is None
-            time.sleep(0.1)
-        assert "account alpha is in the hands of another run" in halo_usm("sync").stderr
-        halo.switches.latency_ms = 0
-        _, said = first.communicate(timeout=100)
+    """Of two syncs at once one works on an account, the other says who does and leaves it."""
+    first = start(halo_usm, s3)
+    said = halo_usm("sync").stderr
+    assert f"account alpha {IN_USE}" in said
+    assert f"process {first.pid}, run " in said
+    resume(frozen_halo)
+    _, said = first.communicate(timeout=100)
     assert first.returncode == 0, said
-    assert "in the hands of" not in said
-    ids = staged("two", address)
+    assert IN_USE not in said
+    ids = staged(s3, prefix)
     assert len(set(ids)) == len(ids) == len(receiver.messages("tcp")) == EVENTS
+
+
+def test_a_killed_command_stops_the_next_for_a_lease_at_most(
+    halo_usm: Command, s3: Proxy, frozen_halo: StandInProcess, receiver: Receiver, prefix: str
+) -> None:
+    """After SIGKILL the account is left to the dead run until its lease lapses, then taken over."""
+    halo_usm.program = WITH_SHORT_LEASES
+    first = start(halo_usm, s3)
+    first.kill()
+    first.communicate()
+    resume(frozen_halo)
+    assert f"account alpha {IN_USE}" in halo_usm("sync").stderr
+    wait_until(lambda: IN_USE not in halo_usm("sync").stderr)
+    ids = staged(s3, prefix)
+    assert len(set(ids)) == len(ids) == len(receiver.messages("tcp")) == EVENTS
+
+
+def test_a_frozen_command_ends_in_order_when_it_wakes(
+    halo_usm: Command, s3: Proxy, frozen_halo: StandInProcess, receiver: Receiver, prefix: str
+) -> None:
+    """Another has done its work meanwhile: it adds nothing, and says why it ends."""
+    halo_usm.program = WITH_SHORT_LEASES
+    first = start(halo_usm, s3)
+    first.send_signal(signal.SIGSTOP)
+    resume(frozen_halo)
+    wait_until(lambda: IN_USE not in halo_usm("sync").stderr)
+    first.send_signal(signal.SIGCONT)
+    _, said = first.communicate(timeout=100)
+    assert first.returncode == 1, said
+    assert f"the lease s3://{BUCKET}/{prefix}/.locks/account=alpha.json could not be" in said
+    assert "the next run goes on" in said
+    ids = staged(s3, prefix)
+    assert len(set(ids)) == len(ids) == len(receiver.messages("tcp")) == EVENTS
+
+
+def test_a_command_whose_lease_cannot_be_renewed(
+    halo_usm: Command, s3: Proxy, frozen_halo: StandInProcess, receiver: Receiver
+) -> None:
+    """It ends in order with exit code 1 and the reason; the next run does the work."""
+    halo_usm.program = WITH_SHORT_LEASES
+    first = start(halo_usm, s3)
+    s3.refuses = lambda method, path: method == "PUT" and "account" in path
+    _, said = first.communicate(timeout=100)
+    assert first.returncode == 1, said
+    assert "could not be renewed" in said
+    assert "503" in said
+    s3.refuses = never
+    resume(frozen_halo)
+    wait_until(lambda: IN_USE not in halo_usm("sync").stderr)
+    assert len(receiver.messages("tcp")) == EVENTS
+
+
+def test_a_server_without_conditional_puts(
+    halo_usm: Command, s3: Proxy, frozen_halo: StandInProcess, receiver: Receiver
+) -> None:
+    """Nothing is touched, the exit code is 2; a setting says that there is never another run."""
+    resume(frozen_halo)
+    s3.ignored = ("If-None-Match",)
+    for command in ("sync", "transform", "load"):
+        said = halo_usm(command, code=2).stderr
+        assert "it ignores If-None-Match" in said
+        assert "HALO_STAGING_LOCKS=none" in said
+    assert s3.count("^(PUT|POST|DELETE)") == s3.count(r"^PUT .*/\.locks/probe")
+    assert not frozen_halo.stats()["requests"]
+    assert "FAIL staging" in halo_usm("check", code=1).stdout
+    halo_usm.settings["HALO_STAGING_LOCKS"] = "none"
+    halo_usm("sync")
+    assert len(receiver.messages("tcp")) == EVENTS
+    assert "see to it that there is never another" in halo_usm("check").stdout
+
+
+def test_without_the_extra(
+    halo_usm: Command, s3: Proxy, frozen_halo: StandInProcess, receiver: Receiver
+) -> None:
+    """What writes says what to install, and exits 2; what only reads needs no lease."""
+    resume(frozen_halo)
+    halo_usm.program = WITHOUT_THE_EXTRA
+    assert "pip install 'halo-usm[object-storage]'" in halo_usm("sync", code=2).stderr
+    assert "pip install 'halo-usm[object-storage]'" in halo_usm("check", code=1).stdout
+    halo_usm("status")
+    halo_usm.settings["HALO_STAGING_LOCKS"] = "none"
+    halo_usm("sync")
+    assert len(receiver.messages("tcp")) == EVENTS
+
+
+def test_a_bucket_that_is_not_there(halo_usm: Command, s3: Proxy) -> None:
+    """It is said once, with what to do."""
+    halo_usm.settings["HALO_STAGING"] = s3.staging("x").replace(f"s3://{BUCKET}/", "s3://none/")
+    said = halo_usm("sync", code=1).stderr
+    assert said.count("\n") == 1
+    assert "NoSuchBucket" in said
+    assert "make the bucket" in said
+
+
+def test_what_leases_cost(
+    tmp_path: Path, s3: Proxy, halo: HaloStandIn, receiver: Receiver, prefix: str
+) -> None:
+    """A sync that finds nothing new: two requests, and three a lease."""
+    halo_usm = on_object_storage(tmp_path, s3, halo, receiver, prefix)
+    halo_usm("sync")
+    s3.requests.clear()
+    halo_usm("sync")
+    accounts, destinations, stages = 3, 1, 2  # an account is held to extract and to transform
+    assert s3.count(r"/\.locks/") == 2 + 3 * (accounts * stages + destinations)
