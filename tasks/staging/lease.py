@@ -16,6 +16,7 @@ import math
 import os
 import re
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -27,7 +28,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from tasks.errors import StagingError
 from tasks.staging.files import in_use
-from tasks.staging.objects import Changed, Found, Objects, without_conditions
+from tasks.staging.objects import Changed, Found, ObjectError, Objects, without_conditions
 from tasks.windows import isoformat
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ _WRITTEN_UNDER = 5 / 6
 """Of its seconds: what is put into the staging later may arrive when the lease has lapsed."""
 _TRY_AGAIN = 1 / 24
 _CLOCK_STEP = 1.0  # seconds: servers tell whole ones
-_STOOD_STILL = "this process stood still"
+_FROZEN = "this process did not run meanwhile"
 _TAKEN = "another run has taken it"
 _ENDED: set[str] = set()
 """Holdings of this process that are over, and could not be given back."""
@@ -107,7 +108,7 @@ class Leases:
 
         Raises:
             SettingsError: It does not, or cannot be used at all.
-            StagingError: It does not answer, or not to these credentials.
+            ObjectError: It does not answer, or not to these credentials.
         """
         if self._checked:
             return
@@ -185,8 +186,8 @@ class Lease:
         self._stop = stop
         self._path = f".locks/{owner}.json"
         self._version: UpdateVersion = {}
-        self._written = 0.0  # on this machine's monotonic clock, before the last write was sent
-        self._why = _STOOD_STILL
+        self._written = 0.0  # by `_clock`, before the last write was sent
+        self._why = _FROZEN
         self._holder = Holder(
             id=uuid.uuid4().hex,
             host=re.sub(r"[^A-Za-z0-9_.-]", "_", socket.gethostname())[:128],
@@ -201,14 +202,14 @@ class Lease:
 
         Raises:
             InUseError: Another run holds it, or was faster.
-            StagingError: The server does not answer.
+            ObjectError: The server does not answer.
         """
         found = self._leases.objects.read(self._path)
         if found is not None and not self._is_free(found):
             raise in_use(self._owner, _holder(found))
         try:
             taken = self._write(found.version if found else "nothing")
-        except StagingError:
+        except ObjectError:
             _ENDED.add(self._holder.id)  # it may be ours all the same
             raise
         if not taken:
@@ -224,25 +225,30 @@ class Lease:
 
     def keep(self) -> None:
         """Renew the lease until `done`; where that cannot be, set the run's stop event."""
+        try:
+            self._renew()
+        finally:
+            if not self.done.is_set():
+                self.lost = True
+                self._stop.set()
+
+    def _renew(self) -> None:
+        """Return when the lease is not needed any more, or lost."""
         seconds = self._leases.seconds
         pause = _RENEWED_EVERY
         while not self.done.wait(seconds * pause):
             # first of all: a process that was frozen must not believe what it knew before
             if self._age() > seconds * _GIVEN_UP_AFTER:
-                break
+                return
             try:
                 ours = self._write(self._version)
-            except StagingError as fault:
-                pause, self._why = _TRY_AGAIN, str(fault)
+            except ObjectError as fault:
+                pause, self._why = _TRY_AGAIN, fault.said
                 continue
             if not ours:
                 self._written, self._why = -math.inf, _TAKEN
-                break
-            pause, self._why = _RENEWED_EVERY, _STOOD_STILL
-        else:
-            return
-        self.lost = True
-        self._stop.set()
+                return
+            pause, self._why = _RENEWED_EVERY, _FROZEN
 
     def ensure(self) -> None:
         """See that nobody else can hold the lease yet, nor soon, as far as this machine can tell.
@@ -261,7 +267,7 @@ class Lease:
         )
 
     def _age(self) -> float:
-        return time.monotonic() - self._written
+        return _clock() - self._written
 
     def release(self) -> None:
         """Give the lease back; one that cannot be given back lapses, and another's stays so."""
@@ -271,18 +277,18 @@ class Lease:
         try:
             self.lost = not self._write(self._version)
             self._why = _TAKEN
-        except StagingError:
+        except ObjectError:
             _ENDED.add(self._holder.id)
 
     def _write(self, replaces: Replaces) -> bool:
         """Write the lease; False where it is another's.
 
         Raises:
-            StagingError: The server does not answer.
+            ObjectError: The server does not answer.
         """
         self._holder = self._holder.model_copy(update={"writes": self._holder.writes + 1})
         content = self._holder.model_dump_json().encode()
-        sent = time.monotonic()
+        sent = _clock()
         try:
             self._version = self._leases.objects.put(self._path, content, replaces)
         except Changed:
@@ -296,6 +302,13 @@ class Lease:
                 return self._write(self._version)
         self._written = sent
         return True
+
+
+def _clock() -> float:
+    """Seconds of this machine, which pass while it sleeps, too, where it can tell."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
 
 
 def _holder(found: Found | None) -> Holder | None:

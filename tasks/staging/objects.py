@@ -37,12 +37,27 @@ if TYPE_CHECKING:
 
 _ANSWER_WITHIN = timedelta(seconds=10)
 _RETRIES = 3
+_NO_PROXY: ClientConfig = {
+    "proxy_url": "http://127.0.0.1:9",
+    "proxy_excludes": "0.0.0.0/0,::/0,*",
+}
+"""A proxy for no address: pyarrow heeds none of the environment for S3."""
 _ADDRESS = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-~]*)?")
+_TIMES = re.compile(r" in \S+(, after \d+ retries, max_retries: \d+, retry_timeout: \S+)? +- ")
+_CAUSE = re.compile(r'(?<=message: ")[^"]+|(?<=error: ")[^"]+|TimedOut|InvalidCertificate')
 _NO_OTHER_RUN = "HALO_STAGING_LOCKS=none, if never more than one run works on this staging"
 
 
 class Changed(Exception):  # noqa: N818 - an outcome, not a fault
     """The object is not the version that was to be replaced, or exists and was to be created."""
+
+
+class ObjectError(StagingError):
+    """An object could not be read or written; `said` is the reason alone."""
+
+    def __init__(self, message: str, said: str) -> None:
+        super().__init__(message)
+        self.said = said
 
 
 @dataclass(frozen=True)
@@ -77,7 +92,7 @@ class Objects:
         """An object, or None where there is none.
 
         Raises:
-            StagingError: The server does not answer, or not to these credentials.
+            ObjectError: The server does not answer, or not to these credentials.
         """
         store = self._store
         with self._faults(path):
@@ -94,7 +109,7 @@ class Objects:
         Raises:
             Changed: It is another version.
             SettingsError: The server knows no such condition.
-            StagingError: The server does not answer, or not to these credentials. It may have
+            ObjectError: The server does not answer, or not to these credentials. It may have
                 written the object all the same.
         """
         store = self._store
@@ -137,9 +152,10 @@ class Objects:
             said = _said(fault)
             if "501 Not Implemented" in said:
                 raise without_conditions(self.where(path), said) from None
-            raise StagingError(
+            raise ObjectError(
                 f"{self.where(path)} cannot be read or written ({said}); "
-                f"{_remedy(said)}, and run the command again"
+                f"{_remedy(said)}, and run the command again",
+                said,
             ) from None
 
 
@@ -163,11 +179,14 @@ def _version(told: Any) -> UpdateVersion:
 
 def _said(fault: Exception) -> str:
     """What the library says, on one line, without its own internals and the server's page."""
-    text = str(fault).partition("\n\nDebug source")[0]
+    text, _, internals = str(fault).partition("\n\nDebug source")
     said, _, page = text.partition("<")
-    code = re.search(r"<Code>(\w+)</Code>", page)
-    said = re.sub(r"[^ -~]+", " ", said).rstrip(" :")
-    return redact(said) + (f" {code[1]}" if code else "")
+    said = re.sub(r"[^ -~]+", " ", _TIMES.sub(": ", said)).rstrip(" :")
+    if "HTTP error" in said:
+        causes = _CAUSE.findall(internals)
+    else:
+        causes = re.findall(r"<Code>(\w+)</Code>", page)
+    return ": ".join([redact(said), *causes[-1:]])
 
 
 def _remedy(said: str) -> str:
@@ -207,7 +226,7 @@ def _open(filesystem: Any, root: str) -> S3Store | GCSStore | AzureStore:
         return S3Store(
             bucket,
             prefix=prefix,
-            client_options=client,
+            client_options=client | _NO_PROXY,
             retry_config=retry,
             region=filesystem.region,
             credential_provider=(lambda: keys) if keys else None,
@@ -219,7 +238,8 @@ def _open(filesystem: Any, root: str) -> S3Store | GCSStore | AzureStore:
             prefix=prefix,
             client_options=client,
             retry_config=retry,
-            skip_signature=told["anonymous"],
+            # writes are never anonymous with this library; an emulator reads no token
+            **_if_any("bearer_token", told["access_token"] or (told["anonymous"] and "none")),
             **_if_any("base_url", _endpoint(told)),
         )
     authority = told["blob_storage_authority"]

@@ -25,6 +25,7 @@ from tasks.staging.locks import hold
 from tasks.staging.objects import Objects
 from tasks.staging.remote_files import RemoteFiles
 from tasks.staging.store import Store, open_store
+from tests.load.helpers import closed_port
 from tests.object_storage import KEYS, Proxy, never, s3_proxy, s3_server
 from tests.staging.material import raw
 
@@ -171,7 +172,7 @@ def test_a_lease_that_is_renewed_does_not_lapse(s3: Proxy, staging: str) -> None
     assert not stop.is_set()
 
 
-@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(days=1), timedelta(days=-400)])
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(days=-400)])
 def test_a_killed_holder_stops_nobody_for_longer_than_a_lease(
     s3: Proxy, staging: str, ahead: timedelta
 ) -> None:
@@ -199,7 +200,7 @@ def test_a_frozen_holder_writes_nothing_more(staging: str) -> None:
             not_written, stopped, lost = out.splitlines()
     assert not_written.startswith("not written: the lease s3://")
     assert stopped == "stopped"
-    assert "could not be renewed (this process stood still); the next run goes on" in lost
+    assert "could not be renewed (this process did not run meanwhile); the next run goes on" in lost
     assert open_store(staging).accounts("raw") == []
 
 
@@ -299,8 +300,7 @@ def test_a_lost_answer_costs_no_lease(s3: Proxy, staging: str, lost: str) -> Non
         pass
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_never_two_holders_at_once(staging: str, seed: int) -> None:
+def test_never_two_holders_at_once(staging: str) -> None:
     """Whatever many threads do, take, give back or die, no two ever hold a lease together."""
     held: list[tuple[float, float]] = []
     refused: list[InUseError] = []
@@ -308,7 +308,7 @@ def test_never_two_holders_at_once(staging: str, seed: int) -> None:
     seconds = 1.0
 
     def live(number: int) -> None:
-        chance = random.Random(f"{seed} {number}")
+        chance = random.Random(number)
         mine = leases(staging, seconds)
         while len(held) < 30:
             before = time.monotonic()
@@ -327,7 +327,7 @@ def test_never_two_holders_at_once(staging: str, seed: int) -> None:
                 refused.append(error)
                 time.sleep(chance.random() * 0.3)
             except StagingError:
-                continue  # this machine stood still, and the lease was lost: it is said
+                continue  # this machine was too busy, and the lease was lost: it is said
 
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(live, range(12)))
@@ -405,11 +405,29 @@ def test_leases_are_where_pyarrow_writes(
     assert s3.count(r"PUT .*alpha\.json") == 2
 
 
+def test_leases_need_no_proxy(s3: Proxy, staging: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy in the environment, which pyarrow does not use for S3, is not used for leases."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for address in (staging, staging.replace("127.0.0.1", "localhost")):
+        with hold(open_store(address), "account", "alpha"):
+            pass
+
+
 @pytest.mark.parametrize("address", ["https://:9", "a b:9", "http://127.0.0.1:99999", "[::1:9"])
 def test_an_address_that_is_none(address: str) -> None:
     """It is a setting that cannot be used, not a fault of the library's."""
     with pytest.raises(SettingsError, match="endpoint_override is no address"):
         leases(str(httpx.URL("s3://b/p", params={"endpoint_override": address}))).check()
+
+
+def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason is told, without the library's internals."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    mine = leases(f"s3://b/p?endpoint_override=http://127.0.0.1:{closed_port()}")
+    with pytest.raises(StagingError, match=r"PUT http://127.0.0.1:\d+/.*: Connection refused\); "):
+        mine.check()
 
 
 def test_a_lease_tells_its_holder(staging: str) -> None:
