@@ -257,7 +257,7 @@ class Lease:
             StagingError: It was not renewed in time.
         """
         if self._age() > self._leases.seconds * _WRITTEN_UNDER:
-            raise self.fault()
+            raise StagingError(f"the lease of {self._owner} was lost: nothing is written without")
 
     def fault(self) -> StagingError:
         """What is said of a lease that was lost."""

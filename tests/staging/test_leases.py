@@ -198,7 +198,10 @@ def test_a_frozen_holder_writes_nothing_more(staging: str) -> None:
             holder.send_signal(signal.SIGCONT)
             out, _ = holder.communicate("go on\n", timeout=WAIT)
             not_written, stopped, lost = out.splitlines()
-    assert not_written.startswith("not written: the lease s3://")
+    assert (
+        not_written
+        == "not written: the lease of account=alpha was lost: nothing is written without"
+    )
     assert stopped == "stopped"
     assert "could not be renewed (this process did not run meanwhile); the next run goes on" in lost
     assert open_store(staging).accounts("raw") == []
@@ -251,7 +254,7 @@ def test_a_lease_that_is_gone_ends_the_run(staging: str) -> None:
         with hold(store, "account", "alpha", stop=stop):
             leases(staging).objects.put(f".locks/{OWNER}.json", b"mine", "anything")
             assert stop.wait(WAIT)
-            with pytest.raises(StagingError, match="another run has taken it"):
+            with pytest.raises(StagingError, match="nothing is written without"):
                 store.publish(raw([]), "raw", "alpha", date(2026, 3, 1), "x.parquet")
 
     with pytest.raises(StagingError, match=r"could not be renewed \(another run has taken it\)"):
