@@ -116,11 +116,12 @@ def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str] | No
 
 
 def test_every_stage_works_on_object_storage(
-    tmp_path: Path, server: str, halo: HaloStandIn, receiver: Receiver, prefix: str
+    tmp_path: Path, server: str, frozen_halo: StandInProcess, receiver: Receiver, prefix: str
 ) -> None:
     """Events are staged and delivered once, a second sync sends nothing, the audit adds up."""
+    resume(frozen_halo)
     direct = Proxy(server, server)
-    halo_usm = on_object_storage(tmp_path, direct, halo, receiver, prefix)
+    halo_usm = on_object_storage(tmp_path, direct, frozen_halo, receiver, prefix)
     said = halo_usm("check").stdout
     assert f"kept apart by leases (tried with s3://{BUCKET}/{prefix}/.locks/probe)" in said
     halo_usm("sync")
