@@ -81,6 +81,7 @@ def test_a_start_without_offset_is_utc(in_folder: Path) -> None:
         ("HALO_STAGING", "/dev/null", "/dev/null is no folder"),
         ("HALO_STAGING", "/dev/null/staging", "/dev/null is no folder"),
         ("HALO_STAGING", "s3://", "it names no bucket"),
+        ("HALO_STAGING_LOCKS", "maybe", "'maybe': Input should be 'auto' or 'none'"),
         ("HALO_START", "yesterday", "'yesterday' is no ISO 8601 time"),
         ("HALO_CONCURRENCY", "0", "'0': Input should be greater than or equal to 1"),
         ("HALO_CONCURRENCY", "many", "'many': Input should be a valid integer"),
