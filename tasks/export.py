@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import pyarrow as pa
 
 from tasks.errors import StagingError
-from tasks.staging import layout, normalized
+from tasks.staging import normalized
 from tasks.staging.survey import inside
 from tasks.windows import Window
 
@@ -61,9 +61,8 @@ def _events(store: Store, window: Window) -> Iterator[pa.Table]:
     ]
     for day, account in sorted(found):
         folder = store.folder("normalized", account, day)
-        names = store.files("normalized", account, day)
-        for file in normalized.current_files(names, layout.partition(account, day)):
-            if file.window(day).overlaps(window):
+        for file in normalized.current_files(store, account, day):
+            if file.rows and file.window(day).overlaps(window):
                 for table in normalized.batches(store, f"{folder}/{file.name}", rows=_ROWS):
                     yield table.filter(pa.array(inside(table, None, window)))
 

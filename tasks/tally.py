@@ -37,8 +37,16 @@ class Tally:
     def events(self, account: str, day: date, state: Day) -> tuple[pa.Table, pa.Table]:
         """Count a day's events; its raw and normalized ids and times, of the whole day."""
         where = f"account {account}, {day}"
-        raw = self._ids("raw", account, day, [(file.name, file.rows) for file in state.raw])
-        current = [(file.name, file.rows) for file in state.current.values()]
+        raw = self._ids(
+            "raw", account, day, [(file.name, file.rows) for file in state.raw if file.rows]
+        )
+        orphans = sum(file.rows for file in state.orphans)
+        self._require(
+            not state.orphans,
+            f"{where}: the raw file of {orphans:,} normalized events is gone, so that they do not "
+            "count; `halo-usm transform` drops them",
+        )
+        current = [(file.name, file.rows) for file in state.current.values() if file.rows]
         rows = self._ids("normalized", account, day, current)
         refused = [(file.name, file.rows) for file in state.rejected]
         rejected = self._ids("rejected", account, day, refused)

@@ -124,9 +124,7 @@ def test_only_the_range_is_normalized_anew(store: Store) -> None:
     transform(store)
     stage(store, window(5, 6), [("new", at(5))])
     assert transform(store, anew=window(3, 4)).files == 1
-    generations = [
-        file.generation for file in normalized.current_files(store.files("normalized", "alpha"))
-    ]
+    generations = [file.generation for file in normalized.current_files(store, "alpha", TODAY)]
     assert generations == [1, 2, 1]
 
 
