@@ -19,6 +19,7 @@ from tasks.staging import layout, normalized
 from tasks.staging.locks import hold
 from tasks.staging.orphans import drop_orphans
 from tasks.staging.rejected import REJECTED_SCHEMA
+from tasks.staging.repair import how_to_repair
 from tasks.windows import isoformat, union
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ def _fill(file: _File, rows: Writer, made: _Made, stack: ExitStack) -> None:
         raise StagingError(
             f"{file.path('raw', file.raw.name)} has {file.raw.rows} events by its name, and "
             f"{made.rows} normalized and {made.rejected} rejected ones came of it: the file was "
-            "altered; restore it, or move it away and extract its range again"
+            f"altered; {how_to_repair(file.path('raw', file.raw.name))}"
         )
     if rejects is not None:
         rejects.name = layout.rejected_name(file.raw.key, file.generation, made.rejected)
@@ -283,7 +284,10 @@ def _lost(file: _File, made: _Made) -> int:
     import pyarrow.compute as pc
 
     path = file.path("normalized", file.previous.name)
-    before = file.store.read(path, ["event_id"])["event_id"]
+    try:
+        before = file.store.read(path, ["event_id"])["event_id"]
+    except StagingError:  # it is damaged, and replaced: none of its events is known to be kept
+        return file.previous.lost + file.previous.rows
     ids = pa.chunked_array([chunk for column in made.ids for chunk in column.chunks], pa.string())
     kept = int(pc.sum(pc.is_in(before, value_set=ids)).as_py() or 0)
     return file.previous.lost + len(before) - kept

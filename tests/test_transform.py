@@ -153,6 +153,21 @@ def test_lost_events_are_counted(store: Store, strict: Strict) -> None:
         assert (file.rows, file.lost) == (3 - len(refused), lost)
 
 
+def test_damaged_normalized_file_is_replaced(store: Store, strict: Strict, tmp_path: Path) -> None:
+    """What cannot be read any more is normalized anew in place, and counted as lost."""
+    stage(store, window(2, 3), EVENTS)
+    transform(store)
+    strict.refused = {"a"}
+    transform(store, anew=window(2, 3))
+    [path] = (tmp_path / "normalized").rglob("*.parquet")
+    path.write_bytes(b"PAR1 or so")
+    done = transform(store, anew=window(2, 3))
+    assert (done.normalized, done.problems) == (2, [])
+    [file] = layout.normalized_files(store.files("normalized", "alpha"))
+    assert (file.generation, file.rows, file.lost) == (3, 2, 3)
+    assert ids(store, "normalized") == ["b", "c"]
+
+
 @pytest.mark.parametrize("step", ["rejected", "normalized", "older normalized"])
 def test_crash_while_normalizing_anew(
     store: Store, strict: Strict, step: str, monkeypatch: pytest.MonkeyPatch

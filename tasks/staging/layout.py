@@ -206,6 +206,14 @@ class SettledNote:
     delivered: int
 
 
+def window_of(name: str, day: date) -> Window | None:
+    """The window that a name of raw, normalized or rejected begins with; None where none does."""
+    match = re.match(_SPAN, name, re.ASCII)
+    if match is None or match["since"] >= match["until"]:
+        return None
+    return Window(moment(match["since"], day), moment(match["until"], day))
+
+
 def partition(account: str, day: date, destination: str = "") -> str:
     """The folder of an account's day in its tree; for the ledger of a destination's."""
     ours = f"account={account}/date={day.isoformat()}"
