@@ -66,10 +66,14 @@ class Files(Protocol):
         """Names of the folders in a folder, sorted; none where there is no such folder."""
 
     def names(self, path: str) -> list[str]:
-        """Names of the Parquet files in a folder, sorted; none where there is no such folder."""
+        """Names of the Parquet files in a folder, sorted; none where there is no such folder.
+
+        Raises:
+            StagingError: The folder cannot be read, or what bears such a name is no file.
+        """
 
     def tree(self, path: str) -> dict[str, list[str]]:
-        """Names of the Parquet files in each folder in a folder, both sorted."""
+        """Names of the Parquet files in each folder in a folder, both sorted; see `names`."""
 
     def create(
         self, path: str, owner: str, room: int = 0

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFLNK: "a link to no file",
+}
+
 TMP = ".tmp"
 LOCKS = ".locks"
 
@@ -30,6 +38,15 @@ def _sync_folder(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _refuse(path: Path) -> None:
+    """Say what bears the name of a file and is none: whoever opens it might wait for ever."""
+    with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+        kind = _KINDS.get(stat.S_IFMT(path.lstat().st_mode), "a device")
+        raise StagingError(
+            f"{str(path)!r} is no file but {kind}; move it out of the staging, which is ours alone"
+        )
 
 
 def _set_aside(sink: BinaryIO, room: int) -> None:
@@ -63,12 +80,15 @@ class LocalFiles:
 
     def names(self, path: str) -> list[str]:
         """See `Files`."""
-        with faults(self.root / path):
-            try:
-                names = os.listdir(self.root / path)  # noqa: PTH208 - names only, by the thousand
-            except FileNotFoundError:
-                return []
-        return sorted([name for name in names if name.endswith(SUFFIX)])
+        folder = self.root / path
+        names = []
+        with faults(folder), contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(SUFFIX):
+                    if not entry.is_file():  # the listing itself tells, but of links
+                        _refuse(folder / entry.name)
+                    names.append(entry.name)
+        return sorted(names)
 
     def tree(self, path: str) -> dict[str, list[str]]:
         """See `Files`."""

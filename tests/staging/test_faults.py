@@ -31,7 +31,7 @@ def test_damaged_file(tmp_path: Path, damage: str) -> None:
     data = (tmp_path / path).read_bytes()
     damaged = b"PAR1 or so" if damage == "torn" else data[:100] + b"?" * 200 + data[300:]
     (tmp_path / path).write_bytes(damaged)
-    wanted = rf"{path} is no Parquet file that can be read.*halo-usm extract --since {TODAY} "
+    wanted = rf"{path} is no Parquet file that can be read.*halo-usm extract --since {TODAY}T00"
     with pytest.raises(StagingError, match=wanted):
         store.read(path)
 
