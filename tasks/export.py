@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from tasks.errors import StagingError
 from tasks.staging import normalized
+from tasks.staging.local_files import create_private
 from tasks.staging.survey import inside
 from tasks.windows import Window
 
@@ -69,7 +71,7 @@ def _events(store: Store, window: Window) -> Iterator[pa.Table]:
 
 @contextlib.contextmanager
 def _output(path: Path | None) -> Iterator[BinaryIO]:
-    """Where the lines go."""
+    """Where the lines go; a file of ours is for its owner alone, an older one's mode is kept."""
     if path is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
@@ -80,8 +82,11 @@ def _output(path: Path | None) -> Iterator[BinaryIO]:
                 yield device
             return
         aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+        aside.unlink(missing_ok=True)
         try:
-            with aside.open("wb") as sink:
+            with create_private(aside) as sink:
+                if path.exists():
+                    os.fchmod(sink.fileno(), stat.S_IMODE(path.stat().st_mode))
                 yield sink
             aside.replace(path)
         finally:

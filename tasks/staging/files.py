@@ -131,7 +131,7 @@ def reading(where: object, path: str) -> Iterator[None]:
         yield
     except FileNotFoundError as gone:
         raise FileGone(f"{where} is not there any more; run the command again") from gone
-    except (OSError, pa.ArrowException) as broken:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as broken:
         if isinstance(broken, OSError) and broken.errno:
             raise _fault(broken, where) from broken
         # Arrow says of damaged pages that they are an OSError, too
