@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from flows.work import destinations_of
-from tasks.accounts import read_accounts
+from tasks.accounts import open_to_others, read_accounts
 from tasks.errors import HaloUsmError, StagingError
 from tasks.extract import check_account
 from tasks.halo.client import Patience
@@ -51,7 +51,9 @@ def run_check(settings: Settings) -> bool:
     accounts = check(
         f"auth file {auth}",
         lambda: read_accounts(auth),
-        lambda found: ", ".join(account.name for account in found) + _readable_by_others(auth),
+        lambda found: "; ".join(
+            filter(None, [", ".join(account.name for account in found), open_to_others(auth)])
+        ),
     )
     for account in accounts or []:
         check(
@@ -92,11 +94,6 @@ def run_check(settings: Settings) -> bool:
     if faulty:
         print(f"error: not usable: {', '.join(faulty)}", file=sys.stderr)
     return not faulty
-
-
-def _readable_by_others(auth: Path) -> str:
-    open_to_others = auth.stat().st_mode & 0o077
-    return f" (others may read it: chmod 600 {auth})" if open_to_others else ""
 
 
 def _in_full(staging: str) -> str:

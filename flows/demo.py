@@ -19,6 +19,7 @@ from rich.table import Table
 from flows.prefect_server import prefect_server, wait_until_ready
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
+from tasks.staging.local_files import PRIVATE_FILE, PRIVATE_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,8 +116,9 @@ def _fresh_folder() -> Path:
         shutil.rmtree(folder)
     if folder.exists():
         folder = Path(tempfile.mkdtemp(prefix="halo-usm-demo-staging-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _MARK).touch()
+    for made in (folder.parent, folder):
+        made.mkdir(PRIVATE_FOLDER, exist_ok=True)
+    (folder / _MARK).touch(PRIVATE_FILE)
     return folder
 
 

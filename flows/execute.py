@@ -14,6 +14,7 @@ from cyclopts import CycloptsError
 from flows.report import ProgressDisplay, show
 from flows.runner import ThreadRunner
 from flows.work import prepare
+from tasks.accounts import open_to_others
 from tasks.errors import HaloUsmError, SettingsError
 from tasks.settings import prefect_api_url
 
@@ -79,6 +80,8 @@ def run_pipeline(
             stop=stop,
             progress=progress,
         )
+        if accounts and (note := open_to_others(settings.halo_auth_file)):
+            print(f"note: {note}", file=sys.stderr)
         if sensors:
             from tasks.syslog.transport import check_files
 

@@ -105,8 +105,9 @@ def _transform(
         ),
     )
     waits = waits or {}
-    # Accounts that are no longer in the auth file may still have events to normalize.
-    names = [*waits, *(name for name in work.store.accounts("raw") if name not in waits)]
+    # Accounts that are no longer in the auth file may still have events to normalize, or to drop.
+    staged = {*work.store.accounts("raw"), *work.store.accounts("normalized")}
+    names = [*waits, *sorted(staged.difference(waits))]
     return [
         runner.submit(step, name, after=[waits[name]] if name in waits else []) for name in names
     ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import stat
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, SecretStr
@@ -67,6 +69,18 @@ def read_accounts(path: Path) -> list[Account]:
     if not accounts:
         raise SettingsError(f"HALO_AUTH_FILE: {path} names no account; add key_id|secret lines")
     return list(accounts.values())
+
+
+def open_to_others(path: Path) -> str:
+    """What to say of an auth file that other users of this machine can open; nothing if they can't.
+
+    A pipe, as of a password manager, has no mode that could be changed.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) or not mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return ""
+    here = path.absolute()
+    return f"{here} is open to other users of this machine: chmod 600 {shlex.quote(str(here))}"
 
 
 def _account(line: str) -> Account | None:

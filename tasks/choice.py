@@ -53,7 +53,7 @@ class Choice:
             if self.only == "failed" and segment.untouched:
                 continue
             for file in segment.normalized:
-                if self.window is None or file.window(day).overlaps(self.window):
+                if file.rows and (self.window is None or file.window(day).overlaps(self.window)):
                     yield segment, file
 
     def select(self, events: pa.Table, last: LastAttempts) -> Any:

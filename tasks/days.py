@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tasks.staging import layout
 from tasks.staging.files import FileGone
 from tasks.staging.ledger import Ledger
 from tasks.staging.normalized import current_files
@@ -53,9 +52,7 @@ class Day:
                 return work()
             except FileGone:
                 ledger = self.ledger
-                names = ledger.store.files("normalized", ledger.account, ledger.day)
-                where = layout.partition(ledger.account, ledger.day)
-                self.normalized = current_files(names, where)
+                self.normalized = current_files(ledger.store, ledger.account, ledger.day)
         return work()
 
     def left(self, choice: Choice) -> int:
@@ -99,7 +96,7 @@ def days_of(store: Store, destination: str, account: str, choice: Choice) -> Ite
         if choice.only != "all" and surely_settled(names, in_ledger):
             continue
         ledger = Ledger(store, destination, account, day)
-        normalized = current_files(names, layout.partition(account, day))
+        normalized = current_files(store, account, day, names)
         segments = ledger.segments(normalized, in_ledger, choice.since)
         if files := list(choice.files(segments, day)):
             rows = sum(file.rows for _, file in files)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 import pyarrow as pa
 
 from tasks.errors import StagingError
-from tasks.staging import layout, normalized
+from tasks.staging import normalized
+from tasks.staging.local_files import create_private
 from tasks.staging.survey import inside
 from tasks.windows import Window
 
@@ -61,16 +63,15 @@ def _events(store: Store, window: Window) -> Iterator[pa.Table]:
     ]
     for day, account in sorted(found):
         folder = store.folder("normalized", account, day)
-        names = store.files("normalized", account, day)
-        for file in normalized.current_files(names, layout.partition(account, day)):
-            if file.window(day).overlaps(window):
+        for file in normalized.current_files(store, account, day):
+            if file.rows and file.window(day).overlaps(window):
                 for table in normalized.batches(store, f"{folder}/{file.name}", rows=_ROWS):
                     yield table.filter(pa.array(inside(table, None, window)))
 
 
 @contextlib.contextmanager
 def _output(path: Path | None) -> Iterator[BinaryIO]:
-    """Where the lines go."""
+    """Where the lines go; a file of ours is for its owner alone, an older one's mode is kept."""
     if path is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
@@ -81,8 +82,11 @@ def _output(path: Path | None) -> Iterator[BinaryIO]:
                 yield device
             return
         aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+        aside.unlink(missing_ok=True)
         try:
-            with aside.open("wb") as sink:
+            with create_private(aside) as sink:
+                if path.exists():
+                    os.fchmod(sink.fileno(), stat.S_IMODE(path.stat().st_mode))
                 yield sink
             aside.replace(path)
         finally:

@@ -37,11 +37,21 @@ class Tally:
     def events(self, account: str, day: date, state: Day) -> tuple[pa.Table, pa.Table]:
         """Count a day's events; its raw and normalized ids and times, of the whole day."""
         where = f"account {account}, {day}"
-        raw = self._ids("raw", account, day, [(file.name, file.rows) for file in state.raw])
-        current = [(file.name, file.rows) for file in state.current.values()]
+        raw = self._ids(
+            "raw", account, day, [(file.name, file.rows) for file in state.raw if file.rows]
+        )
+        orphans = sum(file.rows for file in state.orphans)
+        self._require(
+            not state.orphans,
+            f"{where}: the raw file of {orphans:,} normalized events is gone, so that they do not "
+            "count; `halo-usm transform` drops them",
+        )
+        current = [(file.name, file.rows) for file in state.current.values() if file.rows]
         rows = self._ids("normalized", account, day, current)
-        refused = [(file.name, file.rows) for file in state.rejected]
-        rejected = self._ids("rejected", account, day, refused)
+        rejected, malformed = (
+            self._ids("rejected", account, day, [(file.name, file.rows) for file in files])
+            for files in (state.rejected, state.malformed)
+        )
         # an id in both counts as normalized: a crash came between the two files
         rejected = rejected.filter(~_among(rejected, rows))
         ours = [
@@ -51,7 +61,12 @@ class Tally:
         self.staged += ours[0].num_rows
         self.normalized += ours[1].num_rows
         self.rejected += ours[2].num_rows
-        for name, table in (("raw", raw), ("normalized", rows), ("rejected", rejected)):
+        for name, table in (
+            ("raw", raw),
+            ("normalized", rows),
+            ("rejected", rejected),
+            ("rejected", malformed),
+        ):
             twice = table.num_rows - len(table["event_id"].unique())
             self._require(not twice, f"{where}: {twice} events are in {name} more than once")
         done = pa.concat_tables([rows, rejected])

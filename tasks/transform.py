@@ -17,11 +17,14 @@ from tasks.errors import InUseError, StagingError
 from tasks.plugin.fields import NORMALIZED_SCHEMA
 from tasks.staging import layout, normalized
 from tasks.staging.locks import hold
+from tasks.staging.orphans import drop_orphans
 from tasks.staging.rejected import REJECTED_SCHEMA
+from tasks.staging.repair import how_to_repair
+from tasks.windows import isoformat, union
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import date
 
     from tasks.staging.layout import NormalizedFile, RawFile
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from tasks.staging.writer import Writer
     from tasks.windows import Window
 
+_NAMED = 3
+"""So many ranges are named in a note."""
 _RAW_COLUMNS = ["event_id", "created_at", "type", "name", "critical", "event"]
 
 
@@ -88,10 +93,10 @@ def transform_account(
         with hold(store, "account", account, run_id=run_id, stop=stop):
             if account == min(store.accounts("raw"), default=""):  # one of them names it for all
                 done.problems += store.strangers("raw")
-            days = normalized.days if window else normalized.unfinished
+            days = (normalized.days if window else normalized.unfinished)(store, account)
             work = [
                 (day, file, state)
-                for day, state in days(store, account).items()
+                for day, state in days.items()
                 for file in _wanted(store, account, day, state, window)
             ]
             for index, (day, file, state) in enumerate(work):
@@ -104,6 +109,8 @@ def transform_account(
                 )
                 if progress is not None:
                     progress(index + 1, len(work))
+            if not done.interrupted:
+                _drop_orphans(store, account, days, done)
     except InUseError as held:
         done.notes.append(str(held))
     except StagingError as fault:
@@ -145,6 +152,35 @@ def _wanted(
     if window is None:
         return state.waiting
     return [file for file in state.raw if file.rows and file.window(day).overlaps(window)]
+
+
+def _drop_orphans(store: Store, account: str, days: Mapping[date, Day], done: Transformed) -> None:
+    """Drop what came of raw files that are gone, and tell what to do for what is missing."""
+    dropped = [
+        one
+        for day, state in days.items()
+        if state.orphans
+        for one in drop_orphans(store, account, day)
+    ]
+    if not dropped:
+        return
+    ranges = union(one.window for one in dropped)
+    named = ", ".join(map(str, ranges[:_NAMED]))
+    if len(ranges) > _NAMED:
+        named += f" and {len(ranges) - _NAMED} more"
+    note = (
+        f"account {account}: {sum(one.normalized for one in dropped):,} normalized and "
+        f"{sum(one.rejected for one in dropped):,} rejected events of {named} were dropped, "
+        "for their raw file is gone"
+    )
+    if missing := [one for one in dropped if one.missing]:
+        since, until = missing[0].window.since, max(one.window.until for one in missing)
+        note += (
+            f"; {sum(one.missing for one in missing):,} of them are staged no longer: "
+            f"`halo-usm extract --since {isoformat(since)} --until {isoformat(until)}` stages "
+            "those that Halo still has"
+        )
+    done.notes.append(note)
 
 
 def _normalize_one(file: _File, done: Transformed) -> None:
@@ -214,7 +250,7 @@ def _fill(file: _File, rows: Writer, made: _Made, stack: ExitStack) -> None:
         raise StagingError(
             f"{file.path('raw', file.raw.name)} has {file.raw.rows} events by its name, and "
             f"{made.rows} normalized and {made.rejected} rejected ones came of it: the file was "
-            "altered; restore it, or move it away and extract its range again"
+            f"altered; {how_to_repair(file.path('raw', file.raw.name))}"
         )
     if rejects is not None:
         rejects.name = layout.rejected_name(file.raw.key, file.generation, made.rejected)
@@ -248,7 +284,10 @@ def _lost(file: _File, made: _Made) -> int:
     import pyarrow.compute as pc
 
     path = file.path("normalized", file.previous.name)
-    before = file.store.read(path, ["event_id"])["event_id"]
+    try:
+        before = file.store.read(path, ["event_id"])["event_id"]
+    except StagingError:  # it is damaged, and replaced: none of its events is known to be kept
+        return file.previous.lost + file.previous.rows
     ids = pa.chunked_array([chunk for column in made.ids for chunk in column.chunks], pa.string())
     kept = int(pc.sum(pc.is_in(before, value_set=ids)).as_py() or 0)
     return file.previous.lost + len(before) - kept

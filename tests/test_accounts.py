@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.accounts import read_accounts
+from tasks.accounts import open_to_others, read_accounts
 from tasks.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -56,3 +57,17 @@ def test_a_missing_auth_file_says_how_to_make_one(in_folder: Path) -> None:
     """A newcomer learns what belongs in it."""
     with pytest.raises(SettingsError, match=r"create it with one key_id\|secret a line"):
         read_accounts(in_folder / "haloEvents.auth")
+
+
+def test_file_that_others_can_open(tmp_path: Path) -> None:
+    """A file of keys that is open to others is said, with the command; a pipe has no mode."""
+    path = tmp_path / "my keys"
+    path.write_text("id|secret\n")
+    path.chmod(0o640)
+    assert open_to_others(path).endswith(
+        f"is open to other users of this machine: chmod 600 '{path}'"
+    )
+    path.chmod(0o600)
+    assert open_to_others(path) == ""
+    os.mkfifo(tmp_path / "pipe", 0o644)
+    assert open_to_others(tmp_path / "pipe") == ""

@@ -150,7 +150,7 @@ def test_note_that_lies(store: Store, receiver: Fussy) -> None:
     """A note that calls a stretch settled whose events are pending is noticed."""
     normalized(store, 10)
     ledger = Ledger(store, "fussy", "alpha", DAY.day)
-    files = current_files(store.files("normalized", "alpha", DAY.day))
+    files = current_files(store, "alpha", DAY.day)
     [segment] = ledger.segments(files, ledger.names())
     ledger.note_settled(segment, 10)
     assert load(store, receiver.url()).delivered == 0

@@ -124,9 +124,7 @@ def test_only_the_range_is_normalized_anew(store: Store) -> None:
     transform(store)
     stage(store, window(5, 6), [("new", at(5))])
     assert transform(store, anew=window(3, 4)).files == 1
-    generations = [
-        file.generation for file in normalized.current_files(store.files("normalized", "alpha"))
-    ]
+    generations = [file.generation for file in normalized.current_files(store, "alpha", TODAY)]
     assert generations == [1, 2, 1]
 
 
@@ -153,6 +151,21 @@ def test_lost_events_are_counted(store: Store, strict: Strict) -> None:
         transform(store, anew=window(2, 3))
         [file] = layout.normalized_files(store.files("normalized", "alpha"))
         assert (file.rows, file.lost) == (3 - len(refused), lost)
+
+
+def test_damaged_normalized_file_is_replaced(store: Store, strict: Strict, tmp_path: Path) -> None:
+    """What cannot be read any more is normalized anew in place, and counted as lost."""
+    stage(store, window(2, 3), EVENTS)
+    transform(store)
+    strict.refused = {"a"}
+    transform(store, anew=window(2, 3))
+    [path] = (tmp_path / "normalized").rglob("*.parquet")
+    path.write_bytes(b"PAR1 or so")
+    done = transform(store, anew=window(2, 3))
+    assert (done.normalized, done.problems) == (2, [])
+    [file] = layout.normalized_files(store.files("normalized", "alpha"))
+    assert (file.generation, file.rows, file.lost) == (3, 2, 3)
+    assert ids(store, "normalized") == ["b", "c"]
 
 
 @pytest.mark.parametrize("step", ["rejected", "normalized", "older normalized"])

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
 from tasks.errors import InUseError, StagingError
+from tasks.staging.repair import how_to_repair
 
 if TYPE_CHECKING:
     import threading
@@ -66,10 +66,14 @@ class Files(Protocol):
         """Names of the folders in a folder, sorted; none where there is no such folder."""
 
     def names(self, path: str) -> list[str]:
-        """Names of the Parquet files in a folder, sorted; none where there is no such folder."""
+        """Names of the Parquet files in a folder, sorted; none where there is no such folder.
+
+        Raises:
+            StagingError: The folder cannot be read, or what bears such a name is no file.
+        """
 
     def tree(self, path: str) -> dict[str, list[str]]:
-        """Names of the Parquet files in each folder in a folder, both sorted."""
+        """Names of the Parquet files in each folder in a folder, both sorted; see `names`."""
 
     def create(
         self, path: str, owner: str, room: int = 0
@@ -127,27 +131,13 @@ def reading(where: object, path: str) -> Iterator[None]:
         yield
     except FileNotFoundError as gone:
         raise FileGone(f"{where} is not there any more; run the command again") from gone
-    except (OSError, pa.ArrowException) as broken:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as broken:
         if isinstance(broken, OSError) and broken.errno:
             raise _fault(broken, where) from broken
         # Arrow says of damaged pages that they are an OSError, too
         raise StagingError(
-            f"{where} is no Parquet file that can be read ({broken}); "
-            f"restore it, or move it out of the staging: {_without(path)}"
+            f"{where} is no Parquet file that can be read ({broken}); {how_to_repair(path)}"
         ) from broken
-
-
-def _without(path: str) -> str:
-    """What brings back what a file of the staging had."""
-    stage, name = path.partition("/")[0], path.rpartition("/")[2]
-    if stage == "deliveries":
-        return "its events are then sent again"
-    if stage == "normalized":
-        return "the next `halo-usm transform` makes it again"
-    command = "extract" if stage == "raw" or name.startswith("extract-") else "transform"
-    day = re.search(r"/date=(\d{4}-\d{2}-\d{2})/", path)
-    since = f" --since {day[1]}" if day else ""
-    return f"`halo-usm {command}{since} --until …` makes it again"
 
 
 @contextlib.contextmanager

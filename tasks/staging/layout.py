@@ -1,7 +1,7 @@
 """Names: what a staged file is, whose it is and how much it holds is read from its path alone.
 
     raw         {since}-{until}-{unique}-{rows}[-part|-beside|-lost|-begin|-range]
-    normalized  {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}[-x{lost}][u]
+    normalized  {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}[-x{lost}][u|-gone]
     rejected    {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}      (stage transform)
                 extract-{unique}-{rows}                                       (stage extract)
     deliveries  {attempted at}-{unique}-{since}-{until}-{rows}-{delta}
@@ -10,16 +10,17 @@
 
 all of them with `.parquet` behind. `since` and `until` are `HHMMSSffffff` in the UTC day of the
 folder, half-open, and bound the `created_at` of every row; midnight at the day's end is
-`240000000000`. Times of this form compare as text. Nothing here touches a disk; who knows the
-`folder` in its tree that names lie in gives it along, for messages. The names of all
-four trees stand together, long as that makes the module: each must not be taken for another.
+`240000000000`. Times of this form compare as text; a name with any other is not one of ours.
+Nothing here touches a disk; who knows the `folder` in its tree that names lie in gives it along,
+for messages. The names of all four trees stand together, long as that makes the module: each must
+not be taken for another.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
@@ -38,21 +39,26 @@ MARKS = ("part", "beside", "lost", "begin", "range")
 
 END_OF_DAY = "240000000000"
 
-_CLOCK = r"\d{12}"
+
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile(name + re.escape(SUFFIX), re.ASCII)
+
+
+_CLOCK = r"(?:(?:[01]\d|2[0-3])[0-5]\d[0-5]\d{7}|240000000000)"
 _SPAN = rf"(?P<since>{_CLOCK})-(?P<until>{_CLOCK})"
 _MARK = rf"(?:-(?P<mark>{'|'.join(MARKS)}))?"
-_RAW = re.compile(rf"{_SPAN}-(?P<unique>[0-9a-f]{{8}})-(?P<rows>\d+){_MARK}\.parquet")
-_NORMALIZED = re.compile(
+_RAW = _pattern(rf"{_SPAN}-(?P<unique>[0-9a-f]{{8}})-(?P<rows>\d+){_MARK}")
+_NORMALIZED = _pattern(
     rf"(?P<key>{_SPAN}-[0-9a-f]{{8}}-(?P<raw_rows>\d+){_MARK})-g(?P<generation>\d+)-(?P<rows>\d+)"
-    r"(?:-x(?P<lost>\d+))?(?P<unknown>u?)\.parquet"
+    r"(?:-x(?P<lost>\d+))?(?:(?P<unknown>u)|(?P<gone>-gone))?"
 )
-_EXTRACT = re.compile(r"extract-[0-9a-f]{8}-(?P<rows>\d+)\.parquet")
-_ATTEMPTS = re.compile(
-    rf"(?P<at>\d{{8}}T\d{{12}})-[0-9a-f]{{8}}-{_SPAN}-(?P<rows>\d+)-(?P<delta>[+-]\d+)\.parquet"
+_EXTRACT = _pattern(r"extract-[0-9a-f]{8}-(?P<rows>\d+)")
+_ATTEMPTS = _pattern(
+    rf"(?P<at>\d{{8}}T\d{{12}})-[0-9a-f]{{8}}-{_SPAN}-(?P<rows>\d+)-(?P<delta>[+-]\d+)"
 )
-_SETTLED = re.compile(
-    rf"settled-(?P<span>{_CLOCK}-{_CLOCK})-(?P<events>\d+)-(?P<total>\d+)-(?P<rows>\d+)"
-    rf"-(?P<after>all|{_CLOCK})-(?P<delivered>\d+)-[0-9a-f]{{8}}\.parquet"
+_SETTLED = _pattern(
+    rf"settled-{_SPAN}-(?P<events>\d+)-(?P<total>\d+)-(?P<rows>\d+)"
+    rf"-(?P<after>all|{_CLOCK})-(?P<delivered>\d+)-[0-9a-f]{{8}}"
 )
 
 
@@ -125,10 +131,10 @@ class RawFile(_Spanned):
     """A window of raw events; of no rows where Halo had none.
 
     `mark` is empty where the window is covered. It is not where Halo has more of it than it
-    shows (`part`), nor where the listing of another window showed something of it (`beside`), nor
-    where Halo has dropped it before it was read (`lost`), nor in the microsecond in which an
-    account begins (`begin`) or a range of it that was extracted before its first sync (`range`),
-    be that covered or could it not be read.
+    shows (`part`), nor where the listing of another window or a later look showed something of it
+    (`beside`), nor where Halo has dropped it before it was read (`lost`), nor in the microsecond in
+    which an account begins (`begin`) or a range of it that was extracted before its first sync
+    (`range`), be that covered or could it not be read.
     """
 
     mark: str = ""
@@ -144,7 +150,8 @@ class NormalizedFile(_Spanned):
     """What became of the raw file `key` when it was normalized the `generation`th time.
 
     `lost` counts the events that earlier generations had and the one after them had no more;
-    `unknown` tells that the file has events of types the catalogue does not know.
+    `unknown` tells that the file has events of types the catalogue does not know. `gone` tells
+    that the raw file was moved out of the staging: the file has no rows, and only counts `lost`.
     """
 
     key: str
@@ -152,6 +159,12 @@ class NormalizedFile(_Spanned):
     generation: int
     lost: int
     unknown: bool
+    gone: bool = False
+
+    def without_raw(self) -> NormalizedFile:
+        """What counts of it when its raw file is gone."""
+        lost = self.lost + self.rows
+        return replace(self, rows=0, lost=lost, unknown=False, gone=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +206,24 @@ class SettledNote:
     delivered: int
 
 
+def window_of(name: str, day: date) -> Window | None:
+    """The window that a name of raw, normalized or rejected begins with; None where none does."""
+    match = re.match(_SPAN, name, re.ASCII)
+    if match is None or match["since"] >= match["until"]:
+        return None
+    return Window(moment(match["since"], day), moment(match["until"], day))
+
+
 def partition(account: str, day: date, destination: str = "") -> str:
     """The folder of an account's day in its tree; for the ledger of a destination's."""
     ours = f"account={account}/date={day.isoformat()}"
     return f"destination={destination}/{ours}" if destination else ours
+
+
+def _spanned(pattern: re.Pattern[str], name: str) -> re.Match[str] | None:
+    """The match of a name that tells a window, which must not be empty or backward."""
+    match = pattern.fullmatch(name)
+    return match if match and match["since"] < match["until"] else None
 
 
 def _foreign(name: str, stage: str, folder: str) -> StagingError:
@@ -220,7 +247,7 @@ def raw_files(names: Iterable[str], folder: str = "") -> list[RawFile]:
     """
     files = []
     for name in names:
-        match = _RAW.fullmatch(name)
+        match = _spanned(_RAW, name)
         if match is None:
             raise _foreign(name, "raw", folder)
         mark = match["mark"] or ""
@@ -228,10 +255,14 @@ def raw_files(names: Iterable[str], folder: str = "") -> list[RawFile]:
     return sorted(files, key=lambda file: (file.since, file.until, file.name))
 
 
-def normalized_name(key: str, generation: int, rows: int, *, lost: int, unknown: bool) -> str:
+def normalized_name(
+    key: str, generation: int, rows: int, *, lost: int, unknown: bool = False, gone: bool = False
+) -> str:
     """The name of a normalized file."""
     losses = f"-x{lost}" if lost else ""
-    return f"{key}-g{generation}-{rows}{losses}{'u' if unknown else ''}{SUFFIX}"
+    return (
+        f"{key}-g{generation}-{rows}{losses}{'u' if unknown else '-gone' if gone else ''}{SUFFIX}"
+    )
 
 
 def normalized_files(names: Iterable[str], folder: str = "") -> list[NormalizedFile]:
@@ -242,7 +273,7 @@ def normalized_files(names: Iterable[str], folder: str = "") -> list[NormalizedF
     """
     files = []
     for name in names:
-        match = _NORMALIZED.fullmatch(name)
+        match = _spanned(_NORMALIZED, name)
         if match is None:
             raise _foreign(name, "normalized", folder)
         files.append(
@@ -256,6 +287,7 @@ def normalized_files(names: Iterable[str], folder: str = "") -> list[NormalizedF
                 int(match["generation"]),
                 int(match["lost"] or 0),
                 bool(match["unknown"]),
+                bool(match["gone"]),
             )
         )
     return sorted(files, key=lambda file: (file.since, file.until, file.key, file.generation))
@@ -281,7 +313,7 @@ def rejected_files(names: Iterable[str], folder: str = "") -> list[RejectedFile]
     for name in sorted(names):
         if match := _EXTRACT.fullmatch(name):
             files.append(RejectedFile(name, int(match["rows"])))
-        elif match := _NORMALIZED.fullmatch(name):
+        elif match := _spanned(_NORMALIZED, name):
             rows, generation = int(match["rows"]), int(match["generation"])
             files.append(RejectedFile(name, rows, match["key"], generation))
         else:
@@ -312,7 +344,7 @@ def deliveries_files(
     """
     attempts, notes = [], []
     for name in sorted(names):
-        if match := _ATTEMPTS.fullmatch(name):
+        if match := _spanned(_ATTEMPTS, name):
             attempts.append(
                 AttemptsFile(
                     name,
@@ -323,11 +355,12 @@ def deliveries_files(
                     int(match["delta"]),
                 )
             )
-        elif match := _SETTLED.fullmatch(name):
+        elif match := _spanned(_SETTLED, name):
             events, total, rows = (int(match[group]) for group in ("events", "total", "rows"))
             delivered = int(match["delivered"])
+            span_text = f"{match['since']}-{match['until']}"
             notes.append(
-                SettledNote(name, match["span"], events, total, rows, match["after"], delivered)
+                SettledNote(name, span_text, events, total, rows, match["after"], delivered)
             )
         else:
             raise _foreign(name, "deliveries", folder)

@@ -6,12 +6,14 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
+import stat
 import sys
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 
-from tasks.errors import StagingError
+from tasks.errors import InUseError, StagingError
 from tasks.staging.files import Pending, faults, in_use, reading
 from tasks.staging.layout import SUFFIX, unique
 
@@ -20,8 +22,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFLNK: "a link to no file",
+}
+
 TMP = ".tmp"
 LOCKS = ".locks"
+
+PRIVATE_FOLDER = 0o700
+"""The mode of folders that we make: events tell much of a network."""
+PRIVATE_FILE = 0o600
+"""The mode of files that we make."""
+
+_LEFTOVER = re.compile(r"(?P<owner>(?:account|destination)=[A-Za-z0-9_-]+)~[0-9a-f]+")
+_SWEEP = "leftovers"
+"""The lock of whoever removes what others left in `.tmp`."""
+
+
+def create_private(path: Path) -> BinaryIO:
+    """Make a new file that its owner alone can read, to be written.
+
+    Raises:
+        OSError: It cannot be made, or is there already.
+    """
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE), "wb")
 
 
 def _sync_folder(path: Path) -> None:
@@ -30,6 +57,21 @@ def _sync_folder(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _refuse(path: Path) -> None:
+    """Say what bears the name of a file and is none: whoever opens it might wait for ever."""
+    with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+        kind = _KINDS.get(stat.S_IFMT(path.lstat().st_mode), "a device")
+        raise StagingError(
+            f"{str(path)!r} is no file but {kind}; move it out of the staging, which is ours alone"
+        )
+
+
+def _remove(leftovers: list[Path]) -> None:
+    for leftover in leftovers:
+        with faults(leftover):
+            leftover.unlink(missing_ok=True)
 
 
 def _set_aside(sink: BinaryIO, room: int) -> None:
@@ -63,12 +105,15 @@ class LocalFiles:
 
     def names(self, path: str) -> list[str]:
         """See `Files`."""
-        with faults(self.root / path):
-            try:
-                names = os.listdir(self.root / path)  # noqa: PTH208 - names only, by the thousand
-            except FileNotFoundError:
-                return []
-        return sorted([name for name in names if name.endswith(SUFFIX)])
+        folder = self.root / path
+        names = []
+        with faults(folder), contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(SUFFIX):
+                    if not entry.is_file():  # the listing itself tells, but of links
+                        _refuse(folder / entry.name)
+                    names.append(entry.name)
+        return sorted(names)
 
     def tree(self, path: str) -> dict[str, list[str]]:
         """See `Files`."""
@@ -85,7 +130,7 @@ class LocalFiles:
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
             try:
-                with aside.open("xb") as sink:
+                with create_private(aside) as sink:
                     if room:
                         _set_aside(sink, room)
                     pending = Pending(sink)
@@ -122,13 +167,37 @@ class LocalFiles:
         stop: threading.Event | None = None,  # noqa: ARG002 - the kernel takes no lock away
     ) -> Iterator[None]:
         """See `Files`: `flock` on an empty file, which the kernel frees when its holder dies."""
+        with contextlib.ExitStack() as stack:
+            if wait:
+                stack.enter_context(self._flock(owner, fcntl.LOCK_EX))
+            else:
+                self._lock_now(owner, stack)
+                self._sweep(owner)
+            yield
+
+    def _lock_now(self, owner: str, stack: contextlib.ExitStack) -> None:
+        """Hold a lock, unless another run holds it."""
+        try:
+            stack.enter_context(self._flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB))
+        except InUseError:
+            # perhaps only by one that removes leftovers, for a moment: not while this is held
+            with self._flock(_SWEEP, fcntl.LOCK_SH):
+                stack.enter_context(self._flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB))
+
+    @contextlib.contextmanager
+    def _flock(self, owner: str, operation: int) -> Iterator[None]:
+        """Hold a lock in one of the ways of `flock`.
+
+        Raises:
+            InUseError: Somebody else holds it, and `operation` does not wait.
+        """
         path = self.root / LOCKS / owner
         with faults(path):
             self._make_folder(path.parent)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
         try:
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                fcntl.flock(fd, operation)
             except OSError as fault:
                 if fault.errno in {errno.EWOULDBLOCK, errno.EACCES}:
                     raise in_use(owner) from None
@@ -136,8 +205,6 @@ class LocalFiles:
                     f"{path} cannot be locked ({fault.strerror}); "
                     "the staging needs a file system with flock"
                 ) from fault
-            if not wait:
-                self._sweep(owner)
             yield
         finally:
             os.close(fd)
@@ -156,14 +223,32 @@ class LocalFiles:
             return
         self._make_folder(path.parent)
         try:
-            path.mkdir(exist_ok=True)  # another thread or process may have made it meanwhile
+            path.mkdir(
+                PRIVATE_FOLDER, exist_ok=True
+            )  # another thread or process may have made it meanwhile
         except FileExistsError:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
         _sync_folder(path.parent)
         self._synced.add(path)
 
     def _sweep(self, owner: str) -> None:
-        """Remove what the lock's earlier holders left half written: they are all dead."""
-        with faults(self.root / TMP):
-            for leftover in (self.root / TMP).glob(f"{owner}~*"):
-                leftover.unlink(missing_ok=True)
+        """Remove what the dead left half written.
+
+        That is what bears the name of this lock, and of others that nobody holds: they may be of
+        accounts and destinations that are configured no longer, and never come again.
+        """
+        leftovers: dict[str, list[Path]] = {}
+        tmp = self.root / TMP
+        with faults(tmp), contextlib.suppress(FileNotFoundError), os.scandir(tmp) as entries:
+            for entry in entries:
+                if match := _LEFTOVER.fullmatch(entry.name):
+                    leftovers.setdefault(match["owner"], []).append(tmp / entry.name)
+        _remove(leftovers.pop(owner, []))
+        for other, files in sorted(leftovers.items()):
+            # a lock that is held has a live writer; what cannot be removed is no trouble of ours
+            with (
+                contextlib.suppress(InUseError, StagingError),
+                self._flock(_SWEEP, fcntl.LOCK_EX | fcntl.LOCK_NB),
+                self._flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB),
+            ):
+                _remove(files)

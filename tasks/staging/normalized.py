@@ -7,6 +7,11 @@ that counts, and a rejected file counts with the normalized file of its own gene
 in between leaves files that do not count, for the next transform to remove.
 
 A raw file of no rows needs no normalized one: its name says that there is nothing to normalize.
+
+Where the raw file is gone, for somebody moved it out of the staging, neither its normalized nor its
+rejected file counts: once the range is extracted anew, its events come from the new raw files. How
+many they were still counts in the sums of names (`lost`), for they may have been delivered; see
+`tasks.staging.segments` for why, and `tasks.staging.orphans` for how such files are dropped.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from tasks.plugin.fields import NORMALIZED_SCHEMA
 from tasks.staging import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
     from datetime import date
 
     from tasks.staging.layout import NormalizedFile, RawFile, RejectedFile
@@ -28,7 +33,15 @@ if TYPE_CHECKING:
 
     _Names = Sequence[str]
 
-_EMPTY = tuple(f"-0{mark}{layout.SUFFIX}" for mark in ("", *(f"-{m}" for m in layout.MARKS)))
+_EMPTY = tuple(f"-0{mark}" for mark in ("", *(f"-{m}" for m in layout.MARKS)))
+
+
+_ORDER = ("normalized", "rejected", "raw")
+"""How trees are listed: against the order in which files come into being.
+
+So what appears meanwhile is seen without what comes of it, and nothing is seen without what it came
+from: a normalized file whose raw file is not listed after it has none.
+"""
 
 
 @dataclass(frozen=True)
@@ -37,10 +50,13 @@ class Day:
 
     Attributes:
         raw: Every raw file, in order of windows.
-        current: The normalized file that counts for each raw file that has one.
+        current: The normalized file that counts for each raw file that has one; with no rows left
+            for each that is gone.
         rejected: The rejected files of stage transform that count.
         malformed: The rejected files of stage extract.
         leftovers: Stages and names of files that no longer count, or never did.
+        orphans: The newest normalized file of each raw file that is gone, to be dropped.
+        orphaned: The rejected files beside those.
     """
 
     raw: list[RawFile]
@@ -48,11 +64,14 @@ class Day:
     rejected: list[RejectedFile]
     malformed: list[RejectedFile]
     leftovers: list[tuple[str, str]]
+    orphans: list[NormalizedFile]
+    orphaned: list[RejectedFile]
 
     @property
     def waiting(self) -> list[RawFile]:
         """Raw files that have rows and no normalized file."""
-        return [file for file in self.raw if file.rows and file.key not in self.current]
+        done = {key for key, file in self.current.items() if not file.gone}
+        return [file for file in self.raw if file.rows and file.key not in done]
 
 
 def read_day(
@@ -63,23 +82,47 @@ def read_day(
     Raises:
         StagingError: A name is not one of ours.
     """
+    raw_files = layout.raw_files(raw, folder)
     generations = layout.normalized_files(normalized, folder)
-    current = {file.key: file for file in generations}  # ascending: the newest stays
-    of_transform: list[RejectedFile] = []
+    newest = _newest(generations)
+    current = _counting(newest, {file.key for file in raw_files})
+    orphans = [file for key, file in newest.items() if current[key] is not file]
+    gone = {file.key for file in orphans}
     malformed: list[RejectedFile] = []
+    counted: list[RejectedFile] = []
+    orphaned: list[RejectedFile] = []
+    stale: list[RejectedFile] = []
     for file in layout.rejected_files(rejected, folder):
-        (malformed if file.key is None else of_transform).append(file)
-    counting = {(file.key, file.generation) for file in current.values()}
-    counted = [file for file in of_transform if (file.key, file.generation) in counting]
-    old = [file.name for file in generations if current[file.key] is not file]
-    stale = [file.name for file in of_transform if (file.key, file.generation) not in counting]
+        if file.key is None:
+            malformed.append(file)
+        elif file.key not in newest or newest[file.key].generation != file.generation:
+            stale.append(file)
+        else:
+            (orphaned if file.key in gone else counted).append(file)
+    old = [file.name for file in generations if newest[file.key] is not file]
     return Day(
-        layout.raw_files(raw, folder),
+        raw_files,
         current,
         counted,
         malformed,
-        [*(("normalized", name) for name in old), *(("rejected", name) for name in stale)],
+        [*(("normalized", name) for name in old), *(("rejected", file.name) for file in stale)],
+        orphans,
+        orphaned,
     )
+
+
+def _newest(generations: Iterable[NormalizedFile]) -> dict[str, NormalizedFile]:
+    return {file.key: file for file in generations}  # ascending: the newest stays
+
+
+def _counting(
+    newest: dict[str, NormalizedFile], raw_keys: Container[str]
+) -> dict[str, NormalizedFile]:
+    """The normalized files that count, without the rows of those whose raw file is gone."""
+    return {
+        key: file if file.gone or key in raw_keys else file.without_raw()
+        for key, file in newest.items()
+    }
 
 
 def days(store: Store, account: str) -> dict[date, Day]:
@@ -90,8 +133,18 @@ def days(store: Store, account: str) -> dict[date, Day]:
     }
 
 
+def day_of(store: Store, account: str, day: date) -> Day:
+    """One day of an account, by names alone.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    listed, rejected, raw = (store.files(stage, account, day) for stage in _ORDER)
+    return read_day(raw, listed, rejected, layout.partition(account, day))
+
+
 def unfinished(store: Store, account: str) -> dict[date, Day]:
-    """The days of an account that have raw files waiting, or leftovers; by names alone.
+    """The days of an account that have raw files waiting, leftovers or orphans; by names alone.
 
     Days that are plainly done cost little more than their listing.
     """
@@ -99,33 +152,47 @@ def unfinished(store: Store, account: str) -> dict[date, Day]:
     for day, raw, normalized, rejected in _listed(store, account):
         if rejected or not _plainly_done(raw, normalized):
             state = read_day(raw, normalized, rejected, layout.partition(account, day))
-            if state.waiting or state.leftovers:
+            if state.waiting or state.leftovers or state.orphans:
                 found[day] = state
     return found
 
 
 def _listed(store: Store, account: str) -> Iterator[tuple[date, _Names, _Names, _Names]]:
     """Every day's names in raw, normalized and rejected, oldest day first."""
-    # against the order in which files come into being: what appears meanwhile is seen without
-    # what comes of it, and nothing is seen without what it came from
-    normalized, rejected, raw = (
-        store.tree(stage, account) for stage in ("normalized", "rejected", "raw")
-    )
+    normalized, rejected, raw = (store.tree(stage, account) for stage in _ORDER)
     for day in sorted({*raw, *normalized, *rejected}):
         yield day, raw.get(day, ()), normalized.get(day, ()), rejected.get(day, ())
 
 
 def _plainly_done(raw: Sequence[str], normalized: Sequence[str]) -> bool:
-    """Whether each raw file with rows has one normalized file."""
-    keys = {name.rpartition("-g")[0] for name in normalized}
-    if len(keys) < len(normalized):
+    """Whether each raw file with rows has one normalized file, and each of those its raw file."""
+    done = {name.rpartition("-g")[0] for name in normalized}
+    keys = {name[: -len(layout.SUFFIX)] for name in raw}
+    if len(done) < len(normalized) or not done <= keys:
         return False
-    return all(name[: -len(layout.SUFFIX)] in keys or name.endswith(_EMPTY) for name in raw)
+    return all(key.endswith(_EMPTY) for key in keys - done)
 
 
-def current_files(names: Iterable[str], folder: str = "") -> list[NormalizedFile]:
-    """The normalized files that count among a day's names, in order of windows."""
-    return list({file.key: file for file in layout.normalized_files(names, folder)}.values())
+def current_files(
+    store: Store, account: str, day: date, names: Iterable[str] | None = None
+) -> list[NormalizedFile]:
+    """The normalized files of a day that count, in order of windows; by names alone.
+
+    Args:
+        store: The staging.
+        account: Whose they are.
+        day: The day.
+        names: Names of its normalized files, where they were listed before.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    if names is None:
+        names = store.files("normalized", account, day)
+    newest = _newest(layout.normalized_files(names, layout.partition(account, day)))
+    # in this order: see `_ORDER`
+    raw = {name.removesuffix(layout.SUFFIX) for name in store.files("raw", account, day)}
+    return list(_counting(newest, raw).values())
 
 
 def batches(

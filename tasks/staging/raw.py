@@ -100,7 +100,7 @@ def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
         for piece in difference(window, missing):
             late = _inside(fresh, piece)
             if late.num_rows:
-                publish(store, account, _bounds(late), late)
+                publish(store, account, _bounds(late), late, "beside")
         idle = []
         for piece in missing:
             rows = _inside(fresh, piece)

@@ -11,6 +11,7 @@ the names mean is `tasks.staging.layout`'s.
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -25,6 +26,8 @@ from tasks.redaction import redact
 from tasks.staging.layout import STAGES
 from tasks.staging.local_files import LocalFiles
 from tasks.staging.remote_files import RemoteFiles
+from tasks.staging.repair import how_to_repair
+from tasks.staging.schemas import required, what_is_foreign
 from tasks.staging.writer import ROW_GROUP, Writer
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from tasks.staging.files import Files, Pending
     from tasks.windows import Window
 
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+"""What accounts and destinations may be named."""
 _FEW_ROW_GROUPS = 2
 _FEW_ROWS = 10_000  # not worth waking another thread for
 
@@ -44,7 +49,9 @@ def _day(parent: str, folder: str) -> date:
         day = date.fromisoformat(value)
     except ValueError:
         day = None
-    if day is None or name != "date" or day.isoformat() != value:
+    # beside the first and the last year there is no time to look back or ahead to
+    known = day is not None and date.min.year < day.year < date.max.year
+    if day is None or not known or name != "date" or day.isoformat() != value:
         raise StagingError(_stranger(parent, folder, "date=YYYY-MM-DD"))
     return day
 
@@ -110,7 +117,7 @@ class Store:
         values, strangers = [], []
         for folder in self.backend.folders(parent):
             name, _, value = folder.partition("=")
-            if name == key and value:
+            if name == key and _NAME.fullmatch(value):
                 values.append(value)
             else:
                 strangers.append(_stranger(parent, folder, f"{key}=…"))
@@ -196,13 +203,13 @@ class Store:
             FileGone: Another run has replaced it since it was listed.
             StagingError: It cannot be read.
         """
-        import pyarrow.parquet as pq
-
-        with self.backend.open(path) as source:
-            file = pq.ParquetFile(source)
+        with self._open(path) as file:
             if within is None or file.num_row_groups < _FEW_ROW_GROUPS:
-                return file.read(columns, use_threads=file.metadata.num_rows > _FEW_ROWS)
-            return file.read_row_groups(_groups_within(file, within), columns)
+                table = file.read(columns, use_threads=file.metadata.num_rows > _FEW_ROWS)
+            else:
+                table = file.read_row_groups(_groups_within(file, within), columns)
+            self._require_keys(path, table)
+            return table
 
     def batches(
         self, path: str, columns: list[str] | None = None, rows: int = ROW_GROUP
@@ -213,12 +220,31 @@ class Store:
             FileGone: Another run has replaced it since it was listed.
             StagingError: It cannot be read.
         """
+        with self._open(path) as file:
+            threads = file.metadata.num_rows > _FEW_ROWS
+            for batch in file.iter_batches(rows, columns=columns, use_threads=threads):
+                self._require_keys(path, batch)
+                yield batch
+
+    @contextmanager
+    def _open(self, path: str) -> Iterator[Any]:
+        """A Parquet file of ours."""
         import pyarrow.parquet as pq
 
         with self.backend.open(path) as source:
             file = pq.ParquetFile(source)
-            threads = file.metadata.num_rows > _FEW_ROWS
-            yield from file.iter_batches(rows, columns=columns, use_threads=threads)
+            if fault := what_is_foreign(path, file.schema_arrow):
+                raise self._foreign(path, fault)
+            yield file
+
+    def _require_keys(self, path: str, rows: Any) -> None:
+        for name in required(path):
+            if name in rows.schema.names and rows.column(name).null_count:
+                raise self._foreign(path, f"a row has no {name}")
+
+    def _foreign(self, path: str, fault: str) -> StagingError:
+        stage = path.partition("/")[0]
+        return StagingError(f"{self}/{path} is no {stage} file: {fault}; {how_to_repair(path)}")
 
     def remove(self, path: str) -> None:
         """Remove a file, by its path in the staging; one that is not there is fine."""

@@ -87,6 +87,8 @@ def states(
         FileGone: A file was replaced since the names were listed.
         StagingError: A file cannot be read.
     """
+    if not file.rows:
+        return
     path = f"{ledger.store.folder('normalized', ledger.account, ledger.day)}/{file.name}"
     for events in normalized.batches(ledger.store, path, _COLUMNS):
         yield events, ledger.last_attempts(segment.attempts, events)
@@ -125,6 +127,8 @@ def _oldest(ledger: Ledger, segment: Segment) -> datetime | None:
     oldest: datetime | None = None
     folder = ledger.store.folder("normalized", ledger.account, ledger.day)
     for file in segment.normalized:
+        if not file.rows:
+            continue
         if oldest is not None and file.since > layout.clock(oldest, ledger.day):
             break
         for events in normalized.batches(ledger.store, f"{folder}/{file.name}", ["created_at"]):

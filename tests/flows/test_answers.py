@@ -191,3 +191,15 @@ def test_another_settings_file_is_used_from_anywhere(tmp_path: Path, halo_usm: C
     Command(elsewhere)("sync", "--env-file", "../etc/halo.env")
     assert (tmp_path / "staged" / "raw").is_dir()
     assert not list(elsewhere.iterdir())
+
+
+def test_keys_that_others_can_read(halo_usm: Command) -> None:
+    """Whoever reads the auth file says that others can, too, and how to end it; no failure."""
+    auth = halo_usm.folder / "haloEvents.auth"
+    auth.chmod(0o644)
+    advice = f"{auth} is open to other users of this machine: chmod 600 {auth}"
+    assert f"alpha, beta; {advice}" in halo_usm("check").stdout
+    for command in ("extract", "sync"):
+        assert f"note: {advice}" in halo_usm(command).stderr
+    auth.chmod(0o600)
+    assert "chmod" not in halo_usm("sync").stderr

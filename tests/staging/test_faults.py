@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,28 +31,40 @@ def test_damaged_file(tmp_path: Path, damage: str) -> None:
     data = (tmp_path / path).read_bytes()
     damaged = b"PAR1 or so" if damage == "torn" else data[:100] + b"?" * 200 + data[300:]
     (tmp_path / path).write_bytes(damaged)
-    wanted = rf"{path} is no Parquet file that can be read.*halo-usm extract --since {TODAY} "
+    wanted = rf"{path} is no Parquet file that can be read.*halo-usm extract --since {TODAY}T00"
     with pytest.raises(StagingError, match=wanted):
         store.read(path)
 
 
 @pytest.mark.parametrize(
-    ("stage", "destination", "remedy"),
+    ("stage", "name", "remedy"),
     [
-        ("normalized", "", "the next `halo-usm transform` makes it again"),
-        ("rejected", "", f"`halo-usm transform --since {TODAY} "),
-        ("deliveries", "sensor", "its events are then sent again"),
+        ("raw", "020000000000-030000000000-0123abcd-5.parquet", "extract --since {} --until {}`"),
+        (
+            "normalized",
+            "020000000000-030000000000-0123abcd-5-g2-5-x7u.parquet",
+            "restore it, or run `halo-usm transform --since {} --until {}`",
+        ),
+        (
+            "rejected",
+            "020000000000-030000000000-0123abcd-5-g1-5.parquet",
+            "restore it, or run `halo-usm transform --since {} --until {}`",
+        ),
+        ("rejected", "extract-0123abcd-5.parquet", "`halo-usm sync --lookback 129600`"),
+        ("deliveries", "a.parquet", "its events are then sent again"),
     ],
 )
 def test_what_brings_a_damaged_file_back(
-    tmp_path: Path, stage: str, destination: str, remedy: str
+    tmp_path: Path, stage: str, name: str, remedy: str
 ) -> None:
-    """What is to be done about a damaged file is what is true of its tree."""
+    """What is to be done about a damaged file is what is true of its tree, and of its window."""
     store = open_store(str(tmp_path))
-    path = f"{store.folder(stage, 'alpha', TODAY, destination)}/a.parquet"
+    destination = "sensor" if stage == "deliveries" else ""
+    path = f"{store.folder(stage, 'alpha', TODAY, destination)}/{name}"
     (tmp_path / path).parent.mkdir(parents=True)
     (tmp_path / path).write_bytes(b"PAR1 or so")
-    with pytest.raises(StagingError, match=remedy):
+    remedy = remedy.format("2026-03-01T02:00:00Z", "2026-03-01T03:00:00Z")
+    with pytest.raises(StagingError, match=re.escape(remedy)):
         store.read(path)
 
 

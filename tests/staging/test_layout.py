@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,9 @@ from hypothesis import strategies as st
 from tasks.errors import StagingError
 from tasks.staging import layout
 from tasks.windows import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DAY = date(2026, 3, 1)
 MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -101,6 +105,36 @@ def test_foreign_name(parse: object) -> None:
         parse(["mine.parquet"], "account=alpha/date=1")  # type: ignore[operator]
     with pytest.raises(StagingError, match=r"^'mine\.parquet' is no name of a"):
         parse(["mine.parquet"])  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "span",
+    [
+        "256199000000-256200000000",
+        "236000000000-240000000000",
+        "230060000000-240000000000",
+        "230000000000-240000000001",
+        "130000000000-120000000000",
+        "120000000000-120000000000",
+        "12000000000\u0660-130000000000",
+        "120000000000-130000000000\n",
+    ],
+)
+@pytest.mark.parametrize(
+    ("parse", "name"),
+    [
+        (layout.raw_files, "{}-0123abcd-5.parquet"),
+        (layout.normalized_files, "{}-0123abcd-5-g1-5.parquet"),
+        (layout.rejected_files, "{}-0123abcd-5-g1-5.parquet"),
+        (layout.deliveries_files, "20260301T120000000000-0123abcd-{}-5-+5.parquet"),
+        (layout.deliveries_files, "settled-{}-5-5-5-all-5-0123abcd.parquet"),
+    ],
+)
+def test_window_that_is_none(parse: Callable[[list[str]], object], name: str, span: str) -> None:
+    """A name whose clocks no day has, or whose window is empty or backward, is not ours."""
+    assert parse([name.format("230000000000-240000000000")])
+    with pytest.raises(StagingError, match="is no name of a"):
+        parse([name.format(span)])
 
 
 def test_window_over_midnight() -> None:

@@ -65,7 +65,7 @@ def record(ledger: Ledger, rows: pa.Table, delta: int) -> None:
 
 def segments(ledger: Ledger, since: datetime | None = None) -> list[Segment]:
     """The day's segments as the staging has them."""
-    files = current_files(ledger.store.files("normalized", "alpha", TODAY))
+    files = current_files(ledger.store, "alpha", TODAY)
     return ledger.segments(files, ledger.names(), since)
 
 

@@ -17,7 +17,6 @@ from pyarrow import fs
 
 from tasks.errors import SettingsError, StagingError
 from tasks.staging.files import FileGone
-from tasks.staging.locks import hold
 from tasks.staging.raw import RAW_SCHEMA
 from tasks.staging.remote_files import RemoteFiles
 from tasks.staging.store import Store, open_store
@@ -113,17 +112,6 @@ def test_hidden_until_complete(tmp_path: Path) -> None:
         assert store.files("raw", "alpha") == []
         writer.name = "a.parquet"
     assert store.files("raw", "alpha") == ["a.parquet"]
-
-
-def test_leftovers_of_the_dead(tmp_path: Path) -> None:
-    """Who gets an account's lock removes what its dead holder left half written, and no other's."""
-    store = open_store(str(tmp_path))
-    (tmp_path / ".tmp").mkdir()
-    for owner in ("account=a", "account=ab", "destination=a"):
-        (tmp_path / ".tmp" / f"{owner}~0123abcd").touch()
-    with hold(store, "account", "a"):
-        left = sorted(path.name for path in (tmp_path / ".tmp").iterdir())
-    assert left == ["account=ab~0123abcd", "destination=a~0123abcd"]
 
 
 @pytest.fixture

@@ -1,0 +1,103 @@
+"""Orphans: normalized and rejected files whose raw file was moved out of the staging.
+
+That is what is to be done with a damaged raw file, whose range is then extracted anew. Orphans
+count for nothing (`tasks.staging.normalized`) and are dropped here, once the raw files that took
+their place are normalized. Events of theirs that did not come back may have been delivered, and are
+remembered as `lost` in the name of a file without rows, for as long as the ledger counts them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.errors import StagingError
+from tasks.plugin.fields import NORMALIZED_SCHEMA
+from tasks.staging import layout, normalized
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import date
+
+    from tasks.staging.layout import NormalizedFile
+    from tasks.staging.normalized import Day
+    from tasks.staging.store import Store
+    from tasks.windows import Window
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """What was dropped with a raw file that is gone.
+
+    Attributes:
+        window: The window of the raw file.
+        normalized: Events in its normalized file.
+        rejected: Events in its rejected file.
+        missing: How many of all these are staged no longer.
+    """
+
+    window: Window
+    normalized: int
+    rejected: int
+    missing: int
+
+
+def drop_orphans(store: Store, account: str, day: date) -> list[Dropped]:
+    """Drop the orphans of a day; who calls holds the account's lock.
+
+    One that a raw file may still replace, which is not normalized yet, is left for the next time.
+
+    Raises:
+        StagingError: The staging cannot be read or written.
+    """
+    state = normalized.day_of(store, account, day)  # listed anew: what is dropped is surely gone
+    return [
+        _drop(store, account, day, state, orphan)
+        for orphan in state.orphans
+        if not any(file.overlaps(orphan.since, orphan.until) for file in state.waiting)
+    ]
+
+
+def _drop(store: Store, account: str, day: date, state: Day, orphan: NormalizedFile) -> Dropped:
+    folder, of_rejected = (store.folder(tree, account, day) for tree in ("normalized", "rejected"))
+    refused = [file for file in state.orphaned if file.key == orphan.key]
+    here = [
+        file.name
+        for file in state.current.values()
+        if file.rows and file.overlaps(orphan.since, orphan.until)
+    ]
+    rejected = sum(file.rows for file in refused)
+    kept = _ids(store, folder, here)
+    kept_or_rejected = kept + _ids(store, of_rejected, [file.name for file in state.rejected])
+    try:
+        events = _ids(store, folder, [orphan.name])
+        all_events = events + _ids(store, of_rejected, [file.name for file in refused])
+        lost = _not_among(events, kept)
+        missing = _not_among(all_events, kept_or_rejected)
+    except StagingError:  # it is dropped as well, and nothing of it is known to have come back
+        lost, missing = orphan.rows, orphan.rows + rejected
+    if lost or orphan.lost:
+        name = layout.normalized_name(
+            orphan.key, orphan.generation + 1, 0, lost=orphan.lost + lost, gone=True
+        )
+        store.publish(NORMALIZED_SCHEMA.empty_table(), "normalized", account, day, name)
+    store.remove(f"{folder}/{orphan.name}")
+    for file in refused:
+        store.remove(f"{of_rejected}/{file.name}")
+    return Dropped(orphan.window(day), orphan.rows, rejected, missing)
+
+
+def _ids(store: Store, folder: str, names: Iterable[str]) -> list[pa.ChunkedArray]:
+    return [store.read(f"{folder}/{name}", ["event_id"])["event_id"] for name in names]
+
+
+def _not_among(events: list[pa.ChunkedArray], others: list[pa.ChunkedArray]) -> int:
+    """How many of some ids are not among others."""
+    ids, known = (
+        pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
+        for columns in (events, others)
+    )
+    return len(ids) - int(pc.sum(pc.is_in(ids, value_set=known)).as_py() or 0)
