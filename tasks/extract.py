@@ -162,7 +162,7 @@ def _plan(  # noqa: PLR0917 - what is asked, in the order of `extract_account`
             known.covered, known.begin, window, now=now, lookback=lookback, synced=known.synced
         )
     start = settings.halo_start or now - HALO_KEEPS
-    if settings.halo_start and (note := _note(account.name, start, known, now)):
+    if settings.halo_start and (note := _note(account.name, start, known)):
         result.notes.append(note)
     covered = union([*known.covered, *known.lost])
     return plan_sync(
@@ -170,13 +170,8 @@ def _plan(  # noqa: PLR0917 - what is asked, in the order of `extract_account`
     )
 
 
-def _note(account: str, start: datetime, known: Timeline, now: datetime) -> str | None:
-    """What to say of a start that was asked for and does not happen; None where it does."""
-    if known.begin is None and start >= now:
-        return (
-            f"account {account}: HALO_START or --starting, {isoformat(start)}, is in the future: "
-            "nothing is read before that time comes; choose an earlier one"
-        )
+def _note(account: str, start: datetime, known: Timeline) -> str | None:
+    """What to say of a start that comes too late to change anything; None where it does not."""
     if known.begin is None or not known.synced or start >= known.begin:
         return None
     since, until = isoformat(start), isoformat(known.begin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -130,9 +131,12 @@ class Extraction:
         self._progress = progress
         self._reader = Reader(client, leaving=leaving, concurrency=concurrency, types=_known_types)
         # some more than can be asked for: reading goes on while others are staged
-        self._readers = asyncio.Semaphore(concurrency + 2)
+        self._most_open = concurrency + 2
+        self._readers = asyncio.Semaphore(self._most_open)
         self._begin: datetime | None = None
+        self._planned: deque[Window] = deque()
         self._open: set[Window] = set()
+        self._closed = asyncio.Event()
         self._failed: list[Failed] = []
         self._in_silence: Failed | None = None
         self._ended = 0
@@ -141,17 +145,28 @@ class Extraction:
     async def run(self, plan: Plan) -> None:
         """Read and stage what is planned.
 
+        Windows are made as they are read, each day after the ones before it: however long a range
+        is, only so many are open as can be read at the same time, and the parts of those.
+
         Raises:
             HaloUsmError: The account as a whole can't be read or staged; what was not yet, is
                 among `failed`.
         """
         self._begin, self._synced = plan.begin, plan.synced
+        self._planned.extend(run.window for run in plan.runs)
+        self._total = sum(window.count_days() for window in self._planned)
         # one thread: what has to be on disk before something else is
         self._stager = ThreadPoolExecutor(1, "stage")
         try:
             async with asyncio.TaskGroup() as self._group:
                 for run in plan.runs:
-                    self._start(run.window.days(), run, Edge(run) if run.edge else None)
+                    edge = Edge(run) if run.edge else None
+                    for day in run.window.days():
+                        await self._turn()
+                        self._start([day], run, edge)
+                        self._planned.popleft()
+                        if day.until < run.window.until:
+                            self._planned.appendleft(Window(day.until, run.window.until))
         except BaseExceptionGroup as errors:
             expected, bugs = errors.split(HaloUsmError)
             if bugs or expected is None:
@@ -162,15 +177,21 @@ class Extraction:
 
     def failed(self) -> list[Failed]:
         """What was planned and is not covered, sorted: failed windows, and those never read."""
-        return sorted([*self._failed, *(Failed(window, "") for window in union(self._open))])
+        unread = union([*self._open, *self._planned])
+        return sorted([*self._failed, *(Failed(window, "") for window in unread)])
 
-    def _start(self, windows: Sequence[Window], run: Run, edge: Edge | None) -> None:
+    async def _turn(self) -> None:
+        """Wait until fewer windows are open than can be read at the same time."""
+        while len(self._open) >= self._most_open:
+            self._closed.clear()
+            await self._closed.wait()
+
+    def _start(self, windows: Iterable[Window], run: Run, edge: Edge | None) -> None:
         for window in windows:
             self._open.add(window)
             if edge:
                 edge.begin(window)
             self._group.create_task(self._window(window, run, edge))
-        self._total += len(windows)
         self._progress(self._ended, self._total)
 
     async def _window(self, window: Window, run: Run, edge: Edge | None) -> None:
@@ -179,7 +200,9 @@ class Extraction:
             if edge:
                 await edge.turn(window)
             async with self._readers, self._reader.read(window) as reading:
-                self._start(edge.cut(reading.rest) if edge else reading.rest, run, edge)
+                rest = edge.cut(reading.rest) if edge else reading.rest
+                self._total += len(rest)
+                self._start(rest, run, edge)
                 if reading.window:
                     await self._keep(reading, reading.window, run, edge)
         except HaloRefused:
@@ -189,6 +212,7 @@ class Extraction:
         if edge:
             edge.end(window)
         self._open.discard(window)
+        self._closed.set()
         self._ended += 1
         self._progress(self._ended, self._total)
 

@@ -135,18 +135,3 @@ def test_a_start_before_the_beginning_is_said_and_not_read(halo: HaloStandIn, si
     site.settings = site.settings.model_copy(update={"halo_start": None})
     halo.clock.advance(DAY)
     assert site.sync().notes == []
-
-
-def test_a_start_in_the_future_is_said(site: Site) -> None:
-    """A first sync that has nothing to read names the setting; later ones don't need it."""
-    future = {"halo_start": NOW + DAY}
-    site.settings = site.settings.model_copy(update=future)
-    (note,) = site.sync().notes
-    assert "account alpha" in note
-    assert "HALO_START" in note
-    assert "2026-03-05T12:00:00Z" in note
-    assert site.coverage() == []
-    site.settings = site.settings.model_copy(update={"halo_start": START})
-    site.sync()
-    site.settings = site.settings.model_copy(update=future)
-    assert site.sync().notes == []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -15,7 +16,7 @@ from sandbox import faults
 from tasks.accounts import Account
 from tasks.halo.client import Patience
 from tasks.staging.locks import hold
-from tasks.windows import Window
+from tasks.windows import Window, isoformat, union
 from tests.extract.site import COVERED, MINUTE, NOW, START, Site, events
 
 if TYPE_CHECKING:
@@ -126,3 +127,26 @@ def test_a_slow_clock_is_said_and_harmless(halo: HaloStandIn, site: Site) -> Non
     assert site.coverage() == [Window(START, NOW - 5 * MINUTE)]
     assert "behind" in result.notes[0]
     assert site.sync(clock=lambda: NOW).notes == []
+
+
+def test_a_range_of_any_length_opens_few_windows_and_stops_at_once(
+    halo: HaloStandIn, site: Site
+) -> None:
+    """Two thousand years are 740,000 windows, made as they are read; what was not is one gap."""
+    always = Window(datetime(1, 1, 1, tzinfo=UTC), NOW)
+    stop = threading.Event()
+    open_windows = []
+
+    def progress(done: int, total: int) -> None:
+        assert total == always.count_days()
+        open_windows.append(len(asyncio.all_tasks()))
+        if done > 50:
+            stop.set()
+
+    result = site.sync(window=always, stop=stop, progress=progress)
+    assert result.interrupted
+    assert 50 <= result.windows < 100
+    assert max(open_windows) < 50
+    assert len(result.gaps) < 50
+    assert result.gaps[-1].until == isoformat(NOW)
+    assert union(site.coverage())[0].since == always.since
