@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tasks.errors import HaloUsmError, InUseError
-from tasks.extraction import Extraction, Failed
+from tasks.clocks import TOLERATED, Clocks, differ
+from tasks.errors import HaloInvalid, HaloUsmError, InUseError
+from tasks.extraction import Done, Extraction, Failed
 from tasks.halo.client import ApiKey, HaloClient, Listing
 from tasks.plan import HALO_KEEPS, plan_range, plan_sync
 from tasks.staging.locks import hold
@@ -107,12 +108,16 @@ def extract_account(
     result = Extracted(account.name)
     try:
         with hold(store, "account", account.name, run_id=run_id, stop=stop):
-            plan = _plan(store, account, settings, window, clock(), result)
+            # a whole second: what the API's Date can tell, and what every reading of `until`
+            # agrees on
+            now = clock().replace(microsecond=0)
+            known = timeline(store, account.name)
             work = _extract(
                 store=store,
                 account=account,
                 settings=settings,
-                plan=plan,
+                plan=_plan(account, settings, known, window, now, result),
+                clocks=Clocks(now, window.until if window else None, known.end),
                 result=result,
                 run_id=run_id,
                 progress=progress,
@@ -138,24 +143,23 @@ def check_account(account: Account, settings: Settings, patience: Patience | Non
         now = datetime.now(UTC)
         async with _client(account, settings, patience, lambda: datetime.now(UTC)) as client:
             page = await client.page(Listing(now - timedelta(days=1), now), 1, 1)
-            warning = client.clock_warning()
+            warning, ahead = client.clock_warning(), client.ahead or timedelta()
+        if abs(ahead) > TOLERATED:
+            raise HaloInvalid(differ(now, now - ahead))
         count = "" if page.count is None else f", {page.count:,} events in the last 24 hours"
         return f"key {account.key_id} may read{count}" + (f"; {warning}" if warning else "")
 
     return asyncio.run(check())
 
 
-def _plan(  # noqa: PLR0917 - what is asked, in the order of `extract_account`
-    store: Store,
+def _plan(  # noqa: PLR0917 - what is asked, and what is known
     account: Account,
     settings: Settings,
+    known: Timeline,
     window: Window | None,
-    clock: datetime,
+    now: datetime,
     result: Extracted,
 ) -> Plan:
-    # a whole second: what the API's Date can tell, and what every reading of `until` agrees on
-    now = clock.replace(microsecond=0)
-    known = timeline(store, account.name)
     lookback = timedelta(minutes=settings.halo_lookback_minutes)
     if window is not None:
         return plan_range(
@@ -204,6 +208,7 @@ async def _extract(
     account: Account,
     settings: Settings,
     plan: Plan,
+    clocks: Clocks,
     result: Extracted,
     run_id: str,
     progress: Callable[[int, int], None] | None,
@@ -223,18 +228,33 @@ async def _extract(
         try:
             await extraction.run(plan)
         finally:
-            done = extraction.done
-            result.windows, result.new, result.known = done.windows, done.new, done.known
-            result.malformed = done.malformed
-            if done.malformed:
-                result.notes.append(
-                    f"account {account.name}: {done.malformed} events have no id or no date; "
-                    "they are in rejected/ with the reason"
-                )
-            warning = client.clock_warning()
-            if warning:
+            _count(result, extraction.done)
+            unread = clocks.unread(extraction.held_back, client.ahead)
+            _tell(result, [*extraction.failed(), *(Failed(*one) for one in unread)])
+            if not unread and (fault := clocks.set_back()):
+                result.problems.append(f"account {account.name}: {fault}")
+            elif not unread and (warning := client.clock_warning()):
                 result.notes.append(warning)
-            _tell(result, extraction.failed())
+            ahead = client.ahead or timedelta()
+            begins = result.windows and plan.begin and plan.synced and not settings.halo_start
+            if plan.begin and begins and ahead > TOLERATED:
+                since, until = isoformat(plan.begin - ahead), isoformat(plan.begin)
+                result.notes.append(
+                    f"account {account.name}: by this machine's clock it begins at {until}; what "
+                    f"is before is read with `halo-usm extract --since {since} --until {until}`"
+                )
+
+
+def _count(result: Extracted, done: Done) -> None:
+    """Put into the result what was staged, and what is worth knowing of it."""
+    result.windows, result.new, result.known = done.windows, done.new, done.known
+    result.malformed = done.malformed
+    account = f"account {result.subject}"
+    if done.malformed:
+        result.notes.append(
+            f"{account}: {done.malformed} events have no id or no date; they are in rejected/ "
+            "with the reason"
+        )
 
 
 def _tell(result: Extracted, failed: list[Failed]) -> None:

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
+from tasks.clocks import HeldBack
+from tasks.edge import Edge
 from tasks.errors import HaloError, HaloRefused, HaloUnavailable, HaloUsmError
 from tasks.halo.listing import Reader
+from tasks.plan import HALO_KEEPS
 from tasks.staging.raw import Staged, stage_beside, stage_window
 from tasks.staging.timeline import mark_beginning, mark_lost
-from tasks.windows import MICROSECOND, Window, difference, union
+from tasks.windows import Window, difference, union
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -49,56 +52,6 @@ class Done:
     malformed: int = 0
 
 
-class Edge:
-    """Where covered time ends, and what of it before that is still to be read again.
-
-    The microsecond at the edge is only staged when all of that was read: until then the gap
-    there tells that covered time once ended, and the next run looks before it again.
-    """
-
-    def __init__(self, run: Run) -> None:
-        assert run.edge is not None
-        self.moment = run.edge
-        self._unread = [Window(run.window.since, run.edge)]
-        self._looking = 0
-        self._looked = asyncio.Event()
-
-    def cut(self, windows: Iterable[Window]) -> list[Window]:
-        """Windows that are parts of another, none reaching over the edge."""
-        cut = []
-        for window in windows:
-            if window.since < self.moment < window.until:
-                cut += [Window(window.since, self.moment), Window(self.moment, window.until)]
-            else:
-                cut.append(window)
-        return cut
-
-    def begin(self, window: Window) -> None:
-        """A window is going to be read."""
-        if window.until <= self.moment:
-            self._looking += 1
-            self._looked.clear()
-
-    def end(self, window: Window) -> None:
-        """A window was read, or could not be."""
-        if window.until <= self.moment:
-            self._looking -= 1
-        if not self._looking:
-            self._looked.set()
-
-    async def turn(self, window: Window) -> None:
-        """Wait until it is the turn of the window: where it holds the edge, after all before."""
-        while self.moment in window and self._looking:
-            await self._looked.wait()
-
-    def stageable(self, window: Window) -> list[Window]:
-        """What of a window that was read may be staged."""
-        self._unread = [piece for part in self._unread for piece in difference(part, [window])]
-        if self.moment not in window or not self._unread:
-            return [window]
-        return difference(window, [Window(self.moment, self.moment + MICROSECOND)])
-
-
 class Extraction:
     """Reads and stages what is planned for an account; to be made and run in one event loop.
 
@@ -110,6 +63,10 @@ class Extraction:
         leaving: Events created before this may leave the API at any time.
         run_id: Kept with what is rejected.
         progress: Told how many windows of how many are done.
+
+    Attributes:
+        done: What was staged.
+        held_back: What was planned and lies beyond the API's time.
     """
 
     def __init__(
@@ -124,6 +81,7 @@ class Extraction:
         progress: Callable[[int, int], None],
     ) -> None:
         self.done = Done()
+        self.held_back: list[HeldBack] = []
         self._store = store
         self._account = account
         self._client = client
@@ -199,12 +157,8 @@ class Extraction:
         try:
             if edge:
                 await edge.turn(window)
-            async with self._readers, self._reader.read(window) as reading:
-                rest = edge.cut(reading.rest) if edge else reading.rest
-                self._total += len(rest)
-                self._start(rest, run, edge)
-                if reading.window:
-                    await self._keep(reading, reading.window, run, edge)
+            async with self._readers:
+                await self._read(window, run, edge)
         except HaloRefused:
             raise
         except HaloError as error:
@@ -215,6 +169,19 @@ class Extraction:
         self._closed.set()
         self._ended += 1
         self._progress(self._ended, self._total)
+
+    async def _read(self, window: Window, run: Run, edge: Edge | None) -> None:
+        """Read and stage a window or what can be known of it, and start its parts."""
+        api_time = self._client.api_time
+        if api_time is not None and api_time <= window.since:
+            self.held_back.append(HeldBack(window, api_time))
+            return
+        async with self._reader.read(window) as reading:
+            rest = edge.cut(reading.rest) if edge else reading.rest
+            self._total += len(rest)
+            self._start(rest, run, edge)
+            if reading.window:
+                await self._keep(reading, reading.window, run, edge)
 
     def _fail(self, window: Window, error: HaloError) -> None:
         """Remember a window as failed, or give up the account where nothing answers any more.
@@ -235,15 +202,19 @@ class Extraction:
     async def _keep(self, reading: Reading, window: Window, run: Run, edge: Edge | None) -> None:
         """Stage what was read of a window, up to the time that the reading can know of."""
         if reading.as_of and reading.as_of < window.until:
-            if reading.as_of <= window.since:
+            since = max(window.since, reading.as_of)
+            self.held_back.append(HeldBack(Window(since, window.until), reading.as_of))
+            if since == window.since:
                 return
-            window = Window(window.since, reading.as_of)
+            window = Window(window.since, since)
         if reading.missing:
             self._failed.append(Failed(window, reading.missing))
             await self._stage(reading, [window], mark="part")
             return
         parts = edge.stageable(window) if edge else [window]
-        if run.overdue and (dropped := await self._reader.dropped(window, reading.haul)):
+        # by the earlier clock: this machine's may be fast
+        overdue = run.overdue and (reading.as_of or window.until) - window.since > HALO_KEEPS
+        if overdue and (dropped := await self._reader.dropped(window, reading.haul)):
             self._failed.append(Failed(dropped, _DROPPED, lost=True))
             # no event lies there, and perhaps what is malformed
             await self._stage(reading, [dropped], mark="part")

@@ -39,6 +39,11 @@ class Timeline:
     begin: datetime | None
     synced: bool
 
+    @property
+    def end(self) -> datetime | None:
+        """The latest time that is covered or begun; None before its first event."""
+        return max((part.until for part in self.covered), default=self.begin)
+
 
 def timeline(store: Store, account: str) -> Timeline:
     """What raw knows of an account's time, from one listing. No file is opened.
