@@ -18,6 +18,7 @@ from tasks.errors import HaloInvalid, HaloUsmError, InUseError
 from tasks.extraction import Done, Extraction, Failed
 from tasks.halo.client import ApiKey, HaloClient, Listing
 from tasks.plan import HALO_KEEPS, plan_range, plan_sync
+from tasks.staging.known_ids import KnownIds
 from tasks.staging.locks import hold
 from tasks.staging.timeline import timeline
 from tasks.windows import Window, isoformat, union
@@ -59,6 +60,7 @@ class Extracted:
         new: Events staged.
         known: Events read that were staged before.
         malformed: Events without id or date that were put into rejected.
+        redated: Events listed with another `created_at` than they are staged with.
         gaps: What was wanted and could not be read.
         problems: What failed: a sentence each, with who, where, what to do.
         notes: What is worth knowing and no failure.
@@ -70,6 +72,7 @@ class Extracted:
     new: int = 0
     known: int = 0
     malformed: int = 0
+    redated: int = 0
     gaps: list[Gap] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -117,6 +120,7 @@ def extract_account(
                 account=account,
                 settings=settings,
                 plan=_plan(account, settings, known, window, now, result),
+                ids=KnownIds(store, account.name, known.days),
                 clocks=Clocks(now, window.until if window else None, known.end),
                 result=result,
                 run_id=run_id,
@@ -208,6 +212,7 @@ async def _extract(
     account: Account,
     settings: Settings,
     plan: Plan,
+    ids: KnownIds,
     clocks: Clocks,
     result: Extracted,
     run_id: str,
@@ -219,6 +224,7 @@ async def _extract(
         extraction = Extraction(
             store,
             account.name,
+            ids,
             client,
             concurrency=settings.halo_concurrency,
             leaving=clock() - HALO_KEEPS + timedelta(days=1),
@@ -228,7 +234,7 @@ async def _extract(
         try:
             await extraction.run(plan)
         finally:
-            _count(result, extraction.done)
+            _count(result, extraction.done, ids)
             unread = clocks.unread(extraction.held_back, client.ahead)
             _tell(result, [*extraction.failed(), *(Failed(*one) for one in unread)])
             if not unread and (fault := clocks.set_back()):
@@ -245,15 +251,25 @@ async def _extract(
                 )
 
 
-def _count(result: Extracted, done: Done) -> None:
+def _count(result: Extracted, done: Done, ids: KnownIds) -> None:
     """Put into the result what was staged, and what is worth knowing of it."""
     result.windows, result.new, result.known = done.windows, done.new, done.known
-    result.malformed = done.malformed
+    result.malformed, result.redated = done.malformed, done.redated
     account = f"account {result.subject}"
     if done.malformed:
         result.notes.append(
             f"{account}: {done.malformed} events have no id or no date; they are in rejected/ "
             "with the reason"
+        )
+    if done.redated:
+        result.notes.append(
+            f"{account}: {done.redated} events were listed with another created_at than they are "
+            "staged with; the first one counts, and they are not staged again"
+        )
+    if ids.unreadable:
+        result.notes.append(
+            f"{account}: {len(ids.unreadable)} raw files cannot be read; an event in them that is "
+            f"listed with another created_at would be staged again: {ids.unreadable[0]}"
         )
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tasks.halo.client import HaloClient
     from tasks.halo.listing import Reading
     from tasks.plan import Plan, Run
+    from tasks.staging.known_ids import KnownIds
     from tasks.staging.store import Store
 
 
@@ -50,6 +51,7 @@ class Done:
     new: int = 0
     known: int = 0
     malformed: int = 0
+    redated: int = 0
 
 
 class Extraction:
@@ -58,6 +60,7 @@ class Extraction:
     Args:
         store: The staging.
         account: The account's name.
+        ids: What is known of the account's ids.
         client: The account's.
         concurrency: Requests in flight at most.
         leaving: Events created before this may leave the API at any time.
@@ -73,6 +76,7 @@ class Extraction:
         self,
         store: Store,
         account: str,
+        ids: KnownIds,
         client: HaloClient,
         *,
         concurrency: int,
@@ -84,6 +88,7 @@ class Extraction:
         self.held_back: list[HeldBack] = []
         self._store = store
         self._account = account
+        self._ids = ids
         self._client = client
         self._run_id = run_id
         self._progress = progress
@@ -125,6 +130,7 @@ class Extraction:
                         self._planned.popleft()
                         if day.until < run.window.until:
                             self._planned.appendleft(Window(day.until, run.window.until))
+            await self._in_stager(self._ids.save)
         except BaseExceptionGroup as errors:
             expected, bugs = errors.split(HaloUsmError)
             if bugs or expected is None:
@@ -229,6 +235,7 @@ class Extraction:
             self.done.new += staged.new
             self.done.known += staged.known
             self.done.malformed += staged.malformed
+            self.done.redated += staged.redated
 
     async def _in_stager(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work that reads and writes files beside the requests."""
@@ -243,8 +250,8 @@ class Extraction:
             mark_beginning(self._store, self._account, self._begin, synced=self._synced)
         self._begin = None
         found = events, malformed, self._run_id
-        stage = partial(stage_window, self._store, self._account, mark=mark)
-        beside = stage_beside(self._store, self._account, reading.listed, *found)
+        stage = partial(stage_window, self._store, self._account, mark=mark, ids=self._ids)
+        beside = stage_beside(self._store, self._account, reading.listed, *found, ids=self._ids)
         return [*(stage(window, *found) for window in windows), beside]
 
 
