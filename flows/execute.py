@@ -96,7 +96,7 @@ def run_pipeline(
 
             results = run_flow(flow, parameters or {}, stop, progress)
         else:
-            results = pipeline(work, ThreadRunner(stop))
+            results = pipeline(work, ThreadRunner(signalled))
     show(results)
     if signalled.is_set():
         return INTERRUPTED
