@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from flows.execute import DONE, FAILED, exit_code, run_pipeline
-from flows.work import first_readings, parse_range, prepare
+from flows.work import check_halo_has, first_readings, parse_range, prepare
 from tasks.errors import SettingsError
 from tasks.settings import read_settings
 
@@ -154,6 +154,8 @@ def extract(
 
     settings = read_settings(common.env_file, halo_start=starting, halo_auth_file=auth)
     window = _range(since, until)
+    if window is not None:
+        check_halo_has(window)
     return run_pipeline(
         settings, lambda work, runner: pipeline.extract(work, runner, window), accounts=True
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from cyclopts import CycloptsError
 
 from flows.report import ProgressDisplay, show
-from flows.runner import ThreadRunner
+from flows.runner import CutOff, ThreadRunner
 from flows.work import prepare
 from tasks.accounts import open_to_others
 from tasks.errors import HaloUsmError, SettingsError
@@ -42,6 +42,9 @@ def exit_code(command: Callable[[], int | None]) -> int:
         return _say(error, FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
+    except CutOff as error:
+        print(f"halo-usm: {error}", file=sys.stderr, flush=True)
+        os._exit(INTERRUPTED)  # Python would wait for the threads
     except OSError as error:
         if error.filename is not None or error.errno not in _OUTPUT_FAULTS:
             raise
@@ -96,7 +99,7 @@ def run_pipeline(
 
             results = run_flow(flow, parameters or {}, stop, progress)
         else:
-            results = pipeline(work, ThreadRunner())
+            results = pipeline(work, ThreadRunner(signalled))
     show(results)
     if signalled.is_set():
         return INTERRUPTED

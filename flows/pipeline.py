@@ -65,6 +65,7 @@ def replay(work: Work, runner: Runner, window: Window, only: Only) -> list[Stage
             stop=work.stop,
             progress=partial(work.progress, "replay", name),
         ),
+        delivers=True,
     )
     return runner.results([runner.submit(step, name) for name in by_name])
 
@@ -126,5 +127,6 @@ def _load(work: Work, runner: Runner, after: Sequence[Any] = ()) -> list[Any]:
             stop=work.stop,
             progress=partial(work.progress, "load", name),
         ),
+        delivers=True,
     )
     return [runner.submit(step, name, after=after) for name in by_name]

@@ -114,6 +114,26 @@ def parse_range(since: str, until: str | None) -> Window:
     return Window(first, last)
 
 
+def check_halo_has(window: Window) -> None:
+    """Refuse a range of which Halo can have nothing.
+
+    Raises:
+        SettingsError: It begins before there was Halo, or in the future.
+    """
+    from tasks.plan import HALO_BEGAN
+
+    since = isoformat(window.since)
+    if window.since < HALO_BEGAN:
+        raise SettingsError(
+            f"--since {since}: there was no Halo before {HALO_BEGAN.year}; write a later time"
+        )
+    if window.since > (now := datetime.now(UTC)):
+        raise SettingsError(
+            f"--since {since} is in the future, by this machine's clock, which says "
+            f"{now:%Y-%m-%dT%H:%M:%SZ}; write an earlier time, or set the clock (NTP)"
+        )
+
+
 def destinations_of(settings: Settings, wanted: str | None = None) -> list[Destination]:
     """The destinations that USM_SENSOR names, or the one that is wanted.
 

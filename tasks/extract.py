@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tasks.errors import HaloUsmError, InUseError
-from tasks.extraction import Extraction, Failed
+from tasks.clocks import TOLERATED, Clocks, differ
+from tasks.errors import HaloInvalid, HaloUsmError, InUseError
+from tasks.extraction import Done, Extraction, Failed
 from tasks.halo.client import ApiKey, HaloClient, Listing
 from tasks.plan import HALO_KEEPS, plan_range, plan_sync
+from tasks.staging.known_ids import KnownIds
 from tasks.staging.locks import hold
 from tasks.staging.timeline import timeline
 from tasks.windows import Window, isoformat, union
@@ -58,6 +60,7 @@ class Extracted:
         new: Events staged.
         known: Events read that were staged before.
         malformed: Events without id or date that were put into rejected.
+        redated: Events listed with another `created_at` than they are staged with.
         gaps: What was wanted and could not be read.
         problems: What failed: a sentence each, with who, where, what to do.
         notes: What is worth knowing and no failure.
@@ -69,6 +72,7 @@ class Extracted:
     new: int = 0
     known: int = 0
     malformed: int = 0
+    redated: int = 0
     gaps: list[Gap] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -107,12 +111,17 @@ def extract_account(
     result = Extracted(account.name)
     try:
         with hold(store, "account", account.name, run_id=run_id, stop=stop):
-            plan = _plan(store, account, settings, window, clock(), result)
+            # a whole second: what the API's Date can tell, and what every reading of `until`
+            # agrees on
+            now = clock().replace(microsecond=0)
+            known = timeline(store, account.name)
             work = _extract(
                 store=store,
                 account=account,
                 settings=settings,
-                plan=plan,
+                plan=_plan(account, settings, known, window, now, result),
+                ids=KnownIds(store, account.name, known.days),
+                clocks=Clocks(now, window.until if window else None, known.end),
                 result=result,
                 run_id=run_id,
                 progress=progress,
@@ -138,31 +147,30 @@ def check_account(account: Account, settings: Settings, patience: Patience | Non
         now = datetime.now(UTC)
         async with _client(account, settings, patience, lambda: datetime.now(UTC)) as client:
             page = await client.page(Listing(now - timedelta(days=1), now), 1, 1)
-            warning = client.clock_warning()
+            warning, ahead = client.clock_warning(), client.ahead or timedelta()
+        if abs(ahead) > TOLERATED:
+            raise HaloInvalid(differ(now, now - ahead))
         count = "" if page.count is None else f", {page.count:,} events in the last 24 hours"
         return f"key {account.key_id} may read{count}" + (f"; {warning}" if warning else "")
 
     return asyncio.run(check())
 
 
-def _plan(  # noqa: PLR0917 - what is asked, in the order of `extract_account`
-    store: Store,
+def _plan(  # noqa: PLR0917 - what is asked, and what is known
     account: Account,
     settings: Settings,
+    known: Timeline,
     window: Window | None,
-    clock: datetime,
+    now: datetime,
     result: Extracted,
 ) -> Plan:
-    # a whole second: what the API's Date can tell, and what every reading of `until` agrees on
-    now = clock.replace(microsecond=0)
-    known = timeline(store, account.name)
     lookback = timedelta(minutes=settings.halo_lookback_minutes)
     if window is not None:
         return plan_range(
             known.covered, known.begin, window, now=now, lookback=lookback, synced=known.synced
         )
     start = settings.halo_start or now - HALO_KEEPS
-    if settings.halo_start and (note := _note(account.name, start, known, now)):
+    if settings.halo_start and (note := _note(account.name, start, known)):
         result.notes.append(note)
     covered = union([*known.covered, *known.lost])
     return plan_sync(
@@ -170,13 +178,8 @@ def _plan(  # noqa: PLR0917 - what is asked, in the order of `extract_account`
     )
 
 
-def _note(account: str, start: datetime, known: Timeline, now: datetime) -> str | None:
-    """What to say of a start that was asked for and does not happen; None where it does."""
-    if known.begin is None and start >= now:
-        return (
-            f"account {account}: HALO_START or --starting, {isoformat(start)}, is in the future: "
-            "nothing is read before that time comes; choose an earlier one"
-        )
+def _note(account: str, start: datetime, known: Timeline) -> str | None:
+    """What to say of a start that comes too late to change anything; None where it does not."""
     if known.begin is None or not known.synced or start >= known.begin:
         return None
     since, until = isoformat(start), isoformat(known.begin)
@@ -209,6 +212,8 @@ async def _extract(
     account: Account,
     settings: Settings,
     plan: Plan,
+    ids: KnownIds,
+    clocks: Clocks,
     result: Extracted,
     run_id: str,
     progress: Callable[[int, int], None] | None,
@@ -219,6 +224,7 @@ async def _extract(
         extraction = Extraction(
             store,
             account.name,
+            ids,
             client,
             concurrency=settings.halo_concurrency,
             leaving=clock() - HALO_KEEPS + timedelta(days=1),
@@ -228,18 +234,43 @@ async def _extract(
         try:
             await extraction.run(plan)
         finally:
-            done = extraction.done
-            result.windows, result.new, result.known = done.windows, done.new, done.known
-            result.malformed = done.malformed
-            if done.malformed:
-                result.notes.append(
-                    f"account {account.name}: {done.malformed} events have no id or no date; "
-                    "they are in rejected/ with the reason"
-                )
-            warning = client.clock_warning()
-            if warning:
+            _count(result, extraction.done, ids)
+            unread = clocks.unread(extraction.held_back, client.ahead)
+            _tell(result, [*extraction.failed(), *(Failed(*one) for one in unread)])
+            if not unread and (fault := clocks.set_back()):
+                result.problems.append(f"account {account.name}: {fault}")
+            elif not unread and (warning := client.clock_warning()):
                 result.notes.append(warning)
-            _tell(result, extraction.failed())
+            ahead = client.ahead or timedelta()
+            begins = result.windows and plan.begin and plan.synced and not settings.halo_start
+            if plan.begin and begins and ahead > TOLERATED:
+                since, until = isoformat(plan.begin - ahead), isoformat(plan.begin)
+                result.notes.append(
+                    f"account {account.name}: by this machine's clock it begins at {until}; what "
+                    f"is before is read with `halo-usm extract --since {since} --until {until}`"
+                )
+
+
+def _count(result: Extracted, done: Done, ids: KnownIds) -> None:
+    """Put into the result what was staged, and what is worth knowing of it."""
+    result.windows, result.new, result.known = done.windows, done.new, done.known
+    result.malformed, result.redated = done.malformed, done.redated
+    account = f"account {result.subject}"
+    if done.malformed:
+        result.notes.append(
+            f"{account}: {done.malformed} events have no id or no date; they are in rejected/ "
+            "with the reason"
+        )
+    if done.redated:
+        result.notes.append(
+            f"{account}: {done.redated} events were listed with another created_at than they are "
+            "staged with; the first one counts, and they are not staged again"
+        )
+    if ids.unreadable:
+        result.notes.append(
+            f"{account}: {len(ids.unreadable)} raw files cannot be read; an event in them that is "
+            f"listed with another created_at would be staged again: {ids.unreadable[0]}"
+        )
 
 
 def _tell(result: Extracted, failed: list[Failed]) -> None:

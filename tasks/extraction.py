@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
+from tasks.clocks import HeldBack
+from tasks.edge import Edge
 from tasks.errors import HaloError, HaloRefused, HaloUnavailable, HaloUsmError
 from tasks.halo.listing import Reader
+from tasks.plan import HALO_KEEPS
 from tasks.staging.raw import Staged, stage_beside, stage_window
 from tasks.staging.timeline import mark_beginning, mark_lost
-from tasks.windows import MICROSECOND, Window, difference, union
+from tasks.windows import Window, difference, union
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from tasks.halo.client import HaloClient
     from tasks.halo.listing import Reading
     from tasks.plan import Plan, Run
+    from tasks.staging.known_ids import KnownIds
     from tasks.staging.store import Store
 
 
@@ -46,56 +51,7 @@ class Done:
     new: int = 0
     known: int = 0
     malformed: int = 0
-
-
-class Edge:
-    """Where covered time ends, and what of it before that is still to be read again.
-
-    The microsecond at the edge is only staged when all of that was read: until then the gap
-    there tells that covered time once ended, and the next run looks before it again.
-    """
-
-    def __init__(self, run: Run) -> None:
-        assert run.edge is not None
-        self.moment = run.edge
-        self._unread = [Window(run.window.since, run.edge)]
-        self._looking = 0
-        self._looked = asyncio.Event()
-
-    def cut(self, windows: Iterable[Window]) -> list[Window]:
-        """Windows that are parts of another, none reaching over the edge."""
-        cut = []
-        for window in windows:
-            if window.since < self.moment < window.until:
-                cut += [Window(window.since, self.moment), Window(self.moment, window.until)]
-            else:
-                cut.append(window)
-        return cut
-
-    def begin(self, window: Window) -> None:
-        """A window is going to be read."""
-        if window.until <= self.moment:
-            self._looking += 1
-            self._looked.clear()
-
-    def end(self, window: Window) -> None:
-        """A window was read, or could not be."""
-        if window.until <= self.moment:
-            self._looking -= 1
-        if not self._looking:
-            self._looked.set()
-
-    async def turn(self, window: Window) -> None:
-        """Wait until it is the turn of the window: where it holds the edge, after all before."""
-        while self.moment in window and self._looking:
-            await self._looked.wait()
-
-    def stageable(self, window: Window) -> list[Window]:
-        """What of a window that was read may be staged."""
-        self._unread = [piece for part in self._unread for piece in difference(part, [window])]
-        if self.moment not in window or not self._unread:
-            return [window]
-        return difference(window, [Window(self.moment, self.moment + MICROSECOND)])
+    redated: int = 0
 
 
 class Extraction:
@@ -104,17 +60,23 @@ class Extraction:
     Args:
         store: The staging.
         account: The account's name.
+        ids: What is known of the account's ids.
         client: The account's.
         concurrency: Requests in flight at most.
         leaving: Events created before this may leave the API at any time.
         run_id: Kept with what is rejected.
         progress: Told how many windows of how many are done.
+
+    Attributes:
+        done: What was staged.
+        held_back: What was planned and lies beyond the API's time.
     """
 
     def __init__(
         self,
         store: Store,
         account: str,
+        ids: KnownIds,
         client: HaloClient,
         *,
         concurrency: int,
@@ -123,16 +85,21 @@ class Extraction:
         progress: Callable[[int, int], None],
     ) -> None:
         self.done = Done()
+        self.held_back: list[HeldBack] = []
         self._store = store
         self._account = account
+        self._ids = ids
         self._client = client
         self._run_id = run_id
         self._progress = progress
         self._reader = Reader(client, leaving=leaving, concurrency=concurrency, types=_known_types)
         # some more than can be asked for: reading goes on while others are staged
-        self._readers = asyncio.Semaphore(concurrency + 2)
+        self._most_open = concurrency + 2
+        self._readers = asyncio.Semaphore(self._most_open)
         self._begin: datetime | None = None
+        self._planned: deque[Window] = deque()
         self._open: set[Window] = set()
+        self._closed = asyncio.Event()
         self._failed: list[Failed] = []
         self._in_silence: Failed | None = None
         self._ended = 0
@@ -141,17 +108,29 @@ class Extraction:
     async def run(self, plan: Plan) -> None:
         """Read and stage what is planned.
 
+        Windows are made as they are read, each day after the ones before it: however long a range
+        is, only so many are open as can be read at the same time, and the parts of those.
+
         Raises:
             HaloUsmError: The account as a whole can't be read or staged; what was not yet, is
                 among `failed`.
         """
         self._begin, self._synced = plan.begin, plan.synced
+        self._planned.extend(run.window for run in plan.runs)
+        self._total = sum(window.count_days() for window in self._planned)
         # one thread: what has to be on disk before something else is
         self._stager = ThreadPoolExecutor(1, "stage")
         try:
             async with asyncio.TaskGroup() as self._group:
                 for run in plan.runs:
-                    self._start(run.window.days(), run, Edge(run) if run.edge else None)
+                    edge = Edge(run) if run.edge else None
+                    for day in run.window.days():
+                        await self._turn()
+                        self._start([day], run, edge)
+                        self._planned.popleft()
+                        if day.until < run.window.until:
+                            self._planned.appendleft(Window(day.until, run.window.until))
+            await self._in_stager(self._ids.save)
         except BaseExceptionGroup as errors:
             expected, bugs = errors.split(HaloUsmError)
             if bugs or expected is None:
@@ -162,15 +141,21 @@ class Extraction:
 
     def failed(self) -> list[Failed]:
         """What was planned and is not covered, sorted: failed windows, and those never read."""
-        return sorted([*self._failed, *(Failed(window, "") for window in union(self._open))])
+        unread = union([*self._open, *self._planned])
+        return sorted([*self._failed, *(Failed(window, "") for window in unread)])
 
-    def _start(self, windows: Sequence[Window], run: Run, edge: Edge | None) -> None:
+    async def _turn(self) -> None:
+        """Wait until fewer windows are open than can be read at the same time."""
+        while len(self._open) >= self._most_open:
+            self._closed.clear()
+            await self._closed.wait()
+
+    def _start(self, windows: Iterable[Window], run: Run, edge: Edge | None) -> None:
         for window in windows:
             self._open.add(window)
             if edge:
                 edge.begin(window)
             self._group.create_task(self._window(window, run, edge))
-        self._total += len(windows)
         self._progress(self._ended, self._total)
 
     async def _window(self, window: Window, run: Run, edge: Edge | None) -> None:
@@ -178,10 +163,8 @@ class Extraction:
         try:
             if edge:
                 await edge.turn(window)
-            async with self._readers, self._reader.read(window) as reading:
-                self._start(edge.cut(reading.rest) if edge else reading.rest, run, edge)
-                if reading.window:
-                    await self._keep(reading, reading.window, run, edge)
+            async with self._readers:
+                await self._read(window, run, edge)
         except HaloRefused:
             raise
         except HaloError as error:
@@ -189,8 +172,22 @@ class Extraction:
         if edge:
             edge.end(window)
         self._open.discard(window)
+        self._closed.set()
         self._ended += 1
         self._progress(self._ended, self._total)
+
+    async def _read(self, window: Window, run: Run, edge: Edge | None) -> None:
+        """Read and stage a window or what can be known of it, and start its parts."""
+        api_time = self._client.api_time
+        if api_time is not None and api_time <= window.since:
+            self.held_back.append(HeldBack(window, api_time))
+            return
+        async with self._reader.read(window) as reading:
+            rest = edge.cut(reading.rest) if edge else reading.rest
+            self._total += len(rest)
+            self._start(rest, run, edge)
+            if reading.window:
+                await self._keep(reading, reading.window, run, edge)
 
     def _fail(self, window: Window, error: HaloError) -> None:
         """Remember a window as failed, or give up the account where nothing answers any more.
@@ -211,15 +208,19 @@ class Extraction:
     async def _keep(self, reading: Reading, window: Window, run: Run, edge: Edge | None) -> None:
         """Stage what was read of a window, up to the time that the reading can know of."""
         if reading.as_of and reading.as_of < window.until:
-            if reading.as_of <= window.since:
+            since = max(window.since, reading.as_of)
+            self.held_back.append(HeldBack(Window(since, window.until), reading.as_of))
+            if since == window.since:
                 return
-            window = Window(window.since, reading.as_of)
+            window = Window(window.since, since)
         if reading.missing:
             self._failed.append(Failed(window, reading.missing))
             await self._stage(reading, [window], mark="part")
             return
         parts = edge.stageable(window) if edge else [window]
-        if run.overdue and (dropped := await self._reader.dropped(window, reading.haul)):
+        # by the earlier clock: this machine's may be fast
+        overdue = run.overdue and (reading.as_of or window.until) - window.since > HALO_KEEPS
+        if overdue and (dropped := await self._reader.dropped(window, reading.haul)):
             self._failed.append(Failed(dropped, _DROPPED, lost=True))
             # no event lies there, and perhaps what is malformed
             await self._stage(reading, [dropped], mark="part")
@@ -234,6 +235,7 @@ class Extraction:
             self.done.new += staged.new
             self.done.known += staged.known
             self.done.malformed += staged.malformed
+            self.done.redated += staged.redated
 
     async def _in_stager(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work that reads and writes files beside the requests."""
@@ -248,8 +250,8 @@ class Extraction:
             mark_beginning(self._store, self._account, self._begin, synced=self._synced)
         self._begin = None
         found = events, malformed, self._run_id
-        stage = partial(stage_window, self._store, self._account, mark=mark)
-        beside = stage_beside(self._store, self._account, reading.listed, *found)
+        stage = partial(stage_window, self._store, self._account, mark=mark, ids=self._ids)
+        beside = stage_beside(self._store, self._account, reading.listed, *found, ids=self._ids)
         return [*(stage(window, *found) for window in windows), beside]
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
 
 from tasks.windows import Window, difference
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
-
 HALO_KEEPS = timedelta(days=90)
 """Older events are gone from Halo."""
+HALO_BEGAN = datetime(2010, 1, 1, tzinfo=UTC)
+"""There was no Halo before: an earlier time is a mistake."""
 
 
 @dataclass(frozen=True)

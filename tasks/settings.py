@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from datetime import datetime  # noqa: TC003 - pydantic reads the annotation
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tasks.errors import SettingsError
+from tasks.plan import HALO_BEGAN
 from tasks.windows import parse_time
 
 if TYPE_CHECKING:
@@ -84,6 +85,18 @@ def _time(value: object) -> object:
     return parse_time(value, "HALO_START") if isinstance(value, str) else value
 
 
+def _start(moment: datetime | None) -> datetime | None:
+    now = datetime.now(UTC)
+    if moment is not None and moment < HALO_BEGAN:
+        raise ValueError(f"there was no Halo before {HALO_BEGAN.year}; write a later time")
+    if moment is not None and moment > now:
+        raise ValueError(
+            f"it is in the future, by this machine's clock, which says {now:%Y-%m-%dT%H:%M:%SZ}; "
+            "write an earlier time, or set the clock (NTP)"
+        )
+    return moment
+
+
 def _sensors(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -129,7 +142,7 @@ class Settings(BaseSettings):
         description="On object storage a lease an account and destination; "
         "`none` says that there is never another run.",
     )
-    halo_start: Annotated[datetime | None, BeforeValidator(_time)] = Field(
+    halo_start: Annotated[datetime | None, BeforeValidator(_time), AfterValidator(_start)] = Field(
         None,
         description="Where the very first sync of an account begins; 90 days ago by default.",
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from tasks.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 MICROSECOND = timedelta(microseconds=1)
 """The smallest window: Parquet and Halo know no finer time."""
@@ -62,14 +62,19 @@ class Window:
         """Whether a moment lies in both."""
         return self.since < other.until and other.since < self.until
 
-    def days(self) -> list[Window]:
-        """The window cut at each UTC midnight inside it."""
-        pieces, since = [], self.since
-        while since < self.until:
-            until = min(self.until, Window.of_day(since.date()).until)
-            pieces.append(Window(since, until))
+    def days(self) -> Iterator[Window]:
+        """The window cut at each UTC midnight inside it, one piece after the other."""
+        since = self.since
+        while since.date() < self.until.date():
+            until = Window.of_day(since.date()).until
+            yield Window(since, until)
             since = until
-        return pieces
+        if since < self.until:
+            yield Window(since, self.until)
+
+    def count_days(self) -> int:
+        """How many pieces `days` gives."""
+        return ((self.until - MICROSECOND).date() - self.since.date()).days + 1
 
     def split(self, parts: int) -> list[Window]:
         """The window in at most `parts` pieces of about equal length, none below a microsecond."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -69,6 +69,15 @@ def test_a_start_without_offset_is_utc(in_folder: Path) -> None:
     assert read_settings(halo_start="2026-03-01").halo_start == datetime(2026, 3, 1, tzinfo=UTC)
 
 
+def test_a_start_is_from_2010_to_now(in_folder: Path) -> None:
+    """The first moment of 2010 may be asked for, and the last one; what comes is refused."""
+    first, now = datetime(2010, 1, 1, tzinfo=UTC), datetime.now(UTC)
+    assert read_settings(halo_start="2010-01-01").halo_start == first
+    assert read_settings(halo_start=now.isoformat()).halo_start == now
+    with pytest.raises(SettingsError, match=r"HALO_START: .* in the future, .* set the clock"):
+        read_settings(halo_start=(now + timedelta(minutes=5)).isoformat())
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
@@ -83,6 +92,9 @@ def test_a_start_without_offset_is_utc(in_folder: Path) -> None:
         ("HALO_STAGING", "s3://", "it names no bucket"),
         ("HALO_STAGING_LOCKS", "maybe", "'maybe': Input should be 'auto' or 'none'"),
         ("HALO_START", "yesterday", "'yesterday' is no ISO 8601 time"),
+        ("HALO_START", "0026-03-01", "'0026-03-01': there was no Halo before 2010; write a later"),
+        ("HALO_START", "2009-12-31T23:59:59Z", "there was no Halo before 2010"),
+        ("HALO_START", "9999-01-01", "'9999-01-01': it is in the future, by this machine's clock"),
         ("HALO_CONCURRENCY", "0", "'0': Input should be greater than or equal to 1"),
         ("HALO_CONCURRENCY", "many", "'many': Input should be a valid integer"),
         ("HALO_REQUESTS_PER_SECOND", "-1", "'-1': Input should be greater than or equal"),

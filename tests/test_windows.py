@@ -43,7 +43,7 @@ def test_union_holds_the_same_moments_in_windows_that_do_not_touch(
 @given(windows, st.integers(1, 9))
 def test_days_and_split_tile_the_window(window: Window, parts: int) -> None:
     """Pieces follow each other without gap or overlap, and days stay within a UTC date."""
-    for pieces in (window.days(), window.split(parts)):
+    for pieces in (list(window.days()), window.split(parts)):
         assert pieces[0].since == window.since
         assert pieces[-1].until == window.until
         assert all(a.until == b.since for a, b in itertools.pairwise(pieces))
@@ -51,6 +51,17 @@ def test_days_and_split_tile_the_window(window: Window, parts: int) -> None:
         piece.since.date() == (piece.until - timedelta(microseconds=1)).date()
         for piece in window.days()
     )
+    assert window.count_days() == len(list(window.days()))
+
+
+def test_the_days_of_all_time_are_made_one_by_one() -> None:
+    """The first days of a range of any length are there at once; its last one is no exception."""
+    always = Window(datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+    first, second = itertools.islice(always.days(), 2)
+    assert (first.since, first.until) == (always.since, second.since)
+    assert always.count_days() == 9999 * 365 + 2424
+    last = Window(always.until - timedelta(hours=1), always.until)
+    assert list(last.days()) == [last]
 
 
 def test_a_microsecond_is_not_split() -> None:

@@ -103,6 +103,8 @@ class HaloClient:
         clock: This machine's time, aware.
 
     Attributes:
+        ahead: How far this machine's clock is ahead of the API's, the least that the `Date` of an
+            answer has shown (one that a proxy kept shows more); None where none had one.
         silences: How many requests were given up while no other succeeded. After the first, every
             request is tried once; after the second, there is no use in asking.
     """
@@ -120,7 +122,7 @@ class HaloClient:
         self._base_url = base_url
         self._patience = patience or Patience()
         self._clock = clock
-        self._ahead = timedelta()
+        self.ahead: timedelta | None = None
         self._pace = Pace(requests_per_second)
         self._slots = asyncio.Semaphore(concurrency)
         self._auth = BearerAuth(base_url, key)
@@ -150,12 +152,17 @@ class HaloClient:
     ) -> None:
         await self._transport.aclose()
 
+    @property
+    def api_time(self) -> datetime | None:
+        """The API's time; None where no answer had a `Date`."""
+        return None if self.ahead is None else self._clock() - self.ahead
+
     def clock_warning(self) -> str | None:
         """What to say of a clock that is off by more than a minute, None where it is right."""
-        if abs(self._ahead) <= _CLOCKS_APART:
+        if self.ahead is None or abs(self.ahead) <= _CLOCKS_APART:
             return None
-        seconds = abs(self._ahead).total_seconds()
-        side = "ahead of" if self._ahead > timedelta() else "behind"
+        seconds = abs(self.ahead).total_seconds()
+        side = "ahead of" if self.ahead > timedelta() else "behind"
         return (
             f"this machine's clock is {seconds:,.0f} s {side} the Halo API's; events are read up "
             "to the earlier of both: set this machine's clock (NTP)"
@@ -218,7 +225,8 @@ class HaloClient:
         response = await self._send(request)
         date = http_date(response.headers.get("date", ""))
         if date is not None:
-            self._ahead = self._clock() - date
+            ahead = self._clock() - date
+            self.ahead = ahead if self.ahead is None else min(ahead, self.ahead)
         check_status(response)
         page = decode(response.content)
         page.as_of = min(before, date or before)

@@ -85,11 +85,14 @@ class Haul:
         return _events_table(events, moments, texts), _malformed_table(malformed.values(), window)
 
     def _once(self) -> tuple[list[Event], list[Buffer]]:
-        """Each event as it was first listed, and its text."""
+        """Each event as it was first listed, with each of its dates, and its text."""
         events = [event for page in self._pages for event in page.events]
         texts = [text for page in self._pages for text in page.texts]
         if len({event.id for event in events}) < len(events):
-            rows = {event.id: row for row, event in reversed(list(enumerate(events)))}
+            rows = {
+                (event.id, parse_created(event.created_at)): row
+                for row, event in reversed(list(enumerate(events)))
+            }
             events = [events[row] for row in sorted(rows.values())]
             texts = [texts[row] for row in sorted(rows.values())]
         return events, texts

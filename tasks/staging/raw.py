@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.staging import layout
+from tasks.staging.known_ids import KnownIds
 from tasks.staging.rejected import malformed_rows, reject
 from tasks.windows import Window, difference, union
 
@@ -40,6 +41,7 @@ RAW_SCHEMA = pa.schema(
     ]
 )
 """One row an event; `event` is its JSON, no value changed."""
+_STAGED = pa.schema([RAW_SCHEMA.field("event_id"), RAW_SCHEMA.field("created_at")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,13 @@ class Staged:
         new: Events staged now.
         known: Events of the window that were staged before.
         malformed: Events without id or date that were put into rejected now.
+        redated: Events among those known that were staged with another `created_at`.
     """
 
     new: int
     known: int
     malformed: int
+    redated: int = 0
 
 
 def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
@@ -67,10 +71,12 @@ def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
     now: datetime | None = None,
     *,
     mark: str = "",
+    ids: KnownIds | None = None,
 ) -> Staged:
     """Stage what Halo returned for a window, each event once, and mark the window as covered.
 
-    Windows may overlap, be staged at the same time, and again after a crash.
+    Windows may overlap, be staged at the same time, and again after a crash. An event that is
+    staged with another `created_at`, in whatever file, is not staged again.
 
     Args:
         store: The staging.
@@ -82,6 +88,7 @@ def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
         run_id: The run that read them; kept with what is rejected.
         now: The time of extraction; this machine's by default.
         mark: Why this does not cover the window, where it doesn't; see `layout.RawFile`.
+        ids: What is known of the account's ids, kept up to date; read anew by default.
 
     Raises:
         ValueError: The window is not within one UTC day, or an event lacks its id or date.
@@ -89,27 +96,31 @@ def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
     """
     layout.span(window)
     now = now or datetime.now(UTC)
+    ids = ids or KnownIds(store, account)
     with store.backend.lock(f"staging={account}", wait=True):
         rejected = _reject(store, account, window, malformed_rows(malformed, run_id, now))
         names = store.files("raw", account, window.day)
         files = layout.raw_files(names, layout.partition(account, window.day))
-        inside = _once(_inside(_conform(events, now), window))
-        fresh = _unknown(store, account, window.day, files, inside)
+        listed = _inside(_conform(events, now), window)
+        inside = _once(listed)
+        near = _near(store, account, window.day, files, inside)
+        fresh, moved = _unknown(inside, near, ids)
+        redated = len(pc.unique(pa.concat_arrays([moved, _of_several_dates(listed, inside)])))
         covered = covered_by(files, window.day)
         missing = difference(window, covered)
         for piece in difference(window, missing):
             late = _inside(fresh, piece)
             if late.num_rows:
-                publish(store, account, _bounds(late), late, "beside")
+                _publish_events(store, account, _bounds(late), late, ids, "beside")
         idle = []
         for piece in missing:
             rows = _inside(fresh, piece)
             if rows.num_rows:
-                publish(store, account, piece, rows, mark)
+                _publish_events(store, account, piece, rows, ids, mark)
             elif not mark:
                 idle.append(piece)
         _publish_idle(store, account, idle, files)
-    return Staged(fresh.num_rows, inside.num_rows - fresh.num_rows, rejected)
+    return Staged(fresh.num_rows, inside.num_rows - fresh.num_rows, rejected, redated)
 
 
 def stage_beside(  # noqa: PLR0917 - as `stage_window`
@@ -119,6 +130,8 @@ def stage_beside(  # noqa: PLR0917 - as `stage_window`
     events: pa.Table,
     malformed: pa.Table,
     run_id: str,
+    *,
+    ids: KnownIds | None = None,
 ) -> Staged:
     """Stage what a listing holds that was created before or after the window it lists.
 
@@ -128,7 +141,7 @@ def stage_beside(  # noqa: PLR0917 - as `stage_window`
     Returns:
         What was added. Nothing counts as known: it may be of a window that counts it, too.
     """
-    new = wrong = 0
+    new = wrong = redated = 0
     times = pa.chunked_array([*events["created_at"].chunks, *malformed["created_at"].chunks], _TIME)
     bounds = pc.min_max(times).as_py()
     found = [layout.around(bounds["min"], bounds["max"])] if bounds["min"] else []
@@ -136,9 +149,12 @@ def stage_beside(  # noqa: PLR0917 - as `stage_window`
         rows, bad = _inside(events, beside), _inside(malformed, beside)
         if rows.num_rows or bad.num_rows:
             for day in beside.days():
-                staged = stage_window(store, account, day, rows, bad, run_id, mark="beside")
+                staged = stage_window(
+                    store, account, day, rows, bad, run_id, mark="beside", ids=ids
+                )
                 new, wrong = new + staged.new, wrong + staged.malformed
-    return Staged(new, 0, wrong)
+                redated += staged.redated
+    return Staged(new, 0, wrong, redated)
 
 
 def covered_by(files: Iterable[RawFile], day: date, mark: str = "") -> list[Window]:
@@ -184,24 +200,51 @@ def _once(events: pa.Table) -> pa.Table:
     return events.sort_by([("created_at", "ascending"), ("event_id", "ascending")])
 
 
-def _unknown(
+def _near(
     store: Store, account: str, day: date, files: Iterable[RawFile], events: pa.Table
 ) -> pa.Table:
-    """The events that no file has which may hold them; only those files are opened."""
+    """What is staged about the time of the events; only those files are opened."""
+    found = [_STAGED.empty_table()]
     if not events.num_rows:
-        return events
+        return found[0]
     bounds = _bounds(events)
     since, until = layout.clock(bounds.since, day), layout.clock(bounds.until, day)
     folder = store.folder("raw", account, day)
-    known = [
-        store.read(f"{folder}/{file.name}", ["event_id"])["event_id"]
+    found += [
+        store.read(f"{folder}/{file.name}", _STAGED.names)
         for file in files
         if file.rows and file.overlaps(since, until)
     ]
-    if not known:
-        return events
-    ids = pa.chunked_array([chunk for column in known for chunk in column.chunks], pa.string())
-    return events.filter(pc.invert(pc.is_in(events["event_id"], value_set=ids)))
+    return pa.concat_tables(found)
+
+
+def _unknown(events: pa.Table, near: pa.Table, ids: KnownIds) -> tuple[pa.Table, pa.StringArray]:
+    """The events that are staged nowhere, and the ids of those staged with another date.
+
+    Args:
+        events: What is to be staged.
+        near: What is staged about their time.
+        ids: What is staged at any time.
+    """
+    event_ids = events["event_id"]
+    at = pc.index_in(event_ids, value_set=near["event_id"].combine_chunks())
+    moved = pc.not_equal(events["created_at"], near["created_at"].take(at))
+    fresh = pc.is_null(at)
+    if len(elsewhere := ids.staged(event_ids.filter(fresh))):
+        there = pc.and_(fresh, pc.is_in(event_ids, value_set=elsewhere))
+        moved = pc.or_kleene(moved, there)
+        fresh = pc.and_not(fresh, there)
+    unknown = events if pc.all(fresh).as_py() else events.filter(fresh)
+    return unknown, event_ids.filter(moved).combine_chunks()
+
+
+def _of_several_dates(listed: pa.Table, once: pa.Table) -> pa.StringArray:
+    """The ids of events that are listed with more than one date."""
+    if listed.num_rows == once.num_rows:
+        return pa.array([], pa.string())
+    dates = listed.group_by("event_id").aggregate([("created_at", "count_distinct")])
+    several = pc.greater(dates["created_at_count_distinct"], 1)
+    return dates.filter(several)["event_id"].combine_chunks()
 
 
 def _bounds(events: pa.Table) -> Window:
@@ -210,10 +253,18 @@ def _bounds(events: pa.Table) -> Window:
     return layout.around(created[0].as_py(), created[-1].as_py())
 
 
-def publish(store: Store, account: str, window: Window, rows: pa.Table, mark: str = "") -> None:
-    """Write a file about a window within one UTC day."""
+def publish(store: Store, account: str, window: Window, rows: pa.Table, mark: str = "") -> str:
+    """Write a file about a window within one UTC day; its name."""
     name = layout.raw_name(window, rows.num_rows, mark)
     store.publish(rows, "raw", account, window.day, name)
+    return name
+
+
+def _publish_events(  # noqa: PLR0917 - as `publish`
+    store: Store, account: str, window: Window, rows: pa.Table, ids: KnownIds, mark: str = ""
+) -> None:
+    name = publish(store, account, window, rows, mark)
+    ids.add(window.day, name, rows["event_id"])
 
 
 def _publish_idle(store: Store, account: str, idle: list[Window], files: Iterable[RawFile]) -> None:

@@ -6,7 +6,7 @@ files without rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tasks.staging import layout
@@ -14,8 +14,9 @@ from tasks.staging.raw import RAW_SCHEMA, covered_by, publish
 from tasks.windows import MICROSECOND, Window, union
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
 
+    from tasks.staging.layout import RawFile
     from tasks.staging.store import Store
 
 _BEGINNINGS = ("begin", "range")
@@ -32,12 +33,19 @@ class Timeline:
             event.
         synced: Whether a sync began there; if not, only ranges were extracted by themselves, or
             nothing.
+        days: The raw files of each day.
     """
 
     covered: list[Window]
     lost: list[Window]
     begin: datetime | None
     synced: bool
+    days: dict[date, list[RawFile]] = field(default_factory=dict)
+
+    @property
+    def end(self) -> datetime | None:
+        """The latest time that is covered or begun; None before its first event."""
+        return max((part.until for part in self.covered), default=self.begin)
 
 
 def timeline(store: Store, account: str) -> Timeline:
@@ -46,22 +54,23 @@ def timeline(store: Store, account: str) -> Timeline:
     Raises:
         StagingError: A name is not one of ours.
     """
-    days = [
-        (day, layout.raw_files(names, layout.partition(account, day)))
+    days = {
+        day: layout.raw_files(names, layout.partition(account, day))
         for day, names in store.tree("raw", account).items()
-    ]
+    }
     covered, lost = (
-        union(window for day, files in days for window in covered_by(files, day, mark))
+        union(window for day, files in days.items() for window in covered_by(files, day, mark))
         for mark in ("", "lost")
     )
     starts = [window.since for window in covered[:1]]
     ranges = False
-    for day, files in days:
+    for day, files in days.items():
         for file in files:
             if file.mark in _BEGINNINGS:
                 starts.append(file.window(day).since)
                 ranges = ranges or file.mark == "range"
-    return Timeline(covered, lost, min(starts, default=None), bool(starts) and not ranges)
+    synced = bool(starts) and not ranges
+    return Timeline(covered, lost, min(starts, default=None), synced, days)
 
 
 def coverage(store: Store, account: str) -> list[Window]:

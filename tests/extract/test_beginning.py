@@ -11,8 +11,11 @@ from sandbox import faults
 from tasks.staging import layout
 from tasks.windows import Window
 from tests.extract.site import BRIEF, MINUTE, NOW, START, Site, events
+from tests.flows.command import command_for
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sandbox.halo_api import HaloStandIn
 
 DAY = timedelta(days=1)
@@ -137,16 +140,30 @@ def test_a_start_before_the_beginning_is_said_and_not_read(halo: HaloStandIn, si
     assert site.sync().notes == []
 
 
-def test_a_start_in_the_future_is_said(site: Site) -> None:
-    """A first sync that has nothing to read names the setting; later ones don't need it."""
-    future = {"halo_start": NOW + DAY}
-    site.settings = site.settings.model_copy(update=future)
-    (note,) = site.sync().notes
-    assert "account alpha" in note
-    assert "HALO_START" in note
-    assert "2026-03-05T12:00:00Z" in note
-    assert site.coverage() == []
-    site.settings = site.settings.model_copy(update={"halo_start": START})
-    site.sync()
-    site.settings = site.settings.model_copy(update=future)
-    assert site.sync().notes == []
+@pytest.mark.parametrize(
+    ("command", "settings", "message"),
+    [
+        (["sync"], {"HALO_START": "0026-03-01"}, "HALO_START: '0026-03-01': there was no Halo bef"),
+        (["sync", "--starting", "9999-01-01"], {}, "'9999-01-01': it is in the future"),
+        (["extract", "--since", "0001-01-01"], {}, "--since 0001-01-01T00:00:00Z: there was no H"),
+        (["extract", "--since", "2009-12-31", "--until", "2026-01-01"], {}, "before 2010"),
+        (["extract", "--since", "9998-01-01", "--until", "9999-01-01"], {}, "is in the future, by"),
+    ],
+)
+def test_a_time_of_which_halo_has_nothing_is_refused(
+    halo: HaloStandIn, tmp_path: Path, command: list[str], settings: dict[str, str], message: str
+) -> None:
+    """A mistyped year ends in one message and exit code 2, and touches nothing."""
+    halo_usm = command_for(tmp_path, halo, "udp://127.0.0.1:9")
+    halo_usm.settings |= settings
+    assert message in halo_usm(*command, code=2).stderr
+    assert not (tmp_path / "staging").exists()
+    assert halo.counters.requests == 0
+
+
+def test_commands_that_ask_the_staging_take_any_range(halo: HaloStandIn, tmp_path: Path) -> None:
+    """All time there is costs no more than the days that are staged."""
+    halo_usm = command_for(tmp_path, halo, "udp://127.0.0.1:9")
+    always = ["--since", "0001-01-01", "--until", "9999-12-31"]
+    for command in (["audit"], ["transform"], ["replay"], ["export", "--format", "cef"]):
+        halo_usm(*command, *always)

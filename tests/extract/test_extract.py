@@ -202,6 +202,7 @@ def test_results_can_be_pickled_and_written_as_json(halo: HaloStandIn, site: Sit
 
 def test_check_says_how_much_there_is(halo: HaloStandIn, site: Site) -> None:
     """A check logs in, lists one event, and says what it found."""
+    halo.clock.run()
     assert "may read" in check_account(site.account(), site.settings, QUICK)
     halo.fail(faults.status(403), times=None)
     with pytest.raises(HaloRefused, match="read access"):

@@ -102,6 +102,7 @@ def test_requests_that_fail_at_the_same_moment_are_one_failure(
     halo.fail(faults.status(500), times=None)
     halo.switches.latency_ms = 50
     now = NOW + timedelta(days=80)
+    halo.clock.set(now)
 
     def clock() -> datetime:
         # meanwhile the other answers come, and are all met at once

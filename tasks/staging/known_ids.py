@@ -1,0 +1,184 @@
+"""Which raw file has an event, so that it is staged once, whatever date it is listed with.
+
+Files about the time of an event are looked through as they are (`tasks.staging.raw`). An id that
+was staged with another `created_at` may lie in any file of the account, and to open them all for
+every new event would cost seconds. So 8-byte hashes of all ids tell which file may have it, and
+only that is opened. They are kept beside raw, one row a file:
+
+    <staging>/.ids/account=<account>.parquet
+
+It holds nothing that raw does not: files that it lacks are read, those that are gone don't count,
+and where it is missing or damaged it is made anew. It is read only where events are new; then it
+takes 8 bytes an event of memory.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from hashlib import blake2b
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.errors import StagingError
+from tasks.staging import layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import date
+
+    from tasks.staging.layout import RawFile
+    from tasks.staging.store import Store
+
+FOLDER = ".ids"
+_SCHEMA = pa.schema([("file", pa.string()), ("ids", pa.list_(pa.uint64()))])
+_FEW_FILES = 8
+_USUAL_LENGTH = 32
+_FACTORS = np.array(
+    [0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93], np.uint64
+)
+"""Odd numbers of no pattern, by which the 8-byte words of an id are multiplied."""
+_WRITTEN_MEANWHILE = 4_000
+"""Hashes that are written in about half the time in which one more file is read."""
+
+
+class KnownIds:
+    """The ids of an account's raw events, by their hashes.
+
+    Whoever uses it holds the account's lock, and tells of every file that is published.
+
+    Args:
+        store: The staging.
+        account: Whose ids.
+        days: The account's raw files; listed when they are needed by default.
+
+    Attributes:
+        unreadable: What is wrong with files that cannot be read; an event in one is not known.
+    """
+
+    def __init__(
+        self, store: Store, account: str, days: Mapping[date, Iterable[RawFile]] | None = None
+    ) -> None:
+        self.unreadable: list[str] = []
+        self._store = store
+        self._account = account
+        self._days = days
+        self._loaded = False
+        self._files: list[str] = []
+        self._ends: list[int] = []
+        self._hashes: list[pa.Array] = []
+        self._not_saved = 0
+
+    def staged(self, event_ids: pa.ChunkedArray) -> pa.ChunkedArray:
+        """All ids of the files that may hold one of these; none where no file may.
+
+        Raises:
+            StagingError: A file that may hold one cannot be read.
+        """
+        if not len(event_ids):
+            return event_ids
+        self._load()
+        hashes = pa.chunked_array(self._hashes, pa.uint64())
+        found = pc.indices_nonzero(pc.is_in(hashes, value_set=pa.array(_hashes(event_ids))))
+        files = {self._files[bisect_right(self._ends, at)] for at in found.to_pylist()}
+        columns = [self._read(file) for file in sorted(files)]
+        return pa.chunked_array([part for column in columns for part in column.chunks], pa.string())
+
+    def add(self, day: date, name: str, event_ids: pa.ChunkedArray) -> None:
+        """Take note of a file that was published."""
+        self._load()
+        self._add([f"{day}/{name}"], [len(event_ids)], pa.array(_hashes(event_ids)))
+        self._not_saved += 1
+
+    def save(self) -> None:
+        """Keep what is known, where it is worth its time.
+
+        Raises:
+            StagingError: It cannot be written.
+        """
+        if not self._ends or self._not_saved < _FEW_FILES:
+            return
+        if self._not_saved < math.isqrt(self._ends[-1] // _WRITTEN_MEANWHILE):
+            return
+        import pyarrow.parquet as pq
+
+        ids = pa.ListArray.from_arrays(
+            pa.array([0, *self._ends], pa.int32()), pa.concat_arrays(self._hashes)
+        )
+        owner = f"account={self._account}"
+        with self._store.backend.create(FOLDER, owner) as pending:
+            table = pa.table([pa.array(self._files), ids], schema=_SCHEMA)
+            pq.write_table(table, pending.sink, compression="none", use_dictionary=False)
+            pending.name = f"{owner}{layout.SUFFIX}"
+        self._not_saved = 0
+
+    def _load(self) -> None:
+        """Take what is kept of the files that are there, and read the others."""
+        if self._loaded:
+            return
+        self._loaded = True
+        there: list[str] = []
+        days = self._listed() if self._days is None else self._days
+        for day, files in days.items():
+            folder = f"{day}/"
+            there += [folder + file.name for file in files if file.rows]
+        kept = self._kept()
+        kept = kept.filter(pc.is_in(kept["file"], value_set=pa.array(there, pa.string())))
+        lists = kept["ids"].combine_chunks()
+        counts = pc.list_value_length(lists).to_pylist()
+        self._add(kept["file"].to_pylist(), counts, lists.flatten())
+        known = set(self._files)
+        for path in there:
+            if path not in known:
+                try:
+                    hashes = _hashes(self._read(path))
+                except StagingError as fault:
+                    self.unreadable.append(str(fault))
+                    continue
+                self._add([path], [len(hashes)], pa.array(hashes))
+                self._not_saved += 1
+
+    def _listed(self) -> dict[date, list[RawFile]]:
+        tree = self._store.tree("raw", self._account)
+        return {
+            day: layout.raw_files(names, layout.partition(self._account, day))
+            for day, names in tree.items()
+        }
+
+    def _kept(self) -> pa.Table:
+        try:
+            table = self._store.read(f"{FOLDER}/account={self._account}{layout.SUFFIX}")
+        except StagingError:
+            return _SCHEMA.empty_table()
+        return table if table.schema.equals(_SCHEMA) else _SCHEMA.empty_table()
+
+    def _add(self, files: list[str], counts: list[int], hashes: pa.Array) -> None:
+        self._files += files
+        last = self._ends[-1] if self._ends else 0
+        self._ends += list(accumulate(counts, initial=last))[1:]
+        self._hashes.append(hashes)
+        # few arrays, of which no event is copied more often than the logarithm of their number
+        while len(self._hashes) > 1 and len(self._hashes[-2]) < 2 * len(self._hashes[-1]):
+            self._hashes[-2:] = [pa.concat_arrays(self._hashes[-2:])]
+
+    def _read(self, file: str) -> pa.ChunkedArray:
+        day, _, name = file.partition("/")
+        folder = f"{self._store.folder('raw', self._account)}/date={day}"
+        return self._store.read(f"{folder}/{name}", ["event_id"])["event_id"]
+
+
+def _hashes(event_ids: pa.ChunkedArray) -> Any:
+    """A hash of each id; of Halo's own, 32 characters long, by arithmetic on all at once."""
+    ids = event_ids.combine_chunks()
+    usual = pc.equal(pc.binary_length(ids), _USUAL_LENGTH)
+    hashes = np.empty(len(ids), np.uint64)
+    where = usual.to_numpy(zero_copy_only=False)
+    words = np.frombuffer(ids.filter(usual).buffers()[2] or b"", "<u8")
+    hashes[where] = words[: 4 * where.sum()].reshape(-1, 4) @ _FACTORS
+    others = (i.encode() for i in ids.filter(pc.invert(usual)).to_pylist())
+    hashes[~where] = [int.from_bytes(blake2b(i, digest_size=8).digest()) for i in others]
+    return hashes

@@ -1,0 +1,190 @@
+"""An id that is listed again with another date is staged, transformed and sent once."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasks.audit import audit_range
+from tasks.staging.known_ids import FOLDER
+from tasks.transform import transform_account
+from tasks.windows import Window
+from tests.extract.site import MINUTE, NOW, START, Site, event, events
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sandbox.halo_api import HaloStandIn
+    from tasks.extract import Extracted
+
+MIDNIGHT = NOW.replace(hour=0)
+DAY = timedelta(days=1)
+MONTHS_AGO = NOW - 80 * DAY
+MOVES = {
+    "within a minute": (NOW - 5 * MINUTE, NOW - 5 * MINUTE + timedelta(milliseconds=1)),
+    "within a day": (NOW - 600 * MINUTE, NOW - 5 * MINUTE),
+    "back within a day": (NOW - 5 * MINUTE, NOW - 600 * MINUTE),
+    "over midnight": (MIDNIGHT - MINUTE, MIDNIGHT + MINUTE),
+    "back over midnight": (MIDNIGHT + MINUTE, MIDNIGHT - MINUTE),
+    "by days": (START + MINUTE, NOW - 5 * MINUTE),
+    "by months": (MONTHS_AGO, NOW - 5 * MINUTE),
+    "back by months": (NOW - 5 * MINUTE, MONTHS_AGO),
+}
+
+
+def assert_consistent(site: Site, count: int, *dates: datetime) -> None:
+    """So many events are staged and normalized, each once; event 1 with one of the dates."""
+    rows = site.raw()
+    assert len({row["event_id"] for row in rows}) == len(rows) == count
+    (row,) = [row for row in rows if row["event_id"] == event(1, NOW)["id"]]
+    assert row["created_at"] in dates
+    transform_account(site.store, "alpha", device_address="192.0.2.1", run_id="run")
+    complaints: list[str] = []
+    found = audit_range(site.store, Window(NOW - 365 * DAY, NOW + DAY), (), complaints.append)
+    assert complaints == []
+    assert found["consistent"]
+    assert found["staged"] == found["normalized"] + found["rejected"] == count
+
+
+def assert_noted(result: Extracted, count: int) -> None:
+    """The result says how many were listed with another date, and that this is no failure."""
+    assert result.problems == []
+    assert result.redated == count
+    found = [note for note in result.notes if "another created_at" in note]
+    assert len(found) == (count > 0)
+    assert all(re.search(rf"account alpha: {count} event", note) for note in found)
+
+
+@pytest.fixture
+def long_ago(site: Site) -> Site:
+    """An account whose first sync begins months ago."""
+    site.settings = site.settings.model_copy(update={"halo_start": NOW - 90 * DAY})
+    return site
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_a_later_run_stages_it_once(halo: HaloStandIn, long_ago: Site, move: str) -> None:
+    """However far its date moved, and whatever was staged since; the first one counts."""
+    first, second = MOVES[move]
+    halo["alpha"].add(events(200, MONTHS_AGO, NOW - DAY / 2, first=1000))
+    halo["alpha"].add([event(1, first)])
+    halo.clock.set(first + MINUTE)
+    long_ago.sync()
+    assert any(row["created_at"] == first for row in long_ago.raw())
+    halo.clock.set(max(first, second) + 2 * MINUTE)
+    long_ago.sync()
+    halo["alpha"].add([event(1, second), event(2, second)])
+    # a look at the whole time, as whoever mends something takes it
+    result = long_ago.sync(window=Window(NOW - 90 * DAY, halo.clock.now()))
+    assert_noted(result, 1)
+    assert result.new == 1
+    assert_consistent(long_ago, 202, first)
+
+
+def test_a_sync_stages_it_once(halo: HaloStandIn, long_ago: Site) -> None:
+    """The usual case: an old id among what is new since the last sync."""
+    halo["alpha"].add([event(1, MONTHS_AGO), *events(99, MONTHS_AGO, NOW - DAY, first=1000)])
+    long_ago.sync()
+    halo["alpha"].add([event(1, NOW + MINUTE), event(2, NOW + MINUTE)])
+    halo.clock.set(NOW + 2 * MINUTE)
+    assert_noted(result := long_ago.sync(), 1)
+    assert (result.new, result.known) == (1, 1)
+    assert_consistent(long_ago, 101, MONTHS_AGO)
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_windows_of_one_run_stage_it_once(halo: HaloStandIn, long_ago: Site, move: str) -> None:
+    """Whichever of two windows that are read at the same time is staged first, or one window."""
+    halo["alpha"].add(events(200, MONTHS_AGO, NOW, first=1000))
+    halo["alpha"].add([event(1, moment) for moment in MOVES[move]])
+    assert_noted(long_ago.sync(), 1)
+    assert_consistent(long_ago, 201, *MOVES[move])
+
+
+def test_many_are_counted(halo: HaloStandIn, site: Site) -> None:
+    """A whole day that is listed anew a day later is staged once, and counted."""
+    halo["alpha"].add(events(3000, START, START + DAY / 4))
+    site.sync()
+    halo["alpha"].add(events(3000, START + DAY, START + DAY + DAY / 4))
+    halo["alpha"].add(events(10, START + DAY, START + DAY + DAY / 4, first=5000))
+    result = site.sync(window=Window(START, NOW))
+    assert result.redated == 3000
+    assert (result.new, len(site.raw())) == (10, 3010)
+
+
+def test_what_keeps_its_date_is_no_matter(halo: HaloStandIn, site: Site) -> None:
+    """Events that a look sees again are known, and nothing is said."""
+    halo["alpha"].add(events(300, START, NOW))
+    site.sync()
+    for result in (site.sync(), site.sync(window=Window(START, NOW))):
+        assert_noted(result, 0)
+        assert result.known > 0
+
+
+def test_a_sync_of_nothing_new_looks_up_no_id(halo: HaloStandIn, site: Site) -> None:
+    """Known ids are found about their time; no other file is opened, however many there are."""
+    halo["alpha"].add(events(300, START, NOW))
+    site.sync()
+    for day, names in list(site.store.tree("raw", "alpha").items())[:-1]:
+        for name in names:
+            path = site.folder / "data" / site.store.folder("raw", "alpha", day) / name
+            path.write_bytes(b"cannot be opened")
+    result = site.sync()
+    assert (result.problems, result.notes, result.new) == ([], [], 0)
+
+
+def test_a_file_that_cannot_be_read_does_not_keep_new_events_away(
+    halo: HaloStandIn, site: Site
+) -> None:
+    """Its ids are unknown: that is said, with its path, by every sync that has new events."""
+    halo["alpha"].add(events(300, START, NOW))
+    site.sync()
+    (path, *_) = sorted((site.folder / "data" / "raw").rglob("*-0[1-9]*-[1-9]*.parquet")) or sorted(
+        path for path in (site.folder / "data" / "raw").rglob("*.parquet") if "-0" not in path.name
+    )
+    path.write_bytes(b"cannot be opened")
+    for later in (1, 2):
+        halo["alpha"].add([event(5000 + later, NOW + later * MINUTE)])
+        halo.clock.set(NOW + (later + 1) * MINUTE)
+        result = site.sync()
+        assert (result.new, result.problems) == (1, [])
+        (note,) = result.notes
+        assert "1 raw files cannot be read" in note
+        assert str(path) in note
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1 no more", None])
+def test_what_is_kept_of_ids_may_be_lost(
+    halo: HaloStandIn, site: Site, damage: bytes | None
+) -> None:
+    """It is made anew from raw, which alone counts."""
+    halo["alpha"].add(events(300, NOW - 9 * DAY, NOW - DAY, first=1000))
+    site.settings = site.settings.model_copy(update={"halo_start": NOW - 10 * DAY})
+    halo["alpha"].add([event(1, NOW - 9 * DAY)])
+    site.sync()
+    kept = site.folder / "data" / FOLDER / "account=alpha.parquet"
+    assert kept.exists()
+    kept.unlink() if damage is None else kept.write_bytes(damage)
+    halo["alpha"].add([event(1, NOW + MINUTE), event(2, NOW + MINUTE)])
+    halo.clock.set(NOW + 2 * MINUTE)
+    assert_noted(site.sync(), 1)
+    assert_consistent(site, 302, NOW - 9 * DAY)
+    assert kept.exists()
+
+
+def test_an_event_whose_file_is_gone_is_staged_again(halo: HaloStandIn, site: Site) -> None:
+    """Whoever moves a damaged file out and extracts its range again gets all its events back."""
+    site.settings = site.settings.model_copy(update={"halo_start": NOW - 10 * DAY})
+    halo["alpha"].add(events(300, NOW - 9 * DAY, NOW))
+    site.sync()
+    assert (site.folder / "data" / FOLDER / "account=alpha.parquet").exists()
+    day = site.store.dates("raw", "alpha")[3]
+    folder = site.folder / "data" / site.store.folder("raw", "alpha", day)
+    for path in folder.glob("*.parquet"):
+        path.unlink()
+    assert len(site.raw()) < 300
+    site.sync()
+    site.assert_exact()
