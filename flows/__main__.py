@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 
+from flows.startup import end_at_once, start_lightly
+
 _INTERRUPTED = 130
 
 
@@ -17,6 +19,7 @@ def main() -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    start_lightly()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(_INTERRUPTED))  # until a command takes over
     try:
         from flows.cli import run
@@ -26,7 +29,7 @@ def main() -> None:
         code = _INTERRUPTED  # while modules were being loaded
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # it is done: the code says how
-    sys.exit(code)
+    end_at_once(code)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,7 +19,6 @@ from cyclopts import App, Parameter
 from flows.execute import DONE, FAILED, exit_code, run_pipeline
 from flows.work import check_halo_has, first_readings, parse_range, prepare
 from tasks.errors import SettingsError
-from tasks.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,6 +65,12 @@ class InPrefect:
     ] = False
 
 
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("halo-usm")
+
+
 NO_COMMON = Common()
 NOT_ASKED = InPrefect()
 
@@ -74,7 +78,7 @@ app = App(
     name="halo-usm",
     help="CloudPassage Halo security events to a USM Anywhere sensor, with proof of delivery.",
     help_epilogue="Settings: environment variables or a .env file, see the README.",
-    version=lambda: version("halo-usm"),
+    version=_version,
 )
 
 
@@ -101,7 +105,7 @@ def check(*, auth: Auth = None, common: Common = NO_COMMON) -> int:
     """Say whether the auth file, each key, the staging and each sensor are usable; send nothing."""
     from flows.check import run_check
 
-    return DONE if run_check(read_settings(common.env_file, halo_auth_file=auth)) else FAILED
+    return DONE if run_check(_settings(common, halo_auth_file=auth)) else FAILED
 
 
 @app.command(help_epilogue="Example: halo-usm sync --lookback 1440")
@@ -118,8 +122,8 @@ def sync(
     """One pass for all accounts: extract what is new, transform it, load it."""
     from flows import pipeline
 
-    settings = read_settings(
-        common.env_file,
+    settings = _settings(
+        common,
         halo_start=starting,
         halo_auth_file=auth,
         halo_lookback_minutes=lookback,
@@ -152,7 +156,7 @@ def extract(
     """Only stage raw events: of a range, which is read again, or what a sync would."""
     from flows import pipeline
 
-    settings = read_settings(common.env_file, halo_start=starting, halo_auth_file=auth)
+    settings = _settings(common, halo_start=starting, halo_auth_file=auth)
     window = _range(since, until)
     if window is not None:
         check_halo_has(window)
@@ -171,7 +175,7 @@ def transform(
     """Only normalize: whatever has no normalized file yet, or a range anew."""
     from flows import pipeline
 
-    settings = read_settings(common.env_file)
+    settings = _settings(common)
     window = _range(since, until)
     return run_pipeline(settings, lambda work, runner: pipeline.transform(work, runner, window))
 
@@ -181,7 +185,7 @@ def load(*, common: Common = NO_COMMON) -> int:
     """Only deliver what is normalized and not delivered, whether never tried or failed."""
     from flows import pipeline
 
-    return run_pipeline(read_settings(common.env_file), pipeline.load, sensors=True)
+    return run_pipeline(_settings(common), pipeline.load, sensors=True)
 
 
 @app.command(
@@ -201,7 +205,7 @@ def replay(
     """Deliver a range again from staging; no Halo call is made."""
     from flows import pipeline
 
-    settings = read_settings(common.env_file)
+    settings = _settings(common)
     window = parse_range(since, until)
     return run_pipeline(
         settings,
@@ -228,7 +232,7 @@ def status(
     from flows.answers import show_status
     from tasks.status import status as read_status
 
-    work = _work_to_ask(read_settings(common.env_file))
+    work = _work_to_ask(_settings(common))
     unread: list[str] = []
     answer = read_status(
         work.store, work.destinations, first_readings(work.settings), unread.append
@@ -250,7 +254,7 @@ def audit(
     from flows.answers import show_event, show_range
     from tasks.audit import audit_event, audit_range
 
-    settings = read_settings(common.env_file)
+    settings = _settings(common)
     if (event is None) == (since is None):
         raise SettingsError("audit: say either --event ID or --since T (with --until T)")
     if event is not None and not _is_text(event):
@@ -288,11 +292,18 @@ def export(
     """Write a range of events from staging to a file or standard output."""
     from tasks.export import export_to
 
-    settings = read_settings(common.env_file)
+    settings = _settings(common)
     window = parse_range(since, until)
     count = export_to(prepare(settings).store, window, format, output)
     print(f"{count} events exported", file=sys.stderr)
     return DONE
+
+
+def _settings(common: Common, **flags: Any) -> Settings:
+    """The settings, those on the command line among them; see `tasks.settings.read_settings`."""
+    from tasks.settings import read_settings
+
+    return read_settings(common.env_file, **flags)
 
 
 def _work_to_ask(settings: Settings) -> Work:

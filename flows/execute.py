@@ -13,10 +13,10 @@ from cyclopts import CycloptsError
 
 from flows.report import ProgressDisplay, show
 from flows.runner import CutOff, ThreadRunner
+from flows.startup import import_aiohttp
 from flows.work import prepare
 from tasks.accounts import open_to_others
 from tasks.errors import HaloUsmError, SettingsError
-from tasks.settings import prefect_api_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +72,10 @@ def run_pipeline(
     parameters: dict[str, Any] | None = None,
 ) -> int:
     """Run a pipeline in this process, or as a flow run where Prefect is configured or asked for."""
+    from tasks.settings import prefect_api_url
+
+    if accounts:
+        import_aiohttp()
     stop, signalled = _stop_on_signals()
     with ProgressDisplay() as progress:
         work = prepare(

@@ -10,8 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flows.runner import Step
-from tasks.extract import extract_account
-from tasks.transform import transform_account
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,6 +69,8 @@ def replay(work: Work, runner: Runner, window: Window, only: Only) -> list[Stage
 
 
 def _extract(work: Work, runner: Runner, window: Window | None = None) -> list[Any]:
+    from tasks.extract import extract_account
+
     by_name = {account.name: account for account in work.accounts}
     step = Step(
         "extract",
@@ -93,6 +93,8 @@ def _transform(
     window: Window | None = None,
     waits: dict[str, Any] | None = None,
 ) -> list[Any]:
+    from tasks.transform import transform_account
+
     step = Step(
         "transform",
         lambda name: transform_account(

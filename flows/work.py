@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from tasks.accounts import Account, read_accounts
 from tasks.errors import SettingsError
-from tasks.staging.store import Store, open_store
 from tasks.windows import Window, isoformat, parse_time
 
 if TYPE_CHECKING:
+    from tasks.accounts import Account
     from tasks.settings import Settings
+    from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
 
 
@@ -72,6 +72,9 @@ def prepare(
         SettingsError: A setting is missing or cannot be used; nothing was touched.
         StagingError: Whether the staging's locks keep other runs out cannot be told.
     """
+    from tasks.accounts import read_accounts
+    from tasks.staging.store import open_store
+
     work = Work(
         settings=settings,
         accounts=read_accounts(settings.halo_auth_file) if accounts else [],
@@ -87,6 +90,7 @@ def prepare(
 
 def first_readings(settings: Settings) -> dict[str, Window]:
     """What a first sync reads of each account in the auth file; nothing where it has none."""
+    from tasks.accounts import read_accounts
     from tasks.plan import HALO_KEEPS
 
     try:

@@ -22,7 +22,6 @@ from pydantic import (
     Field,
     ValidationError,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tasks.errors import SettingsError
 from tasks.plan import HALO_BEGAN
@@ -120,10 +119,10 @@ def _address(text: str) -> str:
     return str(ipaddress.ip_address(text))
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Every setting, under the name of its environment variable in lower case."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+    model_config = ConfigDict(frozen=True)
 
     halo_api_url: Annotated[str, AfterValidator(_api_url)] = Field(
         "https://api.cloudpassage.com",
@@ -169,19 +168,6 @@ class Settings(BaseSettings):
         description="Where events go: one or more sensor URLs, separated by white space.",
     )
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags and environment; `read_settings` adds the file, whose paths have their own base."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return init_settings, env_settings
-
 
 def read_settings(env_file: Path | None = None, **flags: Any) -> Settings:
     """The settings from flags, the environment and the settings file, in this order.
@@ -198,9 +184,11 @@ def read_settings(env_file: Path | None = None, **flags: Any) -> Settings:
     path = env_file or Path(".env")
     in_file = _from_file(path) if path.is_file() else {}
     given = {name: value for name, value in flags.items() if value is not None}
-    set_outside = {name for name in Settings.model_fields if os.environ.get(name.upper())}
+    outside = {name: os.environ.get(name.upper()) for name in Settings.model_fields}
     try:
-        return Settings(**{n: v for n, v in in_file.items() if n not in set_outside} | given)
+        return Settings(
+            **in_file | {name: value for name, value in outside.items() if value} | given
+        )
     except ValidationError as error:
         raise SettingsError(_describe(error)) from None
 

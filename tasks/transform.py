@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tasks.errors import InUseError, StagingError
-from tasks.plugin.fields import NORMALIZED_SCHEMA
 from tasks.staging import layout, normalized
 from tasks.staging.locks import hold
 from tasks.staging.orphans import drop_orphans
@@ -208,6 +207,8 @@ class _Made:
 
 def _publish(file: _File) -> _Made:
     """Write the rejected, then the normalized file of a raw file, then remove older ones."""
+    from tasks.plugin.fields import NORMALIZED_SCHEMA
+
     made = _Made()
     with file.store.writer(NORMALIZED_SCHEMA, "normalized", file.account, file.day) as rows:
         # entered last, the rejected file is published first

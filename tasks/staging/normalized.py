@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tasks.plugin.fields import NORMALIZED_SCHEMA
 from tasks.staging import layout
 
 if TYPE_CHECKING:
@@ -206,6 +205,8 @@ def batches(
         FileGone: It was normalized anew since it was listed.
         StagingError: It cannot be read.
     """
+    from tasks.plugin.fields import NORMALIZED_SCHEMA
+
     schema = NORMALIZED_SCHEMA
     if columns is not None:
         schema = pa.schema([schema.field(name) for name in columns])
