@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 class Measured(NamedTuple):
     """One figure beside its target.
 
+    A target holds on any machine: it is a ratio to something that runs beside it, or a count of
+    bytes, files or events. A rate or a time has none.
+
     Attributes:
-        name: What was measured.
+        name: What was measured, and what of it was in the clock.
         figure: What came out.
         target: What is wanted: at least so much, or at most where `at_most` says so; None where
             the figure is there to compare with.

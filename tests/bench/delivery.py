@@ -4,69 +4,73 @@ Both send to the same syslog-ng. It has one core and whoever sends the other, an
 messages apart and counts them: were it to parse them, its own limit would be measured. A round is
 loggen, then ours, and the figure is the median over the rounds of the ratio within one.
 
-Ours runs from batches in memory (rendered, hashed and framed, as a load prepares them while the
-batch before is on its way) until the last one is confirmed and its rows are on disk; loggen's from
-its connection to its last send.
+What a line is about is in its name; loggen's clock runs from its connection to its last send. Ours
+ends when the last batch is confirmed and its rows are on disk, and begins either with batches in
+memory that are rendered, hashed and framed already, or with normalized rows in memory.
 """
 
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 import statistics
-import subprocess
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.cef.render import render
 from tasks.delivery import Courier
 from tasks.parcels import Parcel, line_hashes
 from tasks.staging.ledger import Ledger
 from tasks.staging.store import open_store
 from tasks.syslog.message import encode
+from tasks.syslog.tls import client_context
 from tasks.syslog.transport import open_transport
 from tests.bench import Measured, loggen
+from tests.bench.render_events import synthetic_events
 from tests.syslog.helpers import destination
 from tests.syslog_ng import SyslogNG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tasks.syslog.destination import Destination
 
 MESSAGES = 500_000
 BYTES = 700
 BATCH = 250_000
+RENDERED = 200_000
+RENDERED_BATCH = 20_000
+ENCODED_BY_HAND = 100_000
 SMALL_BATCH = 1000
 SMALL_BATCHES = 50
 ROUNDS = 5
 UDP_MESSAGES = 5000
-UNLIMITED = 100_000_000  # messages a second
 NOW = datetime.now(UTC)
 HEADER_BYTES = 45  # about what RFC 3164 and the framing add: ours are as long as loggen's
-ESTABLISHED = "01"
+HOST = "web-1.example"
 
 
 class Race(NamedTuple):
-    """A listener of syslog-ng, loggen's options for it, and the ratio to reach."""
+    """A listener of syslog-ng, and loggen's options for it."""
 
     listener: str
     options: tuple[str, ...]
-    target: float
 
 
-RACES = (
-    Race("tcp-rfc3164", ("--inet", "--stream"), 1.5),
-    Race("tls-rfc3164", ("--use-ssl",), 2.0),
-    Race("tcp-rfc5424", ("--inet", "--stream", "--syslog-proto"), 1.0),
-)
+TCP = Race("tcp-rfc3164", ("--inet", "--stream"))
+TLS = Race("tls-rfc3164", ("--use-ssl",))
+RFC5424 = Race("tcp-rfc5424", ("--inet", "--stream", "--syslog-proto"))
 
 
 def measure() -> Iterator[Measured]:
@@ -80,19 +84,19 @@ def measure() -> Iterator[Measured]:
             os.sched_setaffinity(0, cores[:1])
             with SyslogNG(folder / "counting", counts_only=True) as sensor:
                 os.sched_setaffinity(0, cores[1:] or cores)
-                for race in RACES:
-                    yield _race(sensor, race, ledger, lines)
+                for race, target in ((TCP, 1.5), (TLS, 2.0), (RFC5424, 1.0)):
+                    ready = _Ready(ledger, lines, BATCH)
+                    yield _race(sensor, race, ready, target)
+                small = _Ready(ledger, lines[: SMALL_BATCH * SMALL_BATCHES], SMALL_BATCH)
+                yield _race(sensor, TCP, small, 0.03)
+                yield _race(sensor, TCP, _Rows(ledger), None)
             with SyslogNG(folder / "writing") as sensor:
                 for listener in ("tcp-rfc3164", "tls-rfc3164"):
-                    yield _small_batches(sensor, listener, ledger, lines)
+                    yield _small_batches(sensor, listener, ledger, lines, folder)
                 yield _paced(sensor, lines)
         finally:
             os.sched_setaffinity(0, cores)
-    for url, most in (("tcp://localhost:601", 300), ("tcp://localhost:602", 900)):
-        to = destination(url)
-        what = f"header and framing, {to.format}, {to.framing}"
-        yield _each(what, partial(_encode, to=to), lines, most)
-    yield _each("SHA-256 of each line", line_hashes, lines, None)
+    yield from _encoding(lines)
 
 
 def _line(number: int) -> str:
@@ -100,22 +104,75 @@ def _line(number: int) -> str:
     return text + "x" * (BYTES - HEADER_BYTES - len(text))
 
 
-def _race(sensor: SyslogNG, race: Race, ledger: Ledger, lines: pa.Array) -> Measured:
+class _Ours(Protocol):
+    """What is sent by us.
+
+    Attributes:
+        what: What its clock has in it.
+        size: Bytes of a message on average, framing included.
+    """
+
+    what: str
+    size: int
+
+    def run(self, to: Destination) -> float:
+        """Messages a second."""
+
+
+class _Ready:
+    """Lines that are rendered, hashed and framed before the clock starts."""
+
+    def __init__(self, ledger: Ledger, lines: pa.Array, batch: int) -> None:
+        self._ledger, self._lines, self._batch = ledger, lines, batch
+        self.size = BYTES
+        self.what = (
+            "in memory, rendered, hashed and framed before the clock starts, to confirmed and in "
+            f"the ledger, batches of {batch:,}"
+        )
+
+    def run(self, to: Destination) -> float:
+        everything = _parcel(self._ledger, self._lines, to)
+        starts = range(0, len(everything), self._batch)
+        return _rate((everything.slice(at, at + self._batch) for at in starts), to)
+
+
+class _Rows:
+    """Normalized rows that are rendered, hashed and framed while others are sent."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._rows = synthetic_events(RENDERED).combine_chunks()
+        sample = render(self._rows.to_batches(max_chunksize=1000)[0]).lines
+        self.size = HEADER_BYTES + round(pc.mean(pc.binary_length(sample)).as_py())
+        self.what = (
+            "normalized rows in memory, rendered, hashed and framed within the clock, to confirmed "
+            f"and in the ledger, batches of {RENDERED_BATCH:,}"
+        )
+
+    def run(self, to: Destination) -> float:
+        batches = self._rows.to_batches(max_chunksize=RENDERED_BATCH)
+        with ThreadPoolExecutor(1) as pool:
+            lines = (_parcel(self._ledger, render(batch).lines, to) for batch in batches)
+            return _rate(pool.map(lambda _: next(lines), batches), to)
+
+
+def _race(sensor: SyslogNG, race: Race, ours: _Ours, target: float | None) -> Measured:
     to = destination(sensor.url(race.listener))
     ratios, rates = [], []
-    _deliver(_parcel(ledger, lines[:SMALL_BATCH], to), to, BATCH)  # what a first time costs
+    ours.run(to)  # what a first time costs
     for _ in range(ROUNDS):
-        everything = _parcel(ledger, lines, to)
-        theirs = _loggen(sensor.port(race.listener), race.options)
-        ours = _deliver(everything, to, BATCH)
-        ratios.append(theirs / ours)
-        rates.append((MESSAGES / theirs, MESSAGES / ours))
-    note = "; ".join(f"loggen {theirs:,.0f}, ours {ours:,.0f} messages/s" for theirs, ours in rates)
-    return Measured(race.listener, statistics.median(ratios), race.target, "times loggen", note)
+        theirs = MESSAGES / loggen.seconds(
+            sensor.port(race.listener), *race.options, size=ours.size, number=MESSAGES
+        )
+        rate = ours.run(to)
+        ratios.append(rate / theirs)
+        rates.append(f"loggen {theirs:,.0f}, ours {rate:,.0f} messages/s")
+    name = f"{race.listener}, {ours.what}"
+    return Measured(name, statistics.median(ratios), target, "times loggen", "; ".join(rates))
 
 
 def _encode(lines: pa.Array, to: Destination) -> pa.Array:
-    return encode(lines, _now(len(lines)), pa.repeat("web-1.example", len(lines)), to)
+    return encode(lines, _now(len(lines)), pa.repeat(HOST, len(lines)), to)
 
 
 def _now(count: int) -> pa.Array:
@@ -139,56 +196,69 @@ def _parcel(ledger: Ledger, lines: pa.Array, to: Destination) -> Parcel:
     return Parcel(ledger, facts, messages, numbers, delivered)
 
 
-def _deliver(everything: Parcel, to: Destination, batch: int) -> float:
-    """Seconds until all are confirmed and recorded."""
+def _rate(batches: Iterable[Parcel], to: Destination) -> float:
+    """Messages a second, from the first batch until the last is confirmed and recorded."""
     courier = Courier(to, open_transport(to), "bench", threading.Event(), pauses=())
+    count = 0
     start = time.perf_counter()
-    for first in range(0, len(everything), batch):
-        courier.deliver(everything.slice(first, first + batch))
+    for batch in batches:
+        courier.deliver(batch)
+        count += len(batch)
     seconds = time.perf_counter() - start
-    if courier.delivered != len(everything):
+    if courier.delivered != count:
         raise AssertionError(courier.error)
-    return seconds
+    return count / seconds
 
 
-def _loggen(port: int, options: tuple[str, ...]) -> float:
-    """Seconds that its connection lasts: its own figure is only good to half a second."""
-    process = subprocess.Popen(
-        loggen.command(port, *options, size=BYTES, number=MESSAGES, rate=UNLIMITED),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    first = last = 0.0
-    while process.poll() is None:
-        if _established(port):
-            last = time.perf_counter()
-            first = first or last
-        time.sleep(0.02)
-    if process.returncode or not first:
-        raise AssertionError(f"loggen ended with {process.returncode}")
-    return last - first
-
-
-def _established(port: int) -> bool:
-    remote = f":{port:04X}"
-    return any(
-        row[2].endswith(remote) and row[3] == ESTABLISHED
-        for row in map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:])
-    )
-
-
-def _small_batches(sensor: SyslogNG, listener: str, ledger: Ledger, lines: pa.Array) -> Measured:
+def _small_batches(
+    sensor: SyslogNG, listener: str, ledger: Ledger, lines: pa.Array, folder: Path
+) -> Measured:
+    """Small batches, beside what nobody who confirms and records can do without, by hand."""
     to = destination(sensor.url(listener))
     everything = _parcel(ledger, lines[: SMALL_BATCH * SMALL_BATCHES], to)
-    seconds = _deliver(everything, to, SMALL_BATCH)
+    starts = range(0, len(everything), SMALL_BATCH)
+    batches = [everything.slice(at, at + SMALL_BATCH) for at in starts]
+    ratios, times = [], []
+    for _ in range(ROUNDS):
+        plain = statistics.median([_by_hand(batch, to, folder) for batch in batches])
+        ours = SMALL_BATCH / _rate(batches, to)
+        ratios.append(ours / plain)
+        times.append(f"by hand {plain * 1000:.1f}, ours {ours * 1000:.1f} ms")
     return Measured(
-        f"{listener}, a batch of {SMALL_BATCH} confirmed and recorded",
-        seconds / SMALL_BATCHES * 1000,
-        100,
-        "ms",
-        "to a syslog-ng that parses and writes",
+        f"{listener}, a batch of {SMALL_BATCH} confirmed and in the ledger, beside the same by "
+        "hand: connect, send, end, wait for the end, write and sync a file and its folder",
+        statistics.median(ratios),
+        4,
+        "times by hand",
+        "to a syslog-ng that parses and writes; " + "; ".join(times),
         at_most=True,
     )
+
+
+def _by_hand(batch: Parcel, to: Destination, folder: Path) -> float:
+    """Seconds for one batch, its record being its identifiers and hashes as they lie in memory."""
+    data = b"".join(batch.messages.to_pylist())
+    record = repr(batch.facts.select(["event_id", "line_sha256"]).to_pydict()).encode()
+    context = client_context(to) if to.scheme == "tls" else None
+    start = time.perf_counter()
+    sock = socket.create_connection((to.host, to.port), to.timeout)
+    if context:
+        sock = context.wrap_socket(sock, server_hostname=to.host)
+    with sock:
+        sock.sendall(data)
+        end = sock.unwrap() if isinstance(sock, ssl.SSLSocket) else sock
+        with end:
+            end.shutdown(socket.SHUT_WR)
+            while end.recv(65536):
+                pass
+    with (folder / "record").open("wb") as file:
+        file.write(record)
+        file.flush()
+        os.fsync(file.fileno())
+    fd = os.open(folder, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)
+    return time.perf_counter() - start
 
 
 def _paced(sensor: SyslogNG, lines: pa.Array) -> Measured:
@@ -207,11 +277,43 @@ def _paced(sensor: SyslogNG, lines: pa.Array) -> Measured:
     )
 
 
-def _each(
-    what: str, work: Callable[[pa.Array], object], lines: pa.Array, most: float | None
-) -> Measured:
+def _encoding(lines: pa.Array) -> Iterator[Measured]:
+    """Header and framing in CPU time, beside a plain loop."""
+    loops = (
+        ("tcp://localhost:601", _rfc3164_by_hand, 0.04),
+        ("tcp://localhost:602", _rfc5424_by_hand, 0.12),
+    )
+    for url, by_hand, most in loops:
+        to = destination(url)
+        plain = _nanoseconds(by_hand, lines[:ENCODED_BY_HAND])
+        own = _nanoseconds(partial(_encode, to=to), lines)
+        name = f"header and framing, {to.format}, {to.framing}, lines rendered before"
+        note = f"CPU time; loop {plain:,.0f}, ours {own:,.0f} ns/row"
+        yield Measured(name, own / plain, most, "times f-string loop", note, at_most=True)
+    hashes = _nanoseconds(line_hashes, lines)
+    yield Measured("SHA-256 of each line", hashes, None, "CPU ns/row")
+
+
+def _rfc3164_by_hand(lines: pa.Array) -> list[bytes]:
+    """A message a line, newline behind it."""
+    return [
+        f"<14>{NOW:%b %d %H:%M:%S} {HOST} cpapi: {line}\n".encode() for line in lines.to_pylist()
+    ]
+
+
+def _rfc5424_by_hand(lines: pa.Array) -> list[bytes]:
+    """A message a line, its length in front."""
+    messages = [
+        f"<14>1 {NOW:%Y-%m-%dT%H:%M:%S.%f} {HOST} cpapi - - - {line}".encode()
+        for line in lines.to_pylist()
+    ]
+    return [b"%d %s" % (len(message), message) for message in messages]
+
+
+def _nanoseconds(work: Callable[[pa.Array], object], lines: pa.Array) -> float:
+    """CPU time a row: the best of some rounds."""
     best = min(_cpu_seconds(work, lines) for _ in range(ROUNDS))
-    return Measured(what, best / len(lines) * 1e9, most, "CPU ns/row", at_most=True)
+    return best / len(lines) * 1e9
 
 
 def _cpu_seconds(work: Callable[[pa.Array], object], lines: pa.Array) -> float:

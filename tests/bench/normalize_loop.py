@@ -12,22 +12,24 @@ import orjson
 from tasks.plugin.fields import CEF_ORDER, PRODUCT, Field
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
-    import pyarrow as pa
+    Event = dict[str, Any]
 
-_RAW = ("event_id", "created_at", "event")
 _TAG = re.compile(r"<[^>]+>")
 _TAKEN = {source for field in CEF_ORDER for source in field.source} | {"name", "critical", "id"}
 
 
 def lines_of(
-    raw: pa.RecordBatch, device_address: str, catalogue: Mapping[str, tuple[str, str]]
+    events: Iterable[tuple[str, datetime, Event]],
+    device_address: str,
+    catalogue: Mapping[str, tuple[str, str]],
 ) -> list[str]:
     """CEF lines by a dict and an f-string a value; nothing is read out of log entries.
 
     Args:
-        raw: `event_id`, `created_at` and `event`.
+        events: The id of each, its time, and what Halo sent.
         device_address: The CEF `dvc`.
         catalogue: Signature id and category by type.
     """
@@ -36,8 +38,7 @@ def lines_of(
         for field in CEF_ORDER
     ]
     lines = []
-    for event_id, created_at, text in zip(*(raw[name].to_pylist() for name in _RAW), strict=True):
-        event = orjson.loads(text)
+    for event_id, created_at, event in events:
         signature_id, category = catalogue.get(event["type"], ("999", None))
         row = {field.name: _first(event, field) for field in CEF_ORDER}
         row |= {
