@@ -48,7 +48,7 @@ check: setup-dev ## format, lint, types
 	@$(BIN)/mypy
 
 # Bytecode is kept: what a command costs is measured as where it is installed.
-bench: setup-bench ## measure against the targets (about 8 minutes); exit code 1 below one
+bench: setup-bench ## measure against the targets (about 10 minutes); exit code 1 below one
 	@$(RECEIVERS)
 	@sh tests/install_wrk.sh
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m tests.bench

@@ -6,8 +6,6 @@ import os
 import signal
 import sys
 
-from flows.startup import end_at_once, start_lightly
-
 _INTERRUPTED = 130
 
 
@@ -19,9 +17,11 @@ def main() -> None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
-    start_lightly()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(_INTERRUPTED))  # until a command takes over
     try:
+        from flows.startup import start_lightly
+
+        start_lightly()
         from flows.cli import run
 
         code = run(sys.argv[1:])
@@ -29,6 +29,8 @@ def main() -> None:
         code = _INTERRUPTED  # while modules were being loaded
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # it is done: the code says how
+    from flows.startup import end_at_once
+
     end_at_once(code)
 
 

@@ -59,6 +59,10 @@ def test_an_interrupted_sync_exits_130_and_the_next_one_goes_on(
         assert ids["event_id"].nunique() == len(ids) == EVENTS
 
 
+STILL_PYTHONS_OWN = ("init_import_site", "import runpy module")
+"""What Python says, with exit code 1, where it is interrupted before any code of ours is run."""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("after", [0.1, 0.2, 0.4])
 def test_an_interruption_of_the_start_is_no_fault(
@@ -70,7 +74,8 @@ def test_an_interruption_of_the_start_is_no_fault(
         time.sleep(after)
         process.send_signal(number)
         _, err = process.communicate(timeout=30)
-    if process.returncode != -number:  # not even Python had begun
+    begun = process.returncode != -number and not any(words in err for words in STILL_PYTHONS_OWN)
+    if begun:
         assert process.returncode in {0, 130}
         assert not err
 
