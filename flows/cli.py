@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from flows.execute import DONE, FAILED, exit_code, run_pipeline
-from flows.work import check_halo_has, first_readings, parse_range, prepare
+from flows.work import check_halo_has, first_readings, parse_range, prepare, wait_seconds
 from tasks.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -37,6 +37,13 @@ Starting = Annotated[
 Only = Annotated[
     Literal["failed", "undelivered", "all"],
     Parameter(help="Which events: last attempt failed, not delivered, or all."),
+]
+Wait = Annotated[
+    float | None,
+    Parameter(
+        help="Minutes to wait for another run that holds the account or destination; 10 by "
+        "default where something of its own was asked for, such as a range."
+    ),
 ]
 
 
@@ -116,6 +123,7 @@ def sync(
     lookback: Annotated[
         int | None, Parameter(help="Minutes of covered time to read again, for late events.")
     ] = None,
+    wait: Wait = None,
     in_prefect: InPrefect = NOT_ASKED,
     common: Common = NO_COMMON,
 ) -> int:
@@ -128,9 +136,10 @@ def sync(
         halo_auth_file=auth,
         halo_lookback_minutes=lookback,
     )
+    seconds = wait_seconds(wait, asked=lookback is not None)
     return run_pipeline(
         settings,
-        pipeline.sync,
+        lambda work, runner: pipeline.sync(work, runner, wait=seconds),
         accounts=True,
         sensors=True,
         flow="sync",
@@ -138,6 +147,7 @@ def sync(
         parameters={
             "starting": starting,
             "lookback": lookback,
+            "wait": wait,
             "auth_file": auth,
             "env_file": common.env_file,
         },
@@ -149,6 +159,7 @@ def extract(
     *,
     since: Annotated[str | None, Parameter(help="Start of the range, ISO 8601.")] = None,
     until: Until = None,
+    wait: Wait = None,
     starting: Starting = None,
     auth: Auth = None,
     common: Common = NO_COMMON,
@@ -160,8 +171,11 @@ def extract(
     window = _range(since, until)
     if window is not None:
         check_halo_has(window)
+    seconds = wait_seconds(wait, asked=window is not None)
     return run_pipeline(
-        settings, lambda work, runner: pipeline.extract(work, runner, window), accounts=True
+        settings,
+        lambda work, runner: pipeline.extract(work, runner, window, wait=seconds),
+        accounts=True,
     )
 
 
@@ -170,6 +184,7 @@ def transform(
     *,
     since: Annotated[str | None, Parameter(help="Start of a range to normalize anew.")] = None,
     until: Until = None,
+    wait: Wait = None,
     common: Common = NO_COMMON,
 ) -> int:
     """Only normalize: whatever has no normalized file yet, or a range anew."""
@@ -177,7 +192,10 @@ def transform(
 
     settings = _settings(common)
     window = _range(since, until)
-    return run_pipeline(settings, lambda work, runner: pipeline.transform(work, runner, window))
+    seconds = wait_seconds(wait, asked=window is not None)
+    return run_pipeline(
+        settings, lambda work, runner: pipeline.transform(work, runner, window, wait=seconds)
+    )
 
 
 @app.command(help_epilogue="Example: halo-usm load")
@@ -199,6 +217,7 @@ def replay(
     destination: Annotated[
         str | None, Parameter(help="One destination by name; all by default.")
     ] = None,
+    wait: Wait = None,
     in_prefect: InPrefect = NOT_ASKED,
     common: Common = NO_COMMON,
 ) -> int:
@@ -207,9 +226,12 @@ def replay(
 
     settings = _settings(common)
     window = parse_range(since, until)
+    seconds = wait_seconds(wait, asked=True)
     return run_pipeline(
         settings,
-        lambda work, runner: pipeline.replay(work, runner, window, only),
+        lambda work, runner: pipeline.replay(
+            work, runner, window, only, wait=seconds, env_file=common.env_file
+        ),
         sensors=True,
         destination=destination,
         flow="replay",
@@ -219,6 +241,7 @@ def replay(
             "until": until,
             "only": only,
             "destination": destination,
+            "wait": wait,
             "env_file": common.env_file,
         },
     )

@@ -6,6 +6,7 @@ in `tasks`.
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from flows.runner import Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from flows.runner import Runner, StageResult
     from flows.work import Work
@@ -20,35 +22,48 @@ if TYPE_CHECKING:
     from tasks.windows import Window
 
 
-def sync(work: Work, runner: Runner) -> list[StageResult]:
+def sync(work: Work, runner: Runner, *, wait: float = 0.0) -> list[StageResult]:
     """One pass: extract what is new, transform it, load it, for all accounts.
 
-    An account is transformed as soon as it is extracted; destinations wait for all accounts.
+    An account is transformed as soon as it is extracted; destinations wait for all accounts. What
+    another run holds is waited for so many seconds, here as in all of these.
     """
-    extracted = _extract(work, runner)
-    waits = dict(zip([account.name for account in work.accounts], extracted, strict=True))
-    transformed = _transform(work, runner, waits=waits)
-    loaded = _load(work, runner, after=transformed)
+    extracted = _extract(work, runner, wait=wait)
+    after = dict(zip([account.name for account in work.accounts], extracted, strict=True))
+    transformed = _transform(work, runner, after=after, wait=wait)
+    loaded = _load(work, runner, after=transformed, wait=wait)
     return runner.results([*extracted, *transformed, *loaded])
 
 
-def extract(work: Work, runner: Runner, window: Window | None = None) -> list[StageResult]:
+def extract(
+    work: Work, runner: Runner, window: Window | None = None, *, wait: float = 0.0
+) -> list[StageResult]:
     """Only stage raw events: of a range, or what a sync would."""
-    return runner.results(_extract(work, runner, window))
+    return runner.results(_extract(work, runner, window, wait=wait, say_why=True))
 
 
-def transform(work: Work, runner: Runner, window: Window | None = None) -> list[StageResult]:
+def transform(
+    work: Work, runner: Runner, window: Window | None = None, *, wait: float = 0.0
+) -> list[StageResult]:
     """Only normalize: what is not normalized yet, or a range anew."""
-    return runner.results(_transform(work, runner, window))
+    return runner.results(_transform(work, runner, window, wait=wait, say_why=True))
 
 
 def load(work: Work, runner: Runner) -> list[StageResult]:
     """Only deliver what is normalized and not delivered."""
-    return runner.results(_load(work, runner))
+    return runner.results(_load(work, runner, say_why=True))
 
 
-def replay(work: Work, runner: Runner, window: Window, only: Only) -> list[StageResult]:
-    """Deliver a range again from staging."""
+def replay(
+    work: Work,
+    runner: Runner,
+    window: Window,
+    only: Only,
+    *,
+    wait: float = 0.0,
+    env_file: Path | None = None,
+) -> list[StageResult]:
+    """Deliver a range again from staging; `env_file` is what a replay that goes on needs, too."""
     from tasks.load import replay_destination
 
     by_name = {destination.name: destination for destination in work.destinations}
@@ -62,13 +77,22 @@ def replay(work: Work, runner: Runner, window: Window, only: Only) -> list[Stage
             run_id=work.run_id,
             stop=work.stop,
             progress=partial(work.progress, "replay", name),
+            wait=wait,
+            options=f" --env-file {shlex.quote(str(env_file))}" if env_file else "",
         ),
         delivers=True,
     )
     return runner.results([runner.submit(step, name) for name in by_name])
 
 
-def _extract(work: Work, runner: Runner, window: Window | None = None) -> list[Any]:
+def _extract(
+    work: Work,
+    runner: Runner,
+    window: Window | None = None,
+    *,
+    wait: float = 0.0,
+    say_why: bool = False,
+) -> list[Any]:
     from tasks.extract import extract_account
 
     by_name = {account.name: account for account in work.accounts}
@@ -82,6 +106,8 @@ def _extract(work: Work, runner: Runner, window: Window | None = None) -> list[A
             run_id=work.run_id,
             stop=work.stop,
             progress=partial(work.progress, "extract", name),
+            wait=wait,
+            say_why=say_why,
         ),
     )
     return [runner.submit(step, name) for name in by_name]
@@ -91,7 +117,10 @@ def _transform(
     work: Work,
     runner: Runner,
     window: Window | None = None,
-    waits: dict[str, Any] | None = None,
+    *,
+    after: dict[str, Any] | None = None,
+    wait: float = 0.0,
+    say_why: bool = False,
 ) -> list[Any]:
     from tasks.transform import transform_account
 
@@ -105,18 +134,27 @@ def _transform(
             run_id=work.run_id,
             stop=work.stop,
             progress=partial(work.progress, "transform", name),
+            wait=wait,
+            say_why=say_why,
         ),
     )
-    waits = waits or {}
+    after = after or {}
     # Accounts that are no longer in the auth file may still have events to normalize, or to drop.
     staged = {*work.store.accounts("raw"), *work.store.accounts("normalized")}
-    names = [*waits, *sorted(staged.difference(waits))]
+    names = [*after, *sorted(staged.difference(after))]
     return [
-        runner.submit(step, name, after=[waits[name]] if name in waits else []) for name in names
+        runner.submit(step, name, after=[after[name]] if name in after else []) for name in names
     ]
 
 
-def _load(work: Work, runner: Runner, after: Sequence[Any] = ()) -> list[Any]:
+def _load(
+    work: Work,
+    runner: Runner,
+    after: Sequence[Any] = (),
+    *,
+    wait: float = 0.0,
+    say_why: bool = False,
+) -> list[Any]:
     from tasks.load import load_destination
 
     by_name = {destination.name: destination for destination in work.destinations}
@@ -128,6 +166,8 @@ def _load(work: Work, runner: Runner, after: Sequence[Any] = ()) -> list[Any]:
             run_id=work.run_id,
             stop=work.stop,
             progress=partial(work.progress, "load", name),
+            wait=wait,
+            say_why=say_why,
         ),
         delivers=True,
     )

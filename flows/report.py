@@ -68,16 +68,17 @@ class ProgressDisplay:
 
 
 def counts(result: StageResult) -> dict[str, int]:
-    """A result's counts by name, those that are not zero."""
+    """A result's counts by name; those that are zero only where its class says `SHOW_ZEROS`."""
     if not dataclasses.is_dataclass(result):
         raise TypeError(f"{type(result).__name__} is no stage result")
-    return {
-        field.name: value
+    found = {
+        field.name.replace("_", " "): value
         for field in dataclasses.fields(result)
-        if field.name not in _NOT_COUNTS
-        and isinstance(value := getattr(result, field.name), int)
-        and value
+        if field.name not in _NOT_COUNTS and isinstance(value := getattr(result, field.name), int)
     }
+    if getattr(result, "SHOW_ZEROS", False) and any(found.values()):
+        return found
+    return {name: value for name, value in found.items() if value}
 
 
 def summary(results: Sequence[StageResult]) -> list[str]:
@@ -94,6 +95,8 @@ def show(results: Sequence[StageResult]) -> None:
     for line in summary(results):
         print(line)
     sys.stdout.flush()
+    if not results:
+        print("note: nothing to do: no event is staged", file=sys.stderr)
     for result in results:
         for note in result.notes:
             print(f"note: {note}", file=sys.stderr)

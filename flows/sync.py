@@ -9,6 +9,7 @@ from prefect import State, flow
 
 from flows import pipeline
 from flows.flow_run import flow_body
+from flows.work import wait_seconds
 from tasks.settings import read_settings
 
 
@@ -16,6 +17,7 @@ from tasks.settings import read_settings
 def sync(
     starting: str | None = None,
     lookback: int | None = None,
+    wait: float | None = None,
     auth_file: Path | None = None,
     env_file: Path | None = None,
 ) -> State[Any]:
@@ -24,6 +26,8 @@ def sync(
     Args:
         starting: Where the very first sync of an account begins (ISO 8601); HALO_START.
         lookback: Minutes of covered time to read again; HALO_LOOKBACK_MINUTES.
+        wait: Minutes to wait for another run that holds an account or destination; 10 with
+            `lookback`, else what another run holds is left to it.
         auth_file: The file of keys; HALO_AUTH_FILE.
         env_file: Another settings file than `.env`.
     """
@@ -34,6 +38,8 @@ def sync(
             halo_lookback_minutes=lookback,
             halo_auth_file=auth_file,
         ),
-        pipeline.sync,
+        lambda work, runner: pipeline.sync(
+            work, runner, wait=wait_seconds(wait, asked=lookback is not None)
+        ),
         accounts=True,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import uuid
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from tasks.settings import Settings
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
+
+
+_WAIT_MINUTES = 10.0
 
 
 class Progress(Protocol):
@@ -136,6 +140,24 @@ def check_halo_has(window: Window) -> None:
             f"--since {since} is in the future, by this machine's clock, which says "
             f"{now:%Y-%m-%dT%H:%M:%SZ}; write an earlier time, or set the clock (NTP)"
         )
+
+
+def wait_seconds(minutes: float | None, *, asked: bool) -> float:
+    """How long a command waits for another run that holds what it needs.
+
+    Args:
+        minutes: What it was told; None where nothing was said.
+        asked: Whether it was asked for something of its own, such as a range: that waits for ten
+            minutes by default. What is left to the other run does not wait.
+
+    Raises:
+        SettingsError: It is no time.
+    """
+    if minutes is None:
+        minutes = _WAIT_MINUTES if asked else 0.0
+    if not 0 <= minutes < math.inf:
+        raise SettingsError(f"--wait: {minutes:g} is no number of minutes; say 0 or more")
+    return minutes * 60
 
 
 def destinations_of(settings: Settings, wanted: str | None = None) -> list[Destination]:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from tasks.staging.segments import Segment
     from tasks.windows import Window
 
+_FAULTS = 3
+_HOUR, _DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
+
 Only = Literal["failed", "undelivered", "all"]
 """Which events a replay delivers: those whose last attempt is `failed` or `unconfirmed`, those
 that are not delivered, or all."""
@@ -33,8 +36,9 @@ class Choice:
         only: Which of them by what the ledger last says.
         since: The destination takes nothing older.
         window: Only events created in it; None for all.
-        at_fault_since: An event that was shown to be at fault at this time (datetime64[us]) or
-            later is left out; None leaves none out.
+        now: Leave out what is put off at this time (datetime64[us]): an event that failed alone in
+            three runs, others being delivered right before and after it, is tried again an hour
+            later; one that did so in more runs, a day later. None leaves none out.
         tried_before: Only events that were last tried before this time (datetime64[us]), or
             never; None for all.
     """
@@ -42,7 +46,7 @@ class Choice:
     only: Only
     since: datetime | None
     window: Window | None
-    at_fault_since: Any = None
+    now: Any = None
     tried_before: Any = None
 
     def files(self, segments: list[Segment], day: date) -> Iterator[tuple[Segment, NormalizedFile]]:
@@ -63,13 +67,23 @@ class Choice:
             chosen &= last.failed
         elif self.only == "undelivered":
             chosen &= ~last.delivered
-        if self.at_fault_since is not None:
-            chosen &= np.isnat(last.alone) | (last.alone < self.at_fault_since)
+        if self.now is not None:
+            pause = np.where(last.faults > _FAULTS, _DAY, _HOUR)
+            # a time still to come is a wrong clock's
+            since = (last.fault_at <= self.now) & (self.now < last.fault_at + pause)
+            chosen &= ~(since & (last.faults >= _FAULTS))
         if self.tried_before is not None:
             chosen &= np.isnat(last.at) | (last.at < self.tried_before)
         return chosen
 
-    def left(self, events: pa.Table, last: LastAttempts) -> int:
-        """How many of some events are still to be delivered after all was tried."""
-        undelivered = last.failed if self.only == "failed" else ~last.delivered
-        return int((inside(events, self.since, self.window) & undelivered).sum())
+    def takes_all(self, segment: Segment, file: NormalizedFile, day: date) -> bool:
+        """Whether names tell that it takes every event of a file."""
+        every = self.only == "all" or (self.only == "undelivered" and segment.untouched)
+        return every and whole(file.window(day), self.since, self.window)
+
+
+def whole(bounds: Window, since: datetime | None, window: Window | None) -> bool:
+    """Whether all that lies within `bounds` lies at `since` or later and in `window`."""
+    if since is not None and bounds.since < since:
+        return False
+    return window is None or (window.since <= bounds.since and bounds.until <= window.until)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.choice import whole
+from tasks.staging import normalized
 from tasks.staging.files import FileGone
 from tasks.staging.ledger import Ledger
 from tasks.staging.normalized import current_files
 from tasks.staging.segments import surely_settled
-from tasks.staging.survey import states, survey
-from tasks.windows import Window
+from tasks.staging.survey import inside, states, survey
+from tasks.windows import Window, isoformat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from tasks.choice import Choice
     from tasks.staging.layout import NormalizedFile
+    from tasks.staging.segments import Segment
     from tasks.staging.store import Store
 
 T = TypeVar("T")
@@ -33,6 +40,7 @@ class Day:
         normalized: Its normalized files that count.
         events: How many there may be to deliver, by names.
         begun: When its delivery began (datetime64[us]); None before.
+        done: Whether each of its events was tried that was to be.
         told: Whether it is said already that it cannot be delivered.
     """
 
@@ -40,6 +48,7 @@ class Day:
     normalized: list[NormalizedFile]
     events: int
     begun: Any = None
+    done: bool = False
     told: bool = False
 
     def __str__(self) -> str:
@@ -56,7 +65,7 @@ class Day:
         return work()
 
     def left(self, choice: Choice) -> int:
-        """How many events are still to be delivered; noted where sums don't show that none is.
+        """How many events a load has still to deliver; noted where sums don't show that none is.
 
         Raises:
             FileGone: A file was replaced meanwhile.
@@ -65,12 +74,9 @@ class Day:
         ledger = self.ledger
         left = 0
         for segment in ledger.segments(self.normalized, ledger.names(), choice.since):
-            if segment.settled or (choice.only == "failed" and segment.untouched):
+            if segment.settled:
                 continue
-            if choice.window is not None:
-                for _, file in choice.files([segment], ledger.day):
-                    left += sum(choice.left(*look) for look in states(ledger, segment, file))
-            elif segment.sums_tell:
+            if segment.sums_tell:
                 left += segment.total - segment.counted
             else:
                 counts = survey(ledger, segment, choice.since)
@@ -78,6 +84,67 @@ class Day:
                 if not counts.pending:
                     ledger.note_settled(segment, counts.delivered)
         return left
+
+    def files(self, choice: Choice) -> Iterator[tuple[Segment, NormalizedFile]]:
+        """Its files that may hold events to deliver, as they are now."""
+        segments = self.ledger.segments(self.normalized, self.ledger.names(), choice.since)
+        return choice.files(segments, self.ledger.day)
+
+    def not_tried(self, choice: Choice) -> int:
+        """How many events were to be delivered and were not tried; by names where they tell.
+
+        Raises:
+            FileGone: A file was replaced meanwhile.
+            StagingError: A file cannot be read.
+        """
+        count = 0
+        for segment, file in self.files(choice):
+            if self.begun is None and choice.takes_all(segment, file, self.ledger.day):
+                count += file.rows
+            else:
+                looks = self._not_tried(choice, segment, file)
+                count += sum(int(mask.sum()) for _, mask in looks)
+        return count
+
+    def first_not_tried(self, choice: Choice) -> datetime | None:
+        """When the first of these was created; None where there is none.
+
+        Raises:
+            FileGone: A file was replaced meanwhile.
+            StagingError: A file cannot be read.
+        """
+        times = [
+            pc.min(events.filter(pa.array(mask))["created_at"]).as_py()
+            for segment, file in self.files(choice)
+            for events, mask in self._not_tried(choice, segment, file)
+        ]
+        return min((time for time in times if time is not None), default=None)
+
+    def _not_tried(
+        self, choice: Choice, segment: Segment, file: NormalizedFile
+    ) -> Iterator[tuple[pa.Table, Any]]:
+        rest = choice if self.begun is None else replace(choice, tried_before=self.begun)
+        for events, last in states(self.ledger, segment, file):
+            yield events, rest.select(events, last)
+
+    def delivered_since(self, first: datetime, choice: Choice) -> int:
+        """How many of the events created at `first` or later were delivered since it was begun.
+
+        Raises:
+            FileGone: A file was replaced meanwhile.
+            StagingError: A file cannot be read.
+        """
+        if self.begun is None:
+            return 0
+        return sum(
+            int(
+                (
+                    inside(events, first, choice.window) & last.delivered & (last.at >= self.begun)
+                ).sum()
+            )
+            for segment, file in self.files(choice)
+            for events, last in states(self.ledger, segment, file)
+        )
 
 
 def days_of(store: Store, destination: str, account: str, choice: Choice) -> Iterator[Day]:
@@ -102,3 +169,41 @@ def days_of(store: Store, destination: str, account: str, choice: Choice) -> Ite
             rows = sum(file.rows for _, file in files)
             sent = sum(part.counted for part in {part.since: part for part, _ in files}.values())
             yield Day(ledger, normalized, rows if choice.only == "all" else max(rows - sent, 0))
+
+
+def why_nothing(store: Store, destination: str, choice: Choice) -> str:
+    """Why a destination was to get nothing: a sentence.
+
+    Raises:
+        FileGone: A file was replaced meanwhile.
+        StagingError: A file cannot be read, or a name is not one of ours.
+    """
+    here = f"destination {destination}: nothing to do: "
+    where = " in the range" if choice.window is not None else ""
+    if not _any_event(store, None, choice.window):
+        return f"{here}no event{where} is normalized; `halo-usm status` tells what is staged"
+    if choice.since is not None and not _any_event(store, choice.since, choice.window):
+        return f"{here}every event{where} is older than its since={isoformat(choice.since)}"
+    if choice.only == "failed":
+        return (
+            f"{here}no event{where} failed at its last attempt; "
+            "--only undelivered sends those never tried, too, and --only all every one"
+        )
+    return f"{here}every event{where} is delivered"
+
+
+def _any_event(store: Store, since: datetime | None, window: Window | None) -> bool:
+    """Whether an event is normalized that was created at `since` or later and in the window."""
+    for account in store.accounts("normalized"):
+        for day, names in store.tree("normalized", account).items():
+            for file in current_files(store, account, day, names):
+                bounds = file.window(day)
+                if not file.rows or (window is not None and not window.overlaps(bounds)):
+                    continue
+                if whole(bounds, since, window):
+                    return True
+                path = f"{store.folder('normalized', account, day)}/{file.name}"
+                batches = normalized.batches(store, path, ["created_at"])
+                if any(inside(events, since, window).any() for events in batches):
+                    return True
+    return False

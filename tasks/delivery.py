@@ -10,52 +10,70 @@ A batch that fails is tried three times, with pauses. What then?
   after three such batches in a row the destination is given up for this run.
 - Where something is confirmed the receiver works, and something in the batch is at fault. It is
   sent in halves, halves of halves, until single events are left that fail alone.
-- An event is called at fault only where it fails alone just after something else was delivered:
-  then its ledger row says so, and `load` leaves it for a day.
+- A single event that fails says little: the receiver may be sick just then, or a load balancer
+  send one connection in seven to a receiver that works. It is a fault of the event only where
+  others were delivered right before and right after it, and the event fails once more then. The
+  ledger row of that last attempt says so. Who puts an event off counts the runs (`tasks.choice`).
+- An event that failed alone in an earlier run is sent after others were delivered, so that it
+  holds nobody up. As long as such events wait, batches are sent in parts: others have to be
+  delivered before and after them.
 
-Over UDP each message has its own outcome: one that failed while a later one was sent is at fault.
+Over UDP each message has its own outcome, so one batch shows what else takes several attempts.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from tasks.staging.ledger import ALONE, DELIVERED, DELIVERIES_SCHEMA
-from tasks.syslog.transport import CONFIRMED, FAILED, SENT, UNCONFIRMED, Outcome
+from tasks.sending import Stopped
 
 if TYPE_CHECKING:
-    import threading
-
     from tasks.parcels import Parcel
-    from tasks.syslog.destination import Destination
-    from tasks.syslog.transport import Transport
+    from tasks.sending import Sender
+    from tasks.staging.ledger import Ledger
 
 _IN_A_ROW = 3
-_NO_REASON = "no reason given"
+"""After so many batches in a row that brought nothing the destination is given up."""
+_DEFERRED_IN_A_ROW = 8
+"""After so many of those that failed alone before: they are expected to fail."""
+_FEW = 8
+"""Up to so many events of a batch that failed alone before are sent alone again."""
+_DEFERRED = 16_384
+"""So many events wait for others at most: they take memory."""
+_WAITING = 4
+"""For so many waiting events at most a batch is sent in parts."""
+_TRIES_ALONE = 4
+"""So often an event is sent alone in one run at most."""
 
 
 class GivenUp(Exception):  # noqa: N818 - reads as a sentence; never leaves `tasks.load`
     """The destination is given up for this run; the message says what happened."""
 
 
-class Stopped(Exception):  # noqa: N818
-    """The run was asked to end, between two attempts."""
+def _in_the_middle(batch: Parcel, mask: np.ndarray) -> Parcel:
+    """The batch, the events where `mask` is true moved between the others."""
+    others, chosen = np.flatnonzero(~mask), np.flatnonzero(mask)
+    half = len(others) // 2
+    return batch.rows(np.concatenate([others[:half], chosen, others[half:]]))
 
 
-def _mask(values: pa.BooleanArray) -> np.ndarray:
-    return np.asarray(values.to_numpy(zero_copy_only=False))
+@dataclass
+class _Single:
+    """An event that failed alone in this run.
 
+    Attributes:
+        event: A parcel of one.
+        tries: How often it was sent alone.
+        between: Whether it failed with others delivered right before and right after it.
+    """
 
-def _delivered(outcome: Outcome) -> np.ndarray:
-    return _mask(pc.is_in(outcome.statuses, value_set=pa.array(DELIVERED)))
+    event: Parcel
+    tries: int = 0
+    between: bool = False
 
 
 @dataclass
@@ -63,64 +81,105 @@ class Courier:
     """Delivers batches to one destination for one run.
 
     Attributes:
+        sender: Makes the attempts.
         pauses: Seconds before a failed batch is tried a second and a third time.
-        batches: Attempts made.
-        tried: Events that were sent at least once.
-        delivered: Events of these whose last attempt is `confirmed` or `sent`.
-        error: What happened to the last attempt that failed.
+        deferred: Events that failed alone in earlier runs, and that this run did not send yet.
     """
 
-    destination: Destination
-    transport: Transport
-    run_id: str
-    stop: threading.Event
+    sender: Sender
     pauses: tuple[float, ...]
-    batches: int = 0
-    tried: int = 0
-    delivered: int = 0
-    error: str = ""
-    _worked: bool = False
-    _absent: bool = False
+    deferred: list[Parcel] = field(default_factory=list)
     _failed_in_a_row: int = 0
-    _singles: list[Parcel] = field(default_factory=list)
+    _singles: deque[_Single] = field(default_factory=deque)
+    _last_single: _Single | None = None
     _aside: list[Parcel] = field(default_factory=list)
 
-    @property
-    def _delivered_as(self) -> str:
-        """What an event's status is once there is nothing more to be done."""
-        return SENT if self.destination.scheme == "udp" else CONFIRMED
-
     def deliver(self, batch: Parcel) -> None:
-        """Deliver a batch as well as can be.
+        """Deliver a batch as well as can be, but for events that failed alone in earlier runs.
+
+        Those are delivered by and by, once others were; the last of them by `finish`.
 
         Raises:
             GivenUp: The receiver is not there, or seems sick.
             Stopped: The run was asked to end.
             LedgerError: The ledger cannot be written.
         """
-        if self.stop.is_set():
+        suspect = batch.failed_alone
+        if suspect.any():
+            if self.sender.per_message:
+                batch = _in_the_middle(batch, suspect)
+            else:
+                self._defer(batch.take(suspect))
+                batch = batch.take(~suspect)
+        works = True
+        while len(batch):
+            size = self._part(len(batch)) if works else len(batch)
+            works = self._deliver(batch.slice(0, size), self.pauses)
+            self._try_again()
+            if size == len(batch):
+                self._judge(_IN_A_ROW, works=works)
+            batch = batch.slice(size, len(batch))
+
+    def finish(self) -> None:
+        """Deliver what waited in vain for others to be delivered before it.
+
+        What was tried least often comes first: not every run may come to the last one.
+
+        Raises:
+            GivenUp: The receiver is not there, or seems sick.
+            Stopped: The run was asked to end.
+            LedgerError: The ledger cannot be written.
+        """
+        self.deferred.sort(key=lambda parcel: int(parcel.number.min()))
+        while self.deferred:
+            self._deliver_deferred()
+
+    def forget(self, ledger: Ledger) -> None:
+        """Forget the deferred events of an account and day, whose files are read again."""
+        self.deferred = [parcel for parcel in self.deferred if parcel.ledger is not ledger]
+
+    def _defer(self, batch: Parcel) -> None:
+        """Keep events that failed alone in an earlier run until others are delivered."""
+        few = len(batch) <= _FEW
+        alone = (batch.rows(np.array([row])) for row in range(len(batch)))
+        self.deferred += alone if few else [batch.copy()]
+        while sum(map(len, self.deferred)) > _DEFERRED:
+            self._deliver_deferred()
+
+    def _deliver_deferred(self) -> None:
+        works = self._deliver(self.deferred[0], ())
+        del self.deferred[0]
+        self._try_again()
+        self._judge(_DEFERRED_IN_A_ROW, works=works)
+
+    def _part(self, count: int) -> int:
+        """How many events of so many are sent at once: fewer where others wait for them."""
+        waiting = len(self._singles) + len(self.deferred) + (self._last_single is not None)
+        return max(1, count // (2 * min(waiting, _WAITING) + 1))
+
+    def _judge(self, in_a_row: int, *, works: bool) -> None:
+        """Give the destination up once nothing was delivered so many times in a row."""
+        self._failed_in_a_row = 0 if works else self._failed_in_a_row + 1
+        if self._failed_in_a_row >= in_a_row:
+            raise GivenUp(self.sender.error)
+
+    def _deliver(self, batch: Parcel, pauses: tuple[float, ...]) -> bool:
+        """Send a batch, again after pauses, in halves where need be; whether anything arrived."""
+        if self.sender.stop.is_set():
             raise Stopped
-        self.tried += len(batch)
         left = self._send(batch)
-        for pause in self.pauses:
+        for pause in pauses:
             if not len(left):
                 break
             self._pause(pause)
             left = self._send(left, present=len(left) < len(batch))
         if not len(left):
-            self._failed_in_a_row = 0
-        elif self._receiver_works(left):
-            self._failed_in_a_row = 0
-            self._halve(left.take(~left.delivered))
-        else:
-            self._put_aside(left)
-            self._failed_in_a_row += 1
-            if self._failed_in_a_row >= _IN_A_ROW:
-                raise GivenUp(self.error)
-        if self._worked:
-            self._try_singles()
-            while self._aside:
-                self._halve(self._aside.pop(0))
+            return True
+        if self._receiver_works(left):
+            self._search(left.take(~left.delivered))
+            return True
+        self._put_aside(left)
+        return len(left) < len(batch)
 
     def _receiver_works(self, batch: Parcel) -> bool:
         """Whether one of two events of a failed batch is delivered alone."""
@@ -130,12 +189,13 @@ class Courier:
         second = 1 + int(batch.number[-1]) * 7919 % (len(batch) - 1)
         return any(not len(self._send(batch.slice(at, at + 1))) for at in (0, second))
 
-    def _halve(self, batch: Parcel) -> None:
+    def _search(self, batch: Parcel, *, whole: bool = False) -> None:
         """Send a batch in ever smaller halves, the larger before the smaller ones.
 
-        After many failures in a row the receiver has to show that it still works.
+        After many failures in a row the receiver has to show that it still works. With `whole`
+        the batch was not sent as it is yet, and is at first.
         """
-        parts = deque(batch.halves() or [batch])
+        parts = deque([batch] if whole or len(batch) == 1 else batch.halves())
         patience = len(batch).bit_length() + 2
         failures = 0
         while parts:
@@ -144,124 +204,83 @@ class Courier:
                 if not self._receiver_works(part):
                     return
                 part, failures = part.take(~part.delivered), 0
-            left = self._send(part, alone=len(part) == 1 and self._worked)
+            left = self._send(part)
             failures = failures + 1 if len(left) else 0
             parts.extend(left.halves())
             if len(left) == 1:
-                self._put_aside(left)
-            if self._worked:
-                self._try_singles()
+                self._failed_alone(_Single(left.copy(), tries=1))
+            self._try_singles()
 
     def _put_aside(self, batch: Parcel) -> None:
         """Keep what failed until something else is delivered."""
-        (self._singles if len(batch) == 1 else self._aside).append(batch.alone())
+        if len(batch) == 1:
+            self._failed_alone(_Single(batch.copy()))
+        else:
+            self._aside.append(batch.copy())
+
+    def _try_again(self) -> None:
+        """Send what waits for others to be delivered, as long as they are."""
+        while self.sender.worked or (self.sender.worked_before and self._aside):
+            self._try_singles()
+            if self.sender.worked and self.deferred:
+                self._search(self.deferred[0], whole=True)
+                del self.deferred[0]
+            elif self._aside:
+                self._search(self._aside.pop(0))
+            else:
+                break
 
     def _try_singles(self) -> None:
-        """Now that something was delivered, send alone what failed alone before."""
-        while self._singles:
-            self._send(self._singles.pop(0), alone=True)
+        """Send events alone that failed so, each right after something else was delivered."""
+        while self.sender.worked and self._singles:
+            single = self._singles.popleft()
+            single.tries += 1
+            # nothing is left of an event that was delivered, nor of one that was found at fault
+            if len(self._send(single.event, fault=single.between)):
+                self._failed_alone(single)
 
-    def _send(self, batch: Parcel, *, alone: bool = False, present: bool = False) -> Parcel:
+    def _failed_alone(self, single: _Single) -> None:
+        """Keep an event that failed alone, for another try in this run."""
+        if single.tries >= _TRIES_ALONE:
+            return
+        if self.sender.worked_before:
+            self._last_single = single
+        else:
+            self._singles.append(single)
+
+    def _send(self, batch: Parcel, *, fault: bool = False, present: bool = False) -> Parcel:
         """Attempt a batch, again after pauses while nothing can be handed over; what is left.
 
         Args:
             batch: The events.
-            alone: Whether a failure is to be called the event's own fault.
+            fault: Whether a failure is to be called the event's own.
             present: Whether the receiver is known to be there: UDP, and some were sent just now.
 
         Raises:
             GivenUp: Nothing could be handed over at any attempt.
         """
-        left = self._attempt(batch, alone=alone)
+        left = self._attempt(batch, fault=fault)
         for pause in self.pauses:
-            if not self._absent or present:
+            if not self.sender.absent or present:
                 break
             self._pause(pause)
             left = self._attempt(left)
-        if self._absent and not present:
-            raise GivenUp(self.error)
+        if self.sender.absent and not present:
+            raise GivenUp(self.sender.error)
         return left
 
-    def _attempt(self, batch: Parcel, *, alone: bool = False) -> Parcel:
-        """Send a batch once and write its rows into the ledger; what is to be sent again."""
-        if self.stop.is_set():
-            raise Stopped
-        with batch.ledger.attempt(batch.facts["event_id"]) as attempt:
-            rows = partial(self._rows, batch, datetime.now(UTC))
-            hoped = Outcome.of((self._delivered_as, len(batch)))
-            attempt.expect(partial(rows, hoped))
-            try:
-                outcome, interruption = self.transport.deliver(batch.messages), None
-            except BaseException as anything:  # noqa: BLE001 - raised when it is on record
-                # any part of it may have gone out
-                outcome = Outcome.of((UNCONFIRMED, len(batch)), error="the run was interrupted")
-                interruption, alone = anything, False
-            delivered = _delivered(outcome)
-            mine = self._at_fault(outcome, alone=alone)
-            delta = int(delivered.sum()) - int(batch.delivered.sum())
-            as_hoped = outcome.statuses.equals(hoped.statuses)
-            attempt.record(delta, None if as_hoped else rows(outcome, mine))
-        self._count(batch, outcome, delivered)
-        if interruption:
-            raise interruption
-        return batch.take(~batch.delivered & ~mine)
-
-    def _at_fault(self, outcome: Outcome, *, alone: bool) -> np.ndarray:
-        """Which events an attempt shows to be at fault themselves."""
-        delivered = _delivered(outcome)
-        if self.destination.scheme != "udp":
-            return alone & _mask(pc.equal(outcome.statuses, UNCONFIRMED))
-        if alone:
-            return ~delivered
-        before_another = np.zeros(len(delivered), np.bool_)
-        if delivered.any():
-            before_another[: np.flatnonzero(delivered)[-1]] = True
-        return ~delivered & before_another
-
-    def _count(self, batch: Parcel, outcome: Outcome, delivered: np.ndarray) -> None:
-        """Keep in mind what was recorded."""
-        batch.number[:] += 1
-        batch.delivered[:] = delivered
-        self.batches += 1
-        self.delivered += int(delivered.sum())
-        self._worked = bool(delivered.any())
-        if not delivered.all():
-            self.error = outcome.error or _NO_REASON
-        failed = pc.sum(pc.equal(outcome.statuses, FAILED)).as_py()
-        # a datagram that fails by itself says nothing about the receiver
-        by_itself = self.destination.scheme == "udp" and len(batch) == 1
-        self._absent = failed == len(batch) and not by_itself
-
-    def _rows(
-        self,
-        batch: Parcel,
-        attempted_at: datetime,
-        outcome: Outcome,
-        mine: np.ndarray | None = None,
-    ) -> pa.Table:
-        """The ledger's rows of an attempt; `mine` are events at fault themselves."""
-        count = len(batch)
-        stamp = pa.scalar(attempted_at, pa.timestamp("us", tz="UTC"))
-        error = outcome.error or _NO_REASON
-        reason = pa.repeat(error, count)
-        if mine is not None and mine.any():
-            reason = pc.if_else(pa.array(mine), ALONE + error, reason)
-        delivered = pa.array(_delivered(outcome))
-        columns = {
-            "event_id": batch.facts["event_id"],
-            "created_at": batch.facts["created_at"],
-            "status": outcome.statuses,
-            "attempt": pa.array(batch.number + 1),
-            "attempted_at": pa.repeat(stamp, count),
-            "transport": pa.repeat(self.destination.scheme, count),
-            "bytes": batch.facts["bytes"],
-            "truncated": batch.facts["truncated"],
-            "line_sha256": batch.facts["line_sha256"],
-            "error": pc.if_else(delivered, pa.scalar(None, pa.string()), reason),
-            "run_id": pa.repeat(self.run_id, count),
-        }
-        return pa.table(columns).cast(DELIVERIES_SCHEMA)
+    def _attempt(self, batch: Parcel, *, fault: bool = False) -> Parcel:
+        """Make an attempt; it tells more of the single event sent right before it."""
+        left = self.sender.attempt(batch, fault=fault)
+        if self._last_single is not None:
+            self._last_single.between = self.sender.worked
+            if self.sender.worked:
+                self._singles.appendleft(self._last_single)
+            else:
+                self._singles.append(self._last_single)
+            self._last_single = None
+        return left
 
     def _pause(self, seconds: float) -> None:
-        if self.stop.wait(seconds):
+        if self.sender.stop.wait(seconds):
             raise Stopped

@@ -90,6 +90,8 @@ def extract_account(
     progress: Callable[[int, int], None] | None = None,
     patience: Patience | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    wait: float = 0.0,
+    say_why: bool = False,
 ) -> Extracted:
     """Stage what an account's Halo has and raw does not.
 
@@ -107,19 +109,22 @@ def extract_account(
         progress: Told how many windows of how many are done.
         patience: How long the API is waited for.
         clock: This machine's time.
+        wait: Seconds to wait for another run that holds the account.
+        say_why: Whether to note why nothing was staged.
     """
     result = Extracted(account.name)
     try:
-        with hold(store, "account", account.name, run_id=run_id, stop=stop):
+        with hold(store, "account", account.name, run_id=run_id, wait=wait, stop=stop):
             # a whole second: what the API's Date can tell, and what every reading of `until`
             # agrees on
             now = clock().replace(microsecond=0)
             known = timeline(store, account.name)
+            plan = _plan(account, settings, known, window, now, result)
             work = _extract(
                 store=store,
                 account=account,
                 settings=settings,
-                plan=_plan(account, settings, known, window, now, result),
+                plan=plan,
                 ids=KnownIds(store, account.name, known.days),
                 clocks=Clocks(now, window.until if window else None, known.end),
                 result=result,
@@ -129,8 +134,11 @@ def extract_account(
                 clock=clock,
             )
             asyncio.run(_until_stopped(work, stop, result))
+            if say_why and not (result.new or result.malformed or result.gaps):
+                result.notes += _why_nothing(result, plan, window)
     except InUseError as error:
         result.notes.append(str(error))
+        result.interrupted = stop is not None and stop.is_set()
     except HaloUsmError as error:
         result.problems.append(f"account {account.name}: {error}")
     return result
@@ -188,6 +196,19 @@ def _note(account: str, start: datetime, known: Timeline) -> str | None:
         "nothing: it is for an account's first sync; what is before is read with "
         f"`halo-usm extract --since {since} --until {until}`"
     )
+
+
+def _why_nothing(result: Extracted, plan: Plan, window: Window | None) -> list[str]:
+    """Why nothing new was staged, where no other note and no interruption tells."""
+    if result.interrupted or (result.notes and not plan.runs):
+        return []
+    where = " in the range" if window else ""
+    why = f"every event that Halo shows{where} is staged already"
+    if not plan.runs:
+        why = "the range is still to come" if window else "all is read up to now"
+    elif not result.known:
+        why = f"Halo shows no event{where}" if window else "Halo shows no new event"
+    return [f"account {result.subject}: nothing to do: {why}"]
 
 
 def _client(

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _ROWS = 16_384
 """Rows that are rendered at a time: enough for columns to pay off, few enough to be bounded."""
 
+_STATE = ("number", "delivered", "failed_alone")
+"""What of `LastAttempts` goes along with the events."""
+
 
 @dataclass(frozen=True)
 class Parcel:
@@ -42,6 +45,8 @@ class Parcel:
         messages: The framed syslog messages, `pa.BinaryArray` or a chunked one.
         number: Attempts so far; an array that is kept up to date.
         delivered: Whether the last attempt was; an array that is kept up to date.
+        tried: Whether this run sent it; an array that is kept up to date.
+        failed_alone: Whether an earlier run sent the event alone, and it failed.
     """
 
     ledger: Ledger
@@ -49,6 +54,8 @@ class Parcel:
     messages: Any
     number: np.ndarray
     delivered: np.ndarray
+    tried: np.ndarray
+    failed_alone: np.ndarray
 
     def __len__(self) -> int:
         return len(self.number)
@@ -61,6 +68,8 @@ class Parcel:
             self.messages.slice(start, stop - start),
             self.number[start:stop],
             self.delivered[start:stop],
+            self.tried[start:stop],
+            self.failed_alone[start:stop],
         )
 
     def halves(self) -> list[Parcel]:
@@ -70,13 +79,14 @@ class Parcel:
 
     def take(self, mask: np.ndarray) -> Parcel:
         """The events where `mask` is true: a copy, or nothing new where that is all."""
-        return self if mask.all() else self._copy(np.flatnonzero(mask))
+        return self if mask.all() else self.rows(np.flatnonzero(mask))
 
-    def alone(self) -> Parcel:
+    def copy(self) -> Parcel:
         """A copy that keeps no larger parcel's memory alive."""
-        return self._copy(np.arange(len(self)))
+        return self.rows(np.arange(len(self)))
 
-    def _copy(self, rows: np.ndarray) -> Parcel:
+    def rows(self, rows: np.ndarray) -> Parcel:
+        """A copy of the events of these indices, in this order."""
         chosen = pa.array(rows)
         return Parcel(
             self.ledger,
@@ -84,6 +94,8 @@ class Parcel:
             self.messages.take(chosen),
             self.number[rows],
             self.delivered[rows],
+            self.tried[rows],
+            self.failed_alone[rows],
         )
 
 
@@ -158,20 +170,20 @@ def _packs(
 def _selected(
     ledger: Ledger, segment: Segment, file: NormalizedFile, select: Select
 ) -> Iterator[pa.Table]:
-    """The chosen rows of a file, with two more columns: `_number` and `_delivered`."""
+    """The chosen rows of a file, with what the ledger says of them in more columns, `_STATE`."""
     looks = [(select(*look), look[1]) for look in states(ledger, segment, file)]
     if not any(mask.any() for mask, _ in looks):
         return
     mask = np.concatenate([mask for mask, _ in looks])
-    number = np.concatenate([last.number for _, last in looks])
-    delivered = np.concatenate([last.delivered for _, last in looks])
+    state = {name: np.concatenate([getattr(last, name) for _, last in looks]) for name in _STATE}
     path = f"{ledger.store.folder('normalized', ledger.account, ledger.day)}/{file.name}"
     start = 0
     for table in normalized.batches(ledger.store, path, rows=_ROWS):
         part = slice(start, start + table.num_rows)
         start += table.num_rows
-        told = table.append_column("_number", pa.array(number[part]))
-        told = told.append_column("_delivered", pa.array(delivered[part]))
+        told = table
+        for name in _STATE:
+            told = told.append_column(f"_{name}", pa.array(state[name][part]))
         yield told.filter(pa.array(mask[part]))
 
 
@@ -202,5 +214,6 @@ def _pack(ledger: Ledger, table: pa.Table, destination: Destination) -> Parcel:
             "line_sha256": pa.chunked_array(hashes, pa.string()),
         }
     )
-    number = table["_number"].to_numpy().copy()
-    return Parcel(ledger, facts, framed, number, table["_delivered"].to_numpy().copy())
+    number, delivered, failed_alone = (table[f"_{name}"].to_numpy().copy() for name in _STATE)
+    tried = np.zeros(len(number), np.bool_)
+    return Parcel(ledger, facts, framed, number, delivered, tried, failed_alone)

@@ -71,6 +71,8 @@ def transform_account(
     window: Window | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[int, int], None] | None = None,
+    wait: float = 0.0,
+    say_why: bool = False,
 ) -> Transformed:
     """Normalize every raw file of an account that has no normalized one.
 
@@ -82,6 +84,8 @@ def transform_account(
         window: Normalize anew every raw file that reaches into this range, and nothing else.
         stop: Set when the transform is to end early; the file in hand is finished.
         progress: Told how many of how many files are done.
+        wait: Seconds to wait for another run that holds the account.
+        say_why: Whether to note why there was nothing to do.
 
     Returns:
         What was done; expected faults are among its problems, and an account in the hands of
@@ -89,7 +93,7 @@ def transform_account(
     """
     done = Transformed(account)
     try:
-        with hold(store, "account", account, run_id=run_id, stop=stop):
+        with hold(store, "account", account, run_id=run_id, wait=wait, stop=stop):
             if account == min(store.accounts("raw"), default=""):  # one of them names it for all
                 done.problems += store.strangers("raw")
             days = (normalized.days if window else normalized.unfinished)(store, account)
@@ -98,6 +102,11 @@ def transform_account(
                 for day, state in days.items()
                 for file in _wanted(store, account, day, state, window)
             ]
+            if say_why and not work:
+                done.notes.append(
+                    f"account {account}: nothing to do: "
+                    + ("no event is staged in the range" if window else "every event is normalized")
+                )
             for index, (day, file, state) in enumerate(work):
                 if stop is not None and stop.is_set():
                     done.interrupted = True
@@ -112,6 +121,7 @@ def transform_account(
                 _drop_orphans(store, account, days, done)
     except InUseError as held:
         done.notes.append(str(held))
+        done.interrupted = stop is not None and stop.is_set()
     except StagingError as fault:
         done.problems.append(f"account {account} cannot be transformed: {fault}")
     if done.rejected:

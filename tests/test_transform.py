@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasks.staging.store import Store
+    from tasks.windows import Window
 
 TODAY = DAY.date()
 EVENTS = [("a", at(2)), ("b", at(2.2)), ("c", at(2.4))]
@@ -262,6 +263,28 @@ def test_altered_raw_file(store: Store, tmp_path: Path) -> None:
     [problem] = done.problems
     assert "the file was altered" in problem
     assert ids(store, "normalized") == ["d"]
+
+
+def test_nothing_to_do(store: Store) -> None:
+    """A transform that finds nothing to do says why, where it is asked."""
+
+    def transformed(where: Window | None, *, say_why: bool = True) -> list[str]:
+        done = transform_account(
+            store,
+            "alpha",
+            device_address="192.0.2.1",
+            run_id="run",
+            window=where,
+            say_why=say_why,
+        )
+        return done.notes
+
+    stage(store, window(0, 1), [("a", at(0))])
+    assert transformed(None) == []
+    assert transformed(None) == ["account alpha: nothing to do: every event is normalized"]
+    assert transformed(None, say_why=False) == []
+    [note] = transformed(window(5, 6))
+    assert "no event is staged in the range" in note
 
 
 def test_account_in_use(store: Store) -> None:

@@ -158,4 +158,4 @@ def in_use(owner: str, holder: object = None) -> InUseError:
     """What a lock says that somebody else holds; who, where that is known."""
     kind, _, name = owner.partition("=")
     who = f" ({holder})" if holder else ""
-    return InUseError(f"{kind} {name} is in the hands of another run{who}, and is left to it")
+    return InUseError(f"{kind} {name} is in the hands of another run{who}")

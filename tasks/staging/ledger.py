@@ -56,8 +56,15 @@ SHA-256, in hex, of the CEF text in UTF-8, without syslog header and framing.
 DELIVERED = ("confirmed", "sent")
 """The statuses of an event that needs nothing more."""
 
-ALONE = "failed alone, tried again after a day: "
-"""How the error of an attempt begins that shows the event to be at fault, not the receiver."""
+_ALONE = "failed alone"
+FAILED_ALONE = f"{_ALONE}: "
+"""How the error of an attempt begins that sent the event alone and failed."""
+FAILED_BETWEEN = f"{_ALONE} between others that were delivered: "
+"""How it begins where, in that run, others were delivered right before and right after it."""
+_FAILED_BETWEEN = (
+    FAILED_BETWEEN,
+    f"{_ALONE}, tried again after a day: ",
+)  # the latter in older ledgers
 
 _FILE_BYTES = 16_384  # a file of no rows has some 3,000
 _ROW_BYTES = 256  # a row has 50 to 100 beside its id
@@ -84,13 +91,18 @@ class LastAttempts:
         number: How many attempts there were; 0 for an event never tried.
         delivered: Whether the last one is `confirmed` or `sent`.
         at: When the last one was (datetime64[us]); NaT for an event never tried.
-        alone: When an event was last shown to be at fault itself (datetime64[us]), else NaT.
+        failed_alone: Whether the event was sent alone and failed since it was last delivered.
+        faults: In how many runs since then others were delivered right before and right after it
+            when it failed alone.
+        fault_at: When it last did (datetime64[us]); NaT where it never did.
     """
 
     number: Any
     delivered: Any
     at: Any
-    alone: Any
+    failed_alone: Any
+    faults: Any
+    fault_at: Any
 
     @property
     def failed(self) -> Any:
@@ -197,11 +209,14 @@ class Ledger:
             FileGone: The ledger was compacted since it was listed.
             StagingError: It cannot be read.
         """
+        count = events.num_rows
         last = LastAttempts(
-            np.zeros(events.num_rows, np.int32),
-            np.zeros(events.num_rows, np.bool_),
-            np.full(events.num_rows, _NEVER),
-            np.full(events.num_rows, _NEVER),
+            number=np.zeros(count, np.int32),
+            delivered=np.zeros(count, np.bool_),
+            at=np.full(count, _NEVER),
+            failed_alone=np.zeros(count, np.bool_),
+            faults=np.zeros(count, np.int32),
+            fault_at=np.full(count, _NEVER),
         )
         rows = self._attempts(files, events)
         if rows is None:
@@ -216,10 +231,21 @@ class Ledger:
         last.number[where] = attempt[order]
         delivered = pc.is_in(rows["status"], value_set=pa.array(DELIVERED)).to_numpy()
         last.delivered[where] = delivered[order]
-        at_fault = pc.starts_with(rows["error"].fill_null(""), ALONE).to_numpy()
         times = rows["attempted_at"].cast(pa.timestamp("us")).to_numpy()
         last.at[where] = times[order]
-        last.alone[where] = np.where(at_fault, times, _NEVER)[order]
+        errors = rows["error"].fill_null("")
+        alone = pc.starts_with(errors, _ALONE).to_numpy()
+        if alone.any():
+            between = [pc.starts_with(errors, start).to_numpy() for start in _FAILED_BETWEEN]
+            fault = np.logical_or(*between)
+            _add_blame(
+                last,
+                where,
+                delivered=delivered[order],
+                alone=alone[order],
+                fault=fault[order],
+                times=times[order],
+            )
         return last
 
     def _attempts(self, files: Iterable[AttemptsFile], events: pa.Table) -> pa.Table | None:
@@ -277,6 +303,22 @@ class Ledger:
             since, until = note.span.split("-")
             if note.name != name and segment.since <= since and until <= segment.until:
                 self.store.remove(f"{self.folder}/{note.name}")
+
+
+def _add_blame(
+    last: LastAttempts, where: Any, *, delivered: Any, alone: Any, fault: Any, times: Any
+) -> None:
+    """Note what speaks against single events since they were last delivered.
+
+    `where` are their indices in `last`, the others tell about the attempt: in order of attempts.
+    """
+    row = np.arange(len(where))
+    last_delivered = np.full(len(last.number), -1)
+    last_delivered[where[delivered]] = row[delivered]
+    since = row > last_delivered[where]
+    last.failed_alone[where[alone & since]] = True
+    np.add.at(last.faults, where[fault & since], 1)
+    last.fault_at[where[fault & since]] = times[fault & since]
 
 
 def _bounds(events: pa.Table) -> Window:

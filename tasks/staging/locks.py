@@ -6,16 +6,23 @@ nothing: the kernel frees a killed holder's. On object storage it is a lease: `t
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import logging
+import threading
+import time
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Literal
 
+from tasks.errors import InUseError, StagingError
+
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Iterator
 
     from tasks.staging.store import Store
 
 Kind = Literal["account", "destination"]
+
+_LOG = logging.getLogger(__name__)
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 
 @contextmanager
@@ -25,6 +32,7 @@ def hold(
     name: str,
     *,
     run_id: str = "",
+    wait: float = 0.0,
     stop: threading.Event | None = None,
 ) -> Iterator[None]:
     """Hold the lock of an account or a destination for the body.
@@ -34,13 +42,38 @@ def hold(
     Args:
         store: The staging.
         kind: What is locked.
-        name: Which one.
+        name: Which account or destination.
         run_id: Told to others who want it.
-        stop: Set where the lock is lost: the body is to end in order.
+        wait: Seconds to wait for another run that holds it.
+        stop: Ends the waiting once it is set. Is set itself where the lock is lost: the body is
+            to end in order.
 
     Raises:
-        InUseError: Another run holds it.
-        StagingError: It cannot be taken, or was lost.
+        InUseError: Another run holds it; with `wait`, the waiting was ended by `stop`.
+        StagingError: It cannot be taken, or was lost, or another run held it for all of `wait`.
     """
-    with store.backend.lock(f"{kind}={name}", wait=False, run_id=run_id, stop=stop):
+    stop = stop or threading.Event()
+    until = time.monotonic() + wait
+    pause = _FIRST_PAUSE
+    told = False
+    with ExitStack() as stack:
+        while True:
+            try:
+                lock = store.backend.lock(f"{kind}={name}", wait=False, run_id=run_id, stop=stop)
+                stack.enter_context(lock)
+                break
+            except InUseError as held:
+                left = until - time.monotonic()
+                if not wait or stop.is_set():
+                    raise InUseError(f"{held}, and is left to it") from held
+                if left <= 0:
+                    raise StagingError(
+                        f"{held}, and was for the {wait / 60:g} minutes that this one waited; run "
+                        "the command again when that one is done, or with a longer --wait"
+                    ) from held
+                if not told:
+                    _LOG.warning("waiting: %s", held)
+                    told = True
+            stop.wait(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
         yield

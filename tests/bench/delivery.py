@@ -31,6 +31,7 @@ import pyarrow.compute as pc
 from tasks.cef.render import render
 from tasks.delivery import Courier
 from tasks.parcels import Parcel, line_hashes
+from tasks.sending import Sender
 from tasks.staging.ledger import Ledger
 from tasks.staging.store import open_store
 from tasks.syslog.message import encode
@@ -192,21 +193,22 @@ def _parcel(ledger: Ledger, lines: pa.Array, to: Destination) -> Parcel:
             "line_sha256": hashes,
         }
     )
-    numbers, delivered = np.zeros(len(lines), np.int32), np.zeros(len(lines), np.bool_)
-    return Parcel(ledger, facts, messages, numbers, delivered)
+    numbers = np.zeros(len(lines), np.int32)
+    return Parcel(ledger, facts, messages, numbers, *np.zeros((3, len(lines)), np.bool_))
 
 
 def _rate(batches: Iterable[Parcel], to: Destination) -> float:
     """Messages a second, from the first batch until the last is confirmed and recorded."""
-    courier = Courier(to, open_transport(to), "bench", threading.Event(), pauses=())
+    sender = Sender(to, open_transport(to), "bench", threading.Event())
+    courier = Courier(sender, pauses=())
     count = 0
     start = time.perf_counter()
     for batch in batches:
         courier.deliver(batch)
         count += len(batch)
     seconds = time.perf_counter() - start
-    if courier.delivered != count:
-        raise AssertionError(courier.error)
+    if sender.delivered != count:
+        raise AssertionError(sender.error)
     return count / seconds
 
 

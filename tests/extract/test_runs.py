@@ -7,7 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -56,6 +56,23 @@ def test_an_account_in_other_hands_is_left(halo: HaloStandIn, site: Site) -> Non
     assert result.problems == []
     assert "another run" in result.notes[0]
     assert site.raw() == []
+
+
+def test_nothing_to_do(halo: HaloStandIn, site: Site) -> None:
+    """An extraction that stages nothing says why, where it is asked."""
+    halo["alpha"].add(events(10, START, NOW))
+    assert site.sync(say_why=True).notes == []
+    [note] = site.sync(say_why=True).notes
+    assert note.startswith("account alpha: nothing to do: ")
+    [note] = site.sync(say_why=True, window=Window(START, NOW)).notes
+    assert "every event that Halo shows in the range is staged already" in note
+    early = Window(START - timedelta(days=2), START - timedelta(days=1))
+    [note] = site.sync(say_why=True, window=early).notes
+    assert "Halo shows no event in the range" in note
+    late = Window(NOW + timedelta(days=1), NOW + timedelta(days=2))
+    [note] = site.sync(say_why=True, window=late).notes
+    assert "the range is still to come" in note
+    assert site.sync().notes == []
 
 
 def test_two_at_once_stage_everything_once(halo: HaloStandIn, site: Site) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import signal
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -101,6 +104,32 @@ def test_an_interrupted_load_finishes_its_batch_and_the_next_one_sends_the_rest(
         halo_usm("load")
         assert len(receiver.wait_for(600, "udp")) == 600
         assert set(Counter(receiver.messages("udp")).values()) == {1}
+
+
+def test_an_interrupted_replay_says_what_goes_on(tmp_path: Path) -> None:
+    """The command that it prints, carried out as it stands, sends what was not sent again."""
+    env_file = tmp_path / "other settings.env"
+    with HaloStandIn(accounts=1, events=600, days=1) as halo, Receiver("udp", "tcp") as receiver:
+        halo_usm = command_for(tmp_path, halo, receiver.url("udp", name="sensor"))
+        halo_usm("sync")
+        assert len(receiver.wait_for(600, "udp")) == 600
+        del halo_usm.settings["USM_SENSOR"]
+        env_file.write_text(f"USM_SENSOR={receiver.url('udp', name='sensor', rate=100, batch=50)}")
+        since = "--since", str(datetime.now(UTC).date() - timedelta(days=3))
+        process = halo_usm.popen("replay", *since, "--only=all", "--env-file", str(env_file))
+        wait_until(lambda: receiver.counts()["udp"] > 700)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=30)
+        assert process.returncode == 130, err
+        told = re.search(r"600 asked, (\d+) tried, (\d+) delivered, 0 failed, (\d+) not tried", out)
+        assert told, out
+        tried, _, rest = map(int, told.groups())
+        assert tried + rest == 600
+        env_file.write_text(f"USM_SENSOR={receiver.url('tcp', name='sensor')}")
+        command = re.search(r"go on with `halo-usm ([^`]+)`", err)
+        assert command, err
+        halo_usm(*shlex.split(command[1]))
+        assert len(receiver.messages("tcp")) == rest
 
 
 def test_of_two_syncs_at_once_one_leaves_the_account_to_the_other(tmp_path: Path) -> None:

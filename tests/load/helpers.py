@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from tasks.load import Loaded, load_destination, replay_destination
+from tasks.load import load_destination, replay_destination
 from tests.staging.material import read
 from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
     from tasks.choice import Only
+    from tasks.loaded import Loaded
     from tasks.staging.store import Store
     from tasks.windows import Window
 
@@ -24,10 +25,13 @@ def load(store: Store, url: str, run_id: str = "run", **options: Any) -> Loaded:
     )
 
 
-def replay(store: Store, url: str, where: Window, only: Only = "failed") -> Loaded:
+def replay(store: Store, url: str, where: Window, only: Only = "failed", **options: Any) -> Loaded:
     """Replay without pauses."""
     return replay_destination(
-        store, destination(url), where, only=only, run_id="replay", pauses=NO_PAUSES
+        store,
+        destination(url),
+        where,
+        **{"only": only, "run_id": "replay", "pauses": NO_PAUSES, **options},
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tasks.audit import audit_range
-from tasks.load import Loaded
+from tasks.loaded import Loaded
 from tests.load.helpers import load, replay
 from tests.staging.fussy import Fussy, ids_in
 from tests.staging.material import at, normalized, stage, transform, window

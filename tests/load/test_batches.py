@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from tasks.load import Loaded
+from tasks.loaded import Loaded
 from tests.load.helpers import load
 from tests.staging.fussy import Fussy, ids_in
 from tests.staging.material import at, normalized, read, stage, transform, window

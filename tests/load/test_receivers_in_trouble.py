@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.staging.ledger import ALONE
+from tasks.staging.ledger import FAILED_BETWEEN
 from tests.load.helpers import closed_port, load, rows
 from tests.staging.fussy import Fussy
 from tests.staging.material import normalized
@@ -51,10 +51,13 @@ def test_sick_receiver_does_not_shrink_batches(store: Store) -> None:
         sizes = [len(batch) for batch in receiver.offered]
         assert sizes == [20, 20, 20, 1, 1] * 3
         assert done.pending == 100
-        assert not any(row["error"].startswith(ALONE) for row in rows(store))
+        assert not any(row["error"].startswith(FAILED_BETWEEN) for row in rows(store))
         receiver.accept = lambda _: True
         assert load(store, receiver.url(batch=20)).pending == 0
-    assert [len(batch) for batch in receiver.batches] == [20] * 5
+    apart = 2  # of each batch, those that were sent alone to see whether the receiver works
+    sizes = [len(batch) for batch in receiver.batches]
+    assert sum(sizes) == 100
+    assert len(sizes) <= 5 + 3 * (apart + 1)
 
 
 def test_receiver_that_dies_while_halving(store: Store) -> None:
@@ -65,7 +68,7 @@ def test_receiver_that_dies_while_halving(store: Store) -> None:
         receiver.accept = lambda offered: len(receiver.offered) <= 6 and events[0] not in offered
         done = load(store, receiver.url(batch=64))
         assert receiver.batches[0], "the receiver worked, and so it came to halves"
-        assert not any((row["error"] or "").startswith(ALONE) for row in rows(store))
+        assert not any((row["error"] or "").startswith(FAILED_BETWEEN) for row in rows(store))
         assert done.pending == 64 - len(receiver.received)
         assert len(receiver.offered) < 30
 

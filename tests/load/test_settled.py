@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.load import Loaded
+from tasks.loaded import Loaded
 from tests.load.helpers import load
 from tests.staging.fussy import ids_in
 from tests.staging.material import at, normalized, stage, transform, window

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from tasks.staging.ledger import ALONE
+from tasks.staging.ledger import FAILED_BETWEEN
 from tasks.syslog.transport import Outcome
 from tests.load.helpers import closed_port, load, rows
 from tests.staging.material import normalized
@@ -44,14 +44,16 @@ class Scripted:
 @pytest.mark.parametrize(
     ("outcomes", "sizes", "blamed"),
     [
-        # one that fails between others is at fault, and left alone
+        # one that fails between others is at fault
         ([["sent", "failed", "sent"]], [3, 2], [1]),
-        # the last may be the network's fault; it fails alone, then once more after a success
+        # the last may be the network's fault, until it fails alone between others, and once more
         (
-            [["sent", "sent", "failed"], ["failed"], ["failed"], ["sent", "sent"], ["failed"]],
-            [3, 1, 1, 2, 1],
+            [["sent", "sent", "failed"], *[["failed"]] * 2, *[["sent"], ["failed"]] * 2],
+            [3, 1, 1, 1, 1, 1, 1],
             [2],
         ),
+        # the first may be, too: nothing was sent before it
+        ([["failed", "sent", "sent"], ["failed"], ["sent"]], [3, 1, 1, 2], []),
         # a tail that goes at the second attempt was the network's fault
         ([["sent", "failed", "failed"]], [3, 2, 2], []),
     ],
@@ -70,9 +72,39 @@ def test_datagrams_that_fail(
     monkeypatch.setattr("tasks.syslog.transport.open_transport", lambda _: transport)
     done = load(store, "udp://127.0.0.1:514?name=fussy")
     assert transport.sizes == sizes
-    found = [row["event_id"] for row in rows(store) if (row["error"] or "").startswith(ALONE)]
+    found = [
+        row["event_id"] for row in rows(store) if (row["error"] or "").startswith(FAILED_BETWEEN)
+    ]
     assert found == [events[number] for number in blamed]
     assert done.pending == len(blamed)
+
+
+class Refusing:
+    """A transport that refuses one message by its text, as a network does that is too long."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+
+    def deliver(self, messages: Any) -> Outcome:
+        """Everything is sent but that one."""
+        refused = [self._text in message.as_py() for message in messages]
+        statuses = ["failed" if one else "sent" for one in refused]
+        return Outcome(pa.array(statuses), "too long" if any(refused) else None)
+
+
+def test_datagram_at_fault_is_put_off(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over UDP, too, an event is put off once it failed between others in three runs."""
+    [bad, *_] = normalized(store, 3)
+    transport = Refusing(bad.encode())
+    monkeypatch.setattr("tasks.syslog.transport.open_transport", lambda _: transport)
+    url = "udp://127.0.0.1:514?name=fussy"
+    tried = []
+    for run in range(6):
+        done = load(store, url, f"run{run}")
+        assert (done.delivered, done.pending) == (2, 1)
+        tried.append(bool(done.failed))
+        normalized(store, 2, first=60 * (run + 1))
+    assert tried == [True, True, True, True, False, False], "nothing was sent before it at first"
 
 
 def test_refused_udp(store: Store) -> None:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.staging import layout
-from tasks.staging.ledger import ALONE, DELIVERIES_SCHEMA, Ledger
+from tasks.staging.ledger import DELIVERIES_SCHEMA, FAILED_ALONE, FAILED_BETWEEN, Ledger
 from tasks.staging.normalized import current_files
 from tasks.staging.survey import Survey, survey
 from tests.staging.material import DAY, at, normalized
@@ -95,16 +95,27 @@ def test_clock_that_went_back(ledger: Ledger) -> None:
     assert (last.number.tolist(), last.delivered.tolist()) == ([2], [True])
 
 
-def test_event_at_fault(ledger: Ledger) -> None:
-    """An event that its last attempt showed to be at fault is known with the time of it."""
-    a, b = ("a", at(1)), ("b", at(1))
-    record(ledger, attempts([a, b], "unconfirmed", 1, ALONE + "reset", at(40)), 0)
-    record(ledger, attempts([b], "unconfirmed", 2, "reset", at(50)), 0)
+OLD_ALONE = "failed alone, tried again after a day: "
+
+
+def test_events_that_failed_alone(ledger: Ledger) -> None:
+    """What speaks against an event is counted since it was last delivered, older marks too."""
+    a, b, c, d = ("a", at(1)), ("b", at(1)), ("c", at(1)), ("d", at(1))
+    record(ledger, attempts([a, b, c], "unconfirmed", 1, FAILED_BETWEEN + "reset", at(40)), 0)
+    record(ledger, attempts([a, b], "unconfirmed", 2, OLD_ALONE + "reset", at(41)), 0)
+    record(ledger, attempts([d], "unconfirmed", 1, FAILED_ALONE + "reset", at(41)), 0)
+    record(ledger, attempts([a, c, d], "unconfirmed", 3, "reset", at(42)), 0)
+    record(ledger, attempts([b], "confirmed", 3, None, at(43)), 1)
+    record(ledger, attempts([b], "unconfirmed", 4, FAILED_BETWEEN + "reset", at(44)), -1)
+    record(ledger, attempts([c], "confirmed", 4, None, at(44)), 1)
     files, _ = layout.deliveries_files(ledger.names())
-    events = pa.table({"event_id": ["a", "b"], "created_at": [at(1), at(1)]})
+    events = pa.table({"event_id": ["a", "b", "c", "d", "e"], "created_at": [at(1)] * 5})
     last = ledger.last_attempts(files, events)
-    assert last.alone[0] == np.datetime64("2026-03-02T16:00:00", "us")
-    assert np.isnat(last.alone[1])
+    assert last.faults.tolist() == [2, 1, 0, 0, 0]
+    assert last.failed_alone.tolist() == [True, True, False, True, False]
+    times = [np.datetime64("2026-03-02T17:00", "us"), np.datetime64("2026-03-02T20:00", "us")]
+    assert last.fault_at[:2].tolist() == [time.item() for time in times]
+    assert np.isnat(last.fault_at[2:]).all()
 
 
 def test_only_ledger_files_of_the_time_are_opened(ledger: Ledger, tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.errors import InUseError
+from tasks.errors import InUseError, StagingError
 from tasks.staging.locks import hold
 from tasks.staging.store import open_store
 
@@ -72,6 +73,60 @@ def test_killed_holder(tmp_path: Path) -> None:
         holder.wait()
         with hold(store, "account", "alpha"):
             pass
+
+
+def test_wait_for_a_holder(tmp_path: Path) -> None:
+    """Who waits gets the lock as soon as its holder is done."""
+    store = open_store(str(tmp_path))
+    got = []
+
+    def wait_for_it() -> None:
+        with hold(store, "destination", "sensor", wait=60):
+            got.append("waited")
+
+    waiting = threading.Thread(target=wait_for_it)
+    with hold(store, "destination", "sensor"):
+        waiting.start()
+        waiting.join(0.5)
+        assert waiting.is_alive()
+        got.append("held")
+    waiting.join(30)
+    assert got == ["held", "waited"]
+
+
+def test_wait_in_vain(tmp_path: Path) -> None:
+    """A wait that was too short says who holds what, and what to do."""
+    store = open_store(str(tmp_path))
+    said = "destination sensor is in the hands of another run, and was for the 0.005 minutes"
+    with (
+        hold(store, "destination", "sensor"),
+        pytest.raises(StagingError, match=said),
+        hold(store, "destination", "sensor", wait=0.3),
+    ):
+        pass
+
+
+def test_stop_ends_a_wait(tmp_path: Path) -> None:
+    """Asked to stop, a waiting run does not go on waiting, and takes no lock."""
+    store = open_store(str(tmp_path))
+    stop = threading.Event()
+    with hold(store, "account", "alpha"):
+        threading.Timer(0.3, stop.set).start()
+        started = time.monotonic()
+        with pytest.raises(InUseError), hold(store, "account", "alpha", wait=600, stop=stop):
+            pass
+    assert time.monotonic() - started < 30
+
+
+def test_fault_of_the_body_is_not_waited_for(tmp_path: Path) -> None:
+    """What the body raises is its own affair, even where it is of another lock."""
+    store = open_store(str(tmp_path))
+    with (
+        hold(store, "account", "beta"),
+        pytest.raises(InUseError, match="account beta"),
+        hold(store, "account", "alpha", wait=600),
+    ):
+        hold(store, "account", "beta").__enter__()
 
 
 def test_lock_files_are_empty(tmp_path: Path) -> None:
