@@ -16,10 +16,9 @@ import pyarrow as pa
 from tasks.errors import InUseError, StagingError
 from tasks.staging import layout, normalized
 from tasks.staging.locks import hold
-from tasks.staging.orphans import drop_orphans
+from tasks.staging.orphans import describe, drop_orphans
 from tasks.staging.rejected import REJECTED_SCHEMA
 from tasks.staging.repair import how_to_repair
-from tasks.windows import isoformat, union
 
 if TYPE_CHECKING:
     import threading
@@ -28,12 +27,11 @@ if TYPE_CHECKING:
 
     from tasks.staging.layout import NormalizedFile, RawFile
     from tasks.staging.normalized import Day
+    from tasks.staging.orphans import Dropped
     from tasks.staging.store import Store
     from tasks.staging.writer import Writer
     from tasks.windows import Window
 
-_NAMED = 3
-"""So many ranges are named in a note."""
 _RAW_COLUMNS = ["event_id", "created_at", "type", "name", "critical", "event"]
 
 
@@ -117,8 +115,7 @@ def transform_account(
                 )
                 if progress is not None:
                     progress(index + 1, len(work))
-            if not done.interrupted:
-                _drop_orphans(store, account, days, done)
+            _drop_orphans(store, account, days, stop, done)
     except InUseError as held:
         done.notes.append(str(held))
         done.interrupted = stop is not None and stop.is_set()
@@ -163,33 +160,24 @@ def _wanted(
     return [file for file in state.raw if file.rows and file.window(day).overlaps(window)]
 
 
-def _drop_orphans(store: Store, account: str, days: Mapping[date, Day], done: Transformed) -> None:
-    """Drop what came of raw files that are gone, and tell what to do for what is missing."""
-    dropped = [
-        one
-        for day, state in days.items()
-        if state.orphans
-        for one in drop_orphans(store, account, day)
-    ]
-    if not dropped:
-        return
-    ranges = union(one.window for one in dropped)
-    named = ", ".join(map(str, ranges[:_NAMED]))
-    if len(ranges) > _NAMED:
-        named += f" and {len(ranges) - _NAMED} more"
-    note = (
-        f"account {account}: {sum(one.normalized for one in dropped):,} normalized and "
-        f"{sum(one.rejected for one in dropped):,} rejected events of {named} were dropped, "
-        "for their raw file is gone"
-    )
-    if missing := [one for one in dropped if one.missing]:
-        since, until = missing[0].window.since, max(one.window.until for one in missing)
-        note += (
-            f"; {sum(one.missing for one in missing):,} of them are staged no longer: "
-            f"`halo-usm extract --since {isoformat(since)} --until {isoformat(until)}` stages "
-            "those that Halo still has"
-        )
-    done.notes.append(note)
+def _drop_orphans(
+    store: Store,
+    account: str,
+    days: Mapping[date, Day],
+    stop: threading.Event | None,
+    done: Transformed,
+) -> None:
+    """Drop what came of raw files that are gone, and note it."""
+    dropped: list[Dropped] = []
+    try:
+        for day in [day for day, state in days.items() if state.orphans]:
+            if stop is not None and stop.is_set():
+                done.interrupted = True
+                break
+            dropped += drop_orphans(store, account, day)
+    finally:
+        if dropped:
+            done.notes.append(describe(account, dropped))
 
 
 def _normalize_one(file: _File, done: Transformed) -> None:

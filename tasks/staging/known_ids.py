@@ -150,8 +150,12 @@ class KnownIds:
         }
 
     def _kept(self) -> pa.Table:
+        import pyarrow.parquet as pq
+
         try:
-            table = self._store.read(f"{FOLDER}/account={self._account}{layout.SUFFIX}")
+            path = f"{FOLDER}/account={self._account}{layout.SUFFIX}"
+            with self._store.backend.open(path) as source:
+                table = pq.ParquetFile(source).read()
         except StagingError:
             return _SCHEMA.empty_table()
         return table if table.schema.equals(_SCHEMA) else _SCHEMA.empty_table()

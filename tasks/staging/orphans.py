@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from tasks.errors import StagingError
 from tasks.plugin.fields import NORMALIZED_SCHEMA
 from tasks.staging import layout, normalized
+from tasks.windows import isoformat, union
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from tasks.staging.normalized import Day
     from tasks.staging.store import Store
     from tasks.windows import Window
+
+_NAMED = 3
+"""So many ranges are named."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,27 @@ def drop_orphans(store: Store, account: str, day: date) -> list[Dropped]:
         for orphan in state.orphans
         if not any(file.overlaps(orphan.since, orphan.until) for file in state.waiting)
     ]
+
+
+def describe(account: str, dropped: list[Dropped]) -> str:
+    """What was dropped of an account, and what to do for what of it is missing; a sentence."""
+    ranges = union(one.window for one in dropped)
+    named = ", ".join(map(str, ranges[:_NAMED]))
+    if len(ranges) > _NAMED:
+        named += f" and {len(ranges) - _NAMED} more"
+    note = (
+        f"account {account}: {sum(one.normalized for one in dropped):,} normalized and "
+        f"{sum(one.rejected for one in dropped):,} rejected events of {named} were dropped, "
+        "for their raw file is gone"
+    )
+    if missing := [one for one in dropped if one.missing]:
+        since, until = missing[0].window.since, max(one.window.until for one in missing)
+        note += (
+            f"; {sum(one.missing for one in missing):,} of them are staged no longer: "
+            f"`halo-usm extract --since {isoformat(since)} --until {isoformat(until)}` stages "
+            "those that Halo still has"
+        )
+    return note
 
 
 def _drop(store: Store, account: str, day: date, state: Day, orphan: NormalizedFile) -> Dropped:
