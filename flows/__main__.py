@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 
 _INTERRUPTED = 130
+_LEAVE_SECONDS = 10.0
+"""How long Prefect's client may take to send what it still has."""
 
 
 def main() -> None:
@@ -29,6 +32,10 @@ def main() -> None:
         code = _INTERRUPTED  # while modules were being loaded
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # it is done: the code says how
+    if "prefect" in sys.modules:  # its client may wait for ever for a server that is gone
+        leave = threading.Timer(_LEAVE_SECONDS, os._exit, [code])
+        leave.daemon = True
+        leave.start()
     from flows.startup import end_at_once
 
     end_at_once(code)

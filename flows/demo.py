@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from flows.prefect_server import prefect_server, wait_until_ready
+from flows.child import child
+from flows.prefect_server import prefect_server
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
 from tasks.staging.local_files import PRIVATE_FILE, PRIVATE_FOLDER
@@ -49,27 +50,25 @@ def run_demo(*, keep: bool) -> int:
 
         say("[bold]1[/]  starting a Prefect server (takes some seconds), a Halo API stand-in with")
         say(f"   {ACCOUNTS} accounts and {EVENTS:,} events of {DAYS} days, and a syslog receiver")
-        prefect = stack.enter_context(prefect_server(home / "prefect"))
+        prefect = stack.enter_context(prefect_server(home=home / "prefect"))
         halo = stack.enter_context(HaloStandIn.spawn(accounts=ACCOUNTS, events=EVENTS, days=DAYS))
         receiver = stack.enter_context(Receiver())
         sensor = receiver.url("tcp")
         environment = (
             os.environ
-            | prefect
+            | prefect.environment
             | {
                 "HALO_API_URL": halo.url,
                 "HALO_AUTH_FILE": str(halo.write_auth(home / "haloEvents.auth")),
                 "HALO_STAGING": str(folder),
                 "USM_SENSOR": f"{sensor}?name=demo",
-                "PREFECT_LOGGING_LEVEL": "WARNING",
             }
         )
-        wait_until_ready(prefect)
+        prefect.wait_until_ready()
 
         say("[bold]2[/]  halo-usm sync, as a flow run on that server")
-        code = subprocess.run(
-            [sys.executable, "-m", "flows", "sync"], env=environment, check=False
-        ).returncode
+        with child("flows", "sync", environment=environment) as sync:
+            code = sync.wait()
 
         say("\n[bold]3[/]  what came, by halo-usm status")
         status = subprocess.run(
@@ -91,7 +90,7 @@ def run_demo(*, keep: bool) -> int:
             soft_wrap=True,
         )
         if keep:
-            pages = prefect["PREFECT_API_URL"].removesuffix("/api")
+            pages = prefect.url.removesuffix("/api")
             say(f"\n[bold]6[/]  the run and its graph: {pages}/runs (Ctrl-C ends it all)")
             signal.pause()
         else:

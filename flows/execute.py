@@ -94,17 +94,15 @@ def run_pipeline(
 
             for one in work.destinations:
                 check_files(one)
+        warnings: list[str] = []
         if flow and (prefect or prefect_api_url()):
-            if not prefect_api_url():
-                from flows.prefect_server import TEMPORARY
+            from flows.as_flow import run_as_flow
 
-                os.environ.update({n: v for n, v in TEMPORARY.items() if n not in os.environ})
-            from flows.flow_run import run_flow
-
-            results = run_flow(flow, parameters or {}, stop, progress)
+            outcome = run_as_flow(flow, parameters or {}, stop, progress)
+            results, warnings = outcome.results, outcome.warnings
         else:
             results = pipeline(work, ThreadRunner(signalled))
-    show(results)
+    show(results, warnings)
     if signalled.is_set():
         return INTERRUPTED
     if any(result.problems for result in results):

@@ -5,21 +5,18 @@ Prefect is imported here and in the modules that are flows; a plain command impo
 
 from __future__ import annotations
 
+import logging
 import threading
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import httpx
-from prefect.states import Cancelled, Completed, Failed
+from prefect.exceptions import CancelledRun, FailedRun
+from prefect.states import Cancelled, Failed
 
-from flows.prefect_runner import PrefectRunner
-from flows.report import summary
+from flows.prefect_runner import PrefectRunner, end_message, end_state
 from flows.work import Progress, Work, prepare, silent
 from tasks.errors import HaloUsmError
-from tasks.redaction import redact
-from tasks.settings import prefect_api_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,54 +29,33 @@ if TYPE_CHECKING:
 
 @dataclass
 class Session:
-    """What the command that starts a flow run shares with it; a deployed run has its own."""
+    """What the command that starts a flow run shares with it; a deployed run has its own.
+
+    Attributes:
+        stop: Set when the run is to end early, in order.
+        progress: Told how far each step is.
+        begun: Set before the first step.
+        ended: Set after the last one.
+        results: What the steps said.
+        fault: What a step raised, which is a bug.
+    """
 
     stop: threading.Event = field(default_factory=threading.Event)
     progress: Progress = silent
+    begun: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
     results: list[StageResult] = field(default_factory=list)
+    fault: Exception | None = None
 
 
 _SESSION: ContextVar[Session | None] = ContextVar("session", default=None)
 
 
-def run_flow(
-    name: str, parameters: dict[str, Any], stop: threading.Event, progress: Progress
-) -> list[StageResult]:
-    """Run the flow of this name in this process, for a command.
-
-    Raises:
-        HaloUsmError: The configured Prefect API does not answer, or the flow run failed before
-            any of its steps ran.
-    """
-    check_api(prefect_api_url())
-    flow = getattr(import_module(f"flows.{name}"), name)
-    session = Session(stop=stop, progress=progress)
-    token = _SESSION.set(session)
-    try:
-        state: State[Any] = flow(**parameters, return_state=True)
-    finally:
-        _SESSION.reset(token)
-    if state.is_failed() and not session.results:
-        raise HaloUsmError(state.message or "The flow run failed; see its log.")
-    return session.results
-
-
-def check_api(url: str | None) -> None:
-    """See whether the configured Prefect API answers, before Prefect waits for it.
-
-    Raises:
-        HaloUsmError: It does not.
-    """
-    if url is None:
-        return
-    try:
-        httpx.get(f"{url.rstrip('/')}/health", timeout=10)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        shown = redact(url)
-        raise HaloUsmError(
-            f"PREFECT_API_URL: the Prefect API at {shown} does not answer ({error}); start it "
-            "(prefect server start), or unset PREFECT_API_URL to run without Prefect"
-        ) from None
+def in_session(session: Session, call: Callable[[], State[Any]]) -> Callable[[], State[Any]]:
+    """A call of a flow that shares this session with it, for another thread."""
+    context = copy_context()
+    context.run(_SESSION.set, session)
+    return lambda: context.run(call)
 
 
 def flow_body(
@@ -93,6 +69,7 @@ def flow_body(
 
     A failed state names what failed; an expected fault is never a stack trace.
     """
+    logging.getLogger("prefect.flow_runs").addFilter(_is_no_state)
     session = _SESSION.get() or Session()
     try:
         work = prepare(
@@ -104,15 +81,26 @@ def flow_body(
             stop=session.stop,
             progress=session.progress,
         )
-        session.results = pipeline(work, PrefectRunner())
+        session.begun.set()
+        try:
+            session.results = pipeline(work, PrefectRunner())
+        finally:
+            session.ended.set()
     except HaloUsmError as error:
         return Failed(message=str(error))
+    except Exception as error:
+        session.fault = error
+        raise
     except BaseException:
         session.stop.set()  # the worker wants this run to end: let the steps end in order
         raise
-    problems = [problem for result in session.results for problem in result.problems]
-    if problems:
-        return Failed(message="\n".join(problems))
-    if any(result.interrupted for result in session.results):
-        return Cancelled(message="Interrupted; the next run goes on where this one was.")
-    return Completed(message="\n".join(summary(session.results)))
+    interrupted = any(result.interrupted for result in session.results)
+    if interrupted and not any(result.problems for result in session.results):
+        message = end_message(session.results)
+        return Cancelled(message=f"Interrupted; the next run goes on where it was.\n{message}")
+    return end_state(session.results)
+
+
+def _is_no_state(record: logging.LogRecord) -> bool:
+    """Refuse the stack trace that Prefect logs where a worker's run ends in such a state."""
+    return not (record.exc_info and isinstance(record.exc_info[1], FailedRun | CancelledRun))

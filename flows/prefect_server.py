@@ -1,101 +1,103 @@
-"""A Prefect server of one's own for as long as a context lasts: in a folder, on a free port."""
+"""A Prefect server of one's own for as long as a context lasts: on loopback, on a free port."""
 
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import subprocess
-import sys
+import tempfile
+import threading
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
 
 import httpx
 
+from flows.child import child
 from tasks.errors import HaloUsmError
+from tasks.redaction import redact
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
-START_SECONDS = 120.0
+_START_SECONDS = 120.0
+_LINES_SHOWN = 5
 
-TEMPORARY = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": f"{START_SECONDS:.0f}",
-}
-"""Prefect's settings for a temporary server: it calls nobody, and may start on a busy machine."""
+
+@dataclass(frozen=True)
+class PrefectServer:
+    """A server that was started, and may not be ready yet.
+
+    Attributes:
+        url: The base URL of its API; its pages are there without the `/api`.
+        environment: The environment variables with which a process uses it.
+        process: Its process.
+        output: The file of what it prints.
+    """
+
+    url: str
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]
+
+    @property
+    def log(self) -> str:
+        """What it has printed."""
+        file = self.output.fileno()  # read aside: the server writes where the file's position is
+        return os.pread(file, os.fstat(file).st_size, 0).decode(errors="replace")
+
+    def wait_until_ready(self, stop: threading.Event | None = None) -> None:
+        """Wait until the server answers, or `stop` is set.
+
+        Raises:
+            HaloUsmError: It ended, or did not answer in two minutes; with the end of its log.
+        """
+        stop = stop or threading.Event()
+        deadline = time.monotonic() + _START_SECONDS
+        while self.process.poll() is None and time.monotonic() < deadline:
+            with suppress(httpx.TransportError):  # not yet
+                if httpx.get(f"{self.url}/health", timeout=5).is_success:
+                    return
+            if stop.wait(0.2):
+                return
+        end = " / ".join(self.log.splitlines()[-_LINES_SHOWN:])
+        raise HaloUsmError(
+            "the temporary Prefect server did not start; run again, or without Prefect. "
+            f"The end of its log: {redact(end)}"
+        )
 
 
 @contextmanager
-def prefect_server(home: Path) -> Iterator[dict[str, str]]:
-    """Start a server, and end it with the context.
+def prefect_server(
+    *, home: Path | None = None, only_reports: bool = False
+) -> Iterator[PrefectServer]:
+    """Start a server; it ends with the context, and with this process, however that ends.
 
     Args:
-        home: The folder for its database and logs.
-
-    Yields:
-        The environment variables with which a process uses it. Its pages are at
-        `PREFECT_API_URL` without the `/api`. It may still be starting: see `wait_until_ready`.
+        home: Where it keeps its database; by default where every Prefect of this user does.
+        only_reports: Leave out its pages and schedules.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
-    environment = TEMPORARY | {
-        "PREFECT_HOME": str(home),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-    }
-    with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)],
-            env=os.environ | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # so that it and its own children end together
-        )
-    try:
-        yield environment
-    finally:
-        _end(process)
-
-
-def wait_until_ready(environment: dict[str, str]) -> None:
-    """Wait until the server answers.
-
-    Raises:
-        HaloUsmError: It did not within two minutes; its log says why.
-    """
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{environment['PREFECT_API_URL']}/health", timeout=5).is_success:
-                return
-        except httpx.HTTPError:
-            pass  # not yet
-        time.sleep(0.2)
-    raise HaloUsmError(
-        f"The temporary Prefect server did not start in {START_SECONDS:.0f} s; "
-        f"see {environment['PREFECT_HOME']}/server.log"
-    )
-
-
-def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
-        return port
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is None or number == signal.SIGKILL:
-            try:
-                os.killpg(process.pid, number)
-            except ProcessLookupError:
-                break
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait()
+    url = f"http://127.0.0.1:{port}/api"
+    environment = {
+        "PREFECT_API_URL": url,
+        "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
+        # neither the server nor its clients call the vendor
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    if home is not None:
+        environment["PREFECT_HOME"] = str(home)
+    options = ["--no-ui", "--no-scheduler", "--no-late-runs"] if only_reports else []
+    with (
+        tempfile.TemporaryFile() as output,
+        child(
+            *("prefect", "server", "start", "--port", str(port), *options),
+            environment=os.environ | environment,
+            output=output,
+        ) as process,
+    ):
+        yield PrefectServer(url, environment, process, output)

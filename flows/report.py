@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import sys
 import time
 from typing import TYPE_CHECKING, Self
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
     from flows.runner import StageResult
 
-_NOT_COUNTS = {"subject", "problems", "notes", "interrupted"}
 _SECONDS_BETWEEN_LINES = 5.0
+_LABELS = {logging.INFO: "note", logging.WARNING: "warning", logging.ERROR: "error"}
 
 
 class ProgressDisplay:
@@ -64,7 +65,7 @@ class ProgressDisplay:
         now = time.monotonic()
         if now - self._last_line.setdefault(step, now) >= _SECONDS_BETWEEN_LINES:
             self._last_line[step] = now
-            print(f"{stage} {subject}: {done} of {total}", file=sys.stderr)
+            sys.stderr.write(f"{stage} {subject}: {done} of {total}\n")  # whole: steps are threads
 
 
 def counts(result: StageResult) -> dict[str, int]:
@@ -74,32 +75,37 @@ def counts(result: StageResult) -> dict[str, int]:
     found = {
         field.name.replace("_", " "): value
         for field in dataclasses.fields(result)
-        if field.name not in _NOT_COUNTS and isinstance(value := getattr(result, field.name), int)
+        if type(value := getattr(result, field.name)) is int
     }
     if getattr(result, "SHOW_ZEROS", False) and any(found.values()):
         return found
     return {name: value for name, value in found.items() if value}
 
 
-def summary(results: Sequence[StageResult]) -> list[str]:
-    """A line a step: what it counted."""
-    lines = []
+def summary(result: StageResult) -> str:
+    """What a step did, as a line."""
+    done = [f"{value:,} {name}" for name, value in counts(result).items()]
+    if result.held:
+        done.append("left to another run")
+    if result.interrupted:
+        done.append("interrupted")
+    return f"{type(result).__name__.lower()} {result.subject}: {', '.join(done) or 'nothing new'}"
+
+
+def remarks(results: Sequence[StageResult]) -> list[tuple[int, str]]:
+    """The steps' notes, warnings and problems, each with its level of `logging`, once."""
+    notes = [(logging.INFO, text) for result in results for text in result.notes]
+    warnings = [(logging.WARNING, text) for result in results for text in result.warnings]
+    problems = [(logging.ERROR, text) for result in results for text in result.problems]
+    return list(dict.fromkeys([*notes, *warnings, *problems]))
+
+
+def show(results: Sequence[StageResult], warnings: Sequence[str] = ()) -> None:
+    """Print what each step counted to stdout, then remarks to stderr, and other warnings."""
     for result in results:
-        done = ", ".join(f"{value:,} {name}" for name, value in counts(result).items())
-        lines.append(f"{type(result).__name__.lower()} {result.subject}: {done or 'nothing new'}")
-    return lines
-
-
-def show(results: Sequence[StageResult]) -> None:
-    """Print what each step counted to stdout, then notes and problems to stderr."""
-    for line in summary(results):
-        print(line)
+        print(summary(result))
     sys.stdout.flush()
+    for level, text in [*((logging.WARNING, text) for text in warnings), *remarks(results)]:
+        print(f"{_LABELS[level]}: {text}", file=sys.stderr)
     if not results:
         print("note: nothing to do: no event is staged", file=sys.stderr)
-    for result in results:
-        for note in result.notes:
-            print(f"note: {note}", file=sys.stderr)
-    for result in results:
-        for problem in result.problems:
-            print(f"error: {problem}", file=sys.stderr)

@@ -27,13 +27,17 @@ class StageResult(Protocol):
     Attributes:
         subject: The account or destination.
         problems: What failed or stays pending: a sentence each, with who, how many, what to do.
-        notes: What is worth knowing and no failure.
+        warnings: What is no failure and should be looked at.
+        notes: What is worth knowing.
+        held: Whether another run holds the subject, so that nothing was done.
         interrupted: Whether it ended early because it was asked to.
     """
 
     subject: str
     problems: list[str]
+    warnings: list[str]
     notes: list[str]
+    held: bool
     interrupted: bool
 
 

@@ -63,7 +63,9 @@ class Extracted:
         redated: Events listed with another `created_at` than they are staged with.
         gaps: What was wanted and could not be read.
         problems: What failed: a sentence each, with who, where, what to do.
-        notes: What is worth knowing and no failure.
+        warnings: What is no failure and should be looked at.
+        notes: What is worth knowing.
+        held: Whether another run holds the account, so that nothing was done.
         interrupted: Whether it ended early because it was asked to; the next run goes on.
     """
 
@@ -75,7 +77,9 @@ class Extracted:
     redated: int = 0
     gaps: list[Gap] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    held: bool = False
     interrupted: bool = False
 
 
@@ -137,6 +141,7 @@ def extract_account(
             if say_why and not (result.new or result.malformed or result.gaps):
                 result.notes += _why_nothing(result, plan, window)
     except InUseError as error:
+        result.held = True
         result.notes.append(str(error))
         result.interrupted = stop is not None and stop.is_set()
     except HaloUsmError as error:
@@ -261,12 +266,12 @@ async def _extract(
             if not unread and (fault := clocks.set_back()):
                 result.problems.append(f"account {account.name}: {fault}")
             elif not unread and (warning := client.clock_warning()):
-                result.notes.append(warning)
+                result.warnings.append(warning)
             ahead = client.ahead or timedelta()
             begins = result.windows and plan.begin and plan.synced and not settings.halo_start
             if plan.begin and begins and ahead > TOLERATED:
                 since, until = isoformat(plan.begin - ahead), isoformat(plan.begin)
-                result.notes.append(
+                result.warnings.append(
                     f"account {account.name}: by this machine's clock it begins at {until}; what "
                     f"is before is read with `halo-usm extract --since {since} --until {until}`"
                 )
@@ -278,17 +283,17 @@ def _count(result: Extracted, done: Done, ids: KnownIds) -> None:
     result.malformed, result.redated = done.malformed, done.redated
     account = f"account {result.subject}"
     if done.malformed:
-        result.notes.append(
+        result.warnings.append(
             f"{account}: {done.malformed} events have no id or no date; they are in rejected/ "
             "with the reason"
         )
     if done.redated:
-        result.notes.append(
+        result.warnings.append(
             f"{account}: {done.redated} events were listed with another created_at than they are "
             "staged with; the first one counts, and they are not staged again"
         )
     if ids.unreadable:
-        result.notes.append(
+        result.warnings.append(
             f"{account}: {len(ids.unreadable)} raw files cannot be read; an event in them that is "
             f"listed with another created_at would be staged again: {ids.unreadable[0]}"
         )

@@ -149,6 +149,7 @@ def _run(job: _Job, done: Loaded) -> Loaded:
                     done.problems = [undelivered_by_replay(done, rest)]
             done.notes += _notes(job, done)
     except InUseError as held:
+        done.held = True
         done.notes.append(str(held))
         done.interrupted = job.stop is not None and job.stop.is_set()
     except StagingError as fault:

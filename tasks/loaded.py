@@ -25,7 +25,9 @@ class Loaded:
         not_tried: Events that were not sent: the load ended early, or they are put off.
         batches: Attempts made.
         problems: What failed or stays pending: who, how many, where, what to do.
-        notes: What is worth knowing and no failure.
+        warnings: What is no failure and should be looked at.
+        notes: What is worth knowing.
+        held: Whether another run holds the destination, so that nothing was done.
         interrupted: Whether it ended early because it was asked to.
     """
 
@@ -37,7 +39,9 @@ class Loaded:
     not_tried: int = 0
     batches: int = 0
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    held: bool = False
     interrupted: bool = False
 
     @property

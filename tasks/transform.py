@@ -46,7 +46,9 @@ class Transformed:
         rejected: Events in their rejected files, of stage transform.
         unknown_types: Events of each type that the catalogue does not know.
         problems: What failed: a sentence each, with who, where, what to do.
-        notes: What is worth knowing and no failure.
+        warnings: What is no failure and should be looked at.
+        notes: What is worth knowing.
+        held: Whether another run holds the account, so that nothing was done.
         interrupted: Whether it ended early because it was asked to.
     """
 
@@ -56,7 +58,9 @@ class Transformed:
     rejected: int = 0
     unknown_types: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    held: bool = False
     interrupted: bool = False
 
 
@@ -117,12 +121,13 @@ def transform_account(
                     progress(index + 1, len(work))
             _drop_orphans(store, account, days, stop, done)
     except InUseError as held:
+        done.held = True
         done.notes.append(str(held))
         done.interrupted = stop is not None and stop.is_set()
     except StagingError as fault:
         done.problems.append(f"account {account} cannot be transformed: {fault}")
     if done.rejected:
-        done.notes.append(
+        done.warnings.append(
             f"account {account}: {done.rejected} events could not be normalized; they are in "
             "rejected/ with the reason"
         )

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
+import uuid
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from xdist import is_xdist_worker
 from xdist.scheduler import LoadGroupScheduling
 
 from tasks.settings import Settings
 from tasks.staging.store import Store, open_store
 from tasks.syslog.connection import DOUBTED_SECONDS
+from tests.processes import SUITE, left_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,20 +23,23 @@ if TYPE_CHECKING:
 
     from xdist.remote import Producer
 
-SHARING_SERVERS = tuple(f"tests/flows/test_{name}.py" for name in ("object_storage", "prefect"))
+SHARING_SERVERS = {
+    "tests/flows/test_object_storage.py": "S3 server",
+    "tests/flows/test_prefect.py": "Prefect server",
+    "tests/flows/test_prefect_server.py": "Prefect server",
+}
+"""Which modules share a server, by its name."""
 
 
 class ServersOnce(LoadGroupScheduling):  # type: ignore[misc]
-    """Gives the tests that share a Prefect server to one worker.
+    """Gives the tests that share a server to one worker.
 
     `xdist_group` would say the same, but pytest-xdist 3.8 passes groups on by an attribute that
     pytest 9.2 no longer has: with both, every worker would start a server of its own.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        if nodeid.startswith(SHARING_SERVERS):
-            return "servers"
-        return nodeid
+        return SHARING_SERVERS.get(nodeid.partition("::")[0], nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -46,6 +54,23 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) * 3 // 2
 
 
+os.environ.setdefault(SUITE, uuid.uuid4().hex)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The suite fails where it leaves a process behind, and ends it."""
+    if is_xdist_worker(session):
+        return
+    left = left_of(SUITE, os.environ[SUITE])
+    for process, command in left.items():
+        print(f"\nERROR: this process was left running: {process} {command}")
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    if left:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No setting of this machine reaches a test."""
@@ -53,6 +78,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name.upper(), raising=False)
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         monkeypatch.delenv(name)
+    # a client without a server must not start one of its own
+    monkeypatch.setenv("PREFECT_SERVER_EPHEMERAL_ENABLED", "false")
     yield
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         os.environ.pop(name)

@@ -42,7 +42,7 @@ def test_clocks_some_minutes_apart_are_a_note(synced: Site, minutes: int) -> Non
     """Events are read up to the earlier of both; those after it come later, and all come."""
     result = synced.sync(clock=lambda: NOW + minutes * MINUTE)
     assert (result.problems, result.gaps) == ([], [])
-    (note,) = result.notes
+    (note,) = result.warnings
     assert ("ahead of" if minutes > 0 else "behind") in note
     assert f"{abs(minutes) * 60} s" in note
     assert synced.coverage() == [Window(START, min(NOW, NOW + minutes * MINUTE))]
@@ -91,7 +91,7 @@ def test_a_first_sync_by_a_fast_clock_reads_nothing_or_says_what_it_left_out(
     assert site.files() == []
     result = site.sync(clock=lambda: NOW + 30 * DAY)
     assert 0 < result.new < 300
-    (note,) = result.notes
+    (note,) = result.warnings
     begins = NOW - 60 * DAY
     command = f"--since 2025-12-04T12:00:00Z --until {begins:%Y-%m-%dT%H:%M:%SZ}"
     assert f"`halo-usm extract {command}`" in note
@@ -165,7 +165,7 @@ def test_a_range_in_the_past_is_read_by_a_slow_clock(halo: HaloStandIn, synced: 
     past = Window(START, START + DAY)
     result = synced.sync(clock=lambda: NOW - HOUR, window=past)
     assert result.problems == []
-    assert "behind" in result.notes[0]
+    assert "behind" in result.warnings[0]
     halo.switches.date_skew = (LONG_AGO - NOW).total_seconds()
     result = synced.sync(window=past)
     assert len(result.problems) == 1

@@ -53,7 +53,7 @@ def assert_noted(result: Extracted, count: int) -> None:
     """The result says how many were listed with another date, and that this is no failure."""
     assert result.problems == []
     assert result.redated == count
-    found = [note for note in result.notes if "another created_at" in note]
+    found = [note for note in result.warnings if "another created_at" in note]
     assert len(found) == (count > 0)
     assert all(re.search(rf"account alpha: {count} event", note) for note in found)
 
@@ -151,7 +151,7 @@ def test_a_file_that_cannot_be_read_does_not_keep_new_events_away(
         halo.clock.set(NOW + (later + 1) * MINUTE)
         result = site.sync()
         assert (result.new, result.problems) == (1, [])
-        (note,) = result.notes
+        (note,) = result.warnings
         assert "1 raw files cannot be read" in note
         assert str(path) in note
 

@@ -53,6 +53,7 @@ def test_an_account_in_other_hands_is_left(halo: HaloStandIn, site: Site) -> Non
     halo["alpha"].add(events(10, START, NOW))
     with hold(site.store, "account", "alpha"):
         result = site.sync()
+    assert result.held
     assert result.problems == []
     assert "another run" in result.notes[0]
     assert site.raw() == []

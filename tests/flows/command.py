@@ -41,7 +41,8 @@ class Command:
             for name, value in os.environ.items()
             if not name.startswith(("HALO_", "USM_", "PREFECT_"))
         }
-        return kept | {"PYTHONPATH": str(ROOT)} | self.settings
+        own = {"PYTHONPATH": str(ROOT), "PREFECT_SERVER_EPHEMERAL_ENABLED": "false"}
+        return kept | own | self.settings
 
     def popen(self, *arguments: str, stdout: Path | None = None) -> subprocess.Popen[str]:
         """Start a command; its output goes to a pipe, or to a file."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.prefect_server import prefect_server, wait_until_ready
+from flows.prefect_server import PrefectServer, prefect_server
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
 from tests.flows.command import EVENTS
@@ -16,22 +19,35 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     """A Prefect server of these tests' own.
 
     What uses it is among `SHARING_SERVERS`, so that one process runs it all.
     """
-    with prefect_server(tmp_path_factory.mktemp("prefect")) as environment:
-        wait_until_ready(environment)
-        yield environment
+    with prefect_server(home=tmp_path_factory.mktemp("prefect")) as server:
+        server.wait_until_ready()
+        yield server
 
 
 @pytest.fixture
-def on_server(server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """This process uses the server."""
-    for name, value in server.items():
-        monkeypatch.setenv(name, value)
-    return server
+def prefect_home(prefect: PrefectServer, tmp_path: Path) -> Path:
+    """A folder of a test's own with a database for a server, which need not be made anew."""
+    home = tmp_path / "prefect-home"
+    home.mkdir()
+    with (
+        closing(
+            sqlite3.connect(Path(prefect.environment["PREFECT_HOME"]) / "prefect.db")
+        ) as source,
+        closing(sqlite3.connect(home / "prefect.db")) as target,
+    ):
+        source.backup(target)
+    return home
+
+
+@pytest.fixture
+def server(prefect: PrefectServer) -> dict[str, str]:
+    """The environment variables with which a command uses that server."""
+    return prefect.environment
 
 
 @pytest.fixture

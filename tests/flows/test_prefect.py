@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
+import pytest
 
+from sandbox.odd_events import malformed
+from tasks.staging.locks import hold
+from tasks.staging.store import open_store
 from tests.flows.command import EVENTS, ROOT, command_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from flows.prefect_server import PrefectServer
     from sandbox.halo_api import HaloStandIn
     from sandbox.receiver import Receiver
 
-POOL = "halo-usm"
+README = ROOT / "README.md"
+T = TypeVar("T")
+_BUSY = 503
+
+pytestmark = pytest.mark.timeout(300)  # a worker and its runs are processes, one after the other
+
+
+def post(server: dict[str, str], path: str, body: dict[str, Any]) -> Any:
+    """What the server's API answers, once its database has time."""
+    url = f"{server['PREFECT_API_URL']}/{path}"
+    while (answer := httpx.post(url, json=body, timeout=60)).status_code == _BUSY:
+        time.sleep(0.2)
+    assert answer.is_success, answer.text
+    return answer.json()
 
 
 def ask(server: dict[str, str], what: str, **query: Any) -> list[dict[str, Any]]:
     """Rows that the server's API finds."""
-    answer = httpx.post(f"{server['PREFECT_API_URL']}/{what}/filter", json=query, timeout=30)
-    answer.raise_for_status()
-    rows: list[dict[str, Any]] = answer.json()
+    rows: list[dict[str, Any]] = post(server, f"{what}/filter", query)
     return rows
 
 
@@ -36,24 +57,47 @@ def task_names(server: dict[str, str], run: dict[str, Any]) -> dict[str, str]:
     return {row["name"]: row["state_type"] for row in rows}
 
 
+def wait_for(question: Callable[[], T], seconds: float = 120) -> T:
+    """The first answer that is not empty."""
+    until = time.monotonic() + seconds
+    while not (answer := question()):
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    return answer
+
+
 def settle(server: dict[str, str], run: dict[str, Any], tasks: int) -> dict[str, str]:
     """`task_names` once there are so many: the server learns of task runs by events."""
-    until = time.monotonic() + 20
-    while len(names := task_names(server, run)) < tasks and time.monotonic() < until:
-        time.sleep(0.2)
-    return names
+
+    def all_of_them() -> dict[str, str]:
+        return names if len(names := task_names(server, run)) >= tasks else {}
+
+    return wait_for(all_of_them)
+
+
+def log_lines(server: dict[str, str], run: dict[str, Any]) -> dict[tuple[int, str], str]:
+    """A flow run's log: which task run logged it, by level and text."""
+    rows = ask(server, "task_runs", flow_runs={"id": {"any_": [run["id"]]}})
+    tasks = {row["id"]: row["name"] for row in rows}
+    logs = ask(server, "logs", logs={"flow_run_id": {"any_": [run["id"]]}})
+    return {(log["level"], log["message"]): tasks.get(log["task_run_id"], "") for log in logs}
 
 
 def test_sync_is_a_flow_run_whose_graph_the_server_shows(
     tmp_path: Path, server: dict[str, str], halo: HaloStandIn, receiver: Receiver
 ) -> None:
-    """A task run an account and stage, and one a destination; a refused key is a failed one."""
+    """A task run an account and stage, and one a destination; a refused key is a failed one.
+
+    What a step says is in the log of its task run, at its level, and in the state's message.
+    """
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    halo["beta"].add([malformed(yesterday)["no date"]], created_at=yesterday)
     halo_usm = command_for(tmp_path, halo, receiver.url("tcp", name="sensor"), days=3)
     halo_usm.settings |= server
-    halo_usm("sync")
+    result = halo_usm("sync")
     assert len(receiver.messages("tcp")) == EVENTS
     run = ask(server, "flow_runs", sort="START_TIME_DESC")[0]
-    assert run["state_type"] == "COMPLETED"
+    assert run["state_name"] == "Completed"
     expected = {f"{stage}-{name}" for stage in ("extract", "transform") for name in halo.accounts}
     names = settle(server, run, len(expected) + 1)
     assert set(names) == expected | {"load-sensor"}
@@ -62,69 +106,152 @@ def test_sync_is_a_flow_run_whose_graph_the_server_shows(
     secrets = [line.split("|")[1] for line in halo.auth_lines().splitlines()]
     assert not [secret for secret in secrets if secret in text]
 
+    warning = "account beta: 1 events have no id or no date; they are in rejected/ with the reason"
+    assert result.stderr == f"warning: {warning}\n"
+    assert log_lines(server, run)[logging.WARNING, warning] == "extract-beta"
+    assert run["state"]["message"].splitlines() == [*result.stdout.splitlines(), warning]
+
     auth = tmp_path / "haloEvents.auth"
     auth.write_text(auth.read_text().replace(secrets[0], "wrong"))
     result = halo_usm("sync", code=1)
     assert "alpha" in result.stderr
     assert "Traceback" not in result.stderr
     run = ask(server, "flow_runs", sort="START_TIME_DESC")[0]
-    assert run["state_type"] == "FAILED"
+    assert run["state_name"] == "Failed"
     names = settle(server, run, len(expected) + 1)
     failed = {name for name, state in names.items() if state == "FAILED"}
     assert failed == {"extract-alpha"}
+    problem, *done = run["state"]["message"].splitlines()
+    assert done == result.stdout.splitlines()
+    assert f"error: {problem}\n" in result.stderr
+    assert log_lines(server, run)[logging.ERROR, problem] == "extract-alpha"
 
 
-def test_a_deployed_sync_and_replay_are_completed_by_a_process_worker(
+def test_a_run_that_found_everything_held_is_skipped(
     tmp_path: Path, server: dict[str, str], halo: HaloStandIn, receiver: Receiver
 ) -> None:
-    """A worker runs each of `deployments/prefect.yaml`; two syncs at once send nothing twice."""
-    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"), days=3)
-    settings = os.environ | server | halo_usm.settings | {"HALO_USM_HOME": str(ROOT)}
+    """Its state has that name and says by whom; where something was free, it is completed."""
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp", name="sensor"), days=3)
+    halo_usm.settings |= server
+    halo_usm("extract")
+    store = open_store(halo_usm.settings["HALO_STAGING"])
+    with ExitStack() as stack:
+        for name in halo.accounts:
+            stack.enter_context(hold(store, "account", name))
+        with hold(store, "destination", "sensor"):
+            result = halo_usm("sync")
+        run = ask(server, "flow_runs", sort="START_TIME_DESC")[0]
+        assert (run["state_type"], run["state_name"]) == ("COMPLETED", "Skipped")
+        assert "transformed beta: left to another run" in result.stdout
+        assert "note: account beta is in the hands of another run" in result.stderr
+        assert "destination sensor is in the hands of another run" in run["state"]["message"]
+        assert "account beta is in the hands of another run" in run["state"]["message"]
+        rows = ask(server, "task_runs", flow_runs={"id": {"any_": [run["id"]]}})
+        assert {row["state_name"] for row in rows} == {"Skipped"}
+        halo_usm("sync")
+        run = ask(server, "flow_runs", sort="START_TIME_DESC")[0]
+        assert run["state_name"] == "Completed"
+    assert not receiver.messages("tcp")
 
-    def prefect(*arguments: str) -> str:
-        result = subprocess.run(
-            [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
+
+def faults(log: str) -> list[str]:
+    """Errors among the records of a server's log.
+
+    SQLite refuses a transaction at once that would have to wait for two others; Prefect logs it
+    and tries again.
+    """
+    records = re.split(r"^(?=\d\d:\d\d:\d\d\.)", log, flags=re.MULTILINE)
+    return [
+        record
+        for record in records
+        if re.search(r"\| (ERROR|CRITICAL) |Traceback", record) and "is locked" not in record
+    ]
+
+
+def test_a_schedule_makes_runs_that_a_worker_completes(
+    tmp_path: Path,
+    prefect: PrefectServer,
+    server: dict[str, str],
+    halo: HaloStandIn,
+    receiver: Receiver,
+) -> None:
+    """By the README's commands; `replay` is run by hand; two syncs at once send nothing twice."""
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"), days=3)
+    settings = os.environ | server | halo_usm.settings
+    steps = [line.strip() for line in README.read_text().splitlines() if "/prefect " in line]
+    make_pool, deploy, work = (step.replace(".venv/bin/prefect", "$PREFECT") for step in steps)
+
+    def popen(command: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["sh", "-c", f"PREFECT='{sys.executable} -m prefect'; {command}"],
             cwd=ROOT,
             env=settings,
-            check=False,
-            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            timeout=100,
         )
-        assert result.returncode == 0, result.stdout + result.stderr
-        return result.stdout
 
-    prefect("work-pool", "create", POOL, "--type", "process")
-    prefect("deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
-    deployments = ask(server, "deployments")
-    ids = {row["name"]: row["id"] for row in deployments}
-    schedules = {row["name"]: row["schedules"] for row in deployments}
-    assert set(schedules) == {"sync", "replay"}
-    assert schedules["sync"][0]["schedule"]["cron"] == "*/5 * * * *"
-    assert not schedules["replay"]
+    def run(command: str) -> None:
+        with popen(command) as process:
+            said, _ = process.communicate(timeout=200)
+        assert process.returncode == 0, said
+
+    def runs(**query: Any) -> list[dict[str, Any]]:
+        return ask(server, "flow_runs", deployments={"name": {"any_": ["sync"]}}, **query)
+
+    text = (ROOT / "deployments" / "prefect.yaml").read_text()
+    often = tmp_path / "often.yaml"
+    often.write_text(re.sub(r"cron: .*\n +timezone: UTC", "interval: 15", text))
+    run(make_pool)
+    run(deploy.replace("deployments/prefect.yaml", str(often)))
+    with popen(f"exec {work}") as worker:
+        try:
+            completed = wait_for(
+                lambda: [
+                    run
+                    for run in runs(flow_runs={"state": {"name": {"any_": ["Completed"]}}})
+                    if f"{EVENTS} delivered" in run["state"]["message"]
+                ]
+            )
+        finally:
+            worker.send_signal(signal.SIGINT)
+            worker.communicate(timeout=60)
+    assert completed[0]["auto_scheduled"]
+    assert len(receiver.messages("tcp")) == EVENTS
+
+    run(deploy)
+    deployments = {row["name"]: row for row in ask(server, "deployments")}
+    assert set(deployments) == {"sync", "replay"}
+    wait_for(
+        lambda: [
+            run
+            for run in runs(flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}})
+            if run["auto_scheduled"] and re.search(r":[0-5][05]:00Z", run["expected_start_time"])
+        ]
+    )
 
     since = (datetime.now(UTC) - timedelta(days=3)).isoformat()
-    for flow, parameters, times, messages in [
-        ("sync", {}, 2, EVENTS),
-        ("replay", {"since": since, "only": "all"}, 1, 2 * EVENTS),
-    ]:
-        for _ in range(times):
-            httpx.post(
-                f"{server['PREFECT_API_URL']}/deployments/{ids[flow]}/create_flow_run",
-                json={"parameters": parameters},
-                timeout=30,
-            ).raise_for_status()
-        prefect("worker", "start", "--pool", POOL, "--run-once")
-        runs = ask(
-            server,
-            "flow_runs",
-            flows={"name": {"any_": [flow]}},
-            sort="START_TIME_DESC",
-            deployments={"name": {"any_": [flow]}},
-        )
-        states = [run["state_type"] for run in runs if run["state_type"] != "SCHEDULED"]
-        assert states == ["COMPLETED"] * times, [run["state"] for run in runs]
+    cases: list[tuple[str, list[tuple[dict[str, str], str]], int]] = [
+        ("sync", [({}, "Completed"), ({}, "Completed")], EVENTS),
+        (
+            "replay",
+            [({"since": since, "only": "all"}, "Completed"), ({"since": "soon"}, "Failed")],
+            2 * EVENTS,
+        ),
+    ]
+    for flow, wanted, messages in cases:
+        made = {}
+        for parameters, state in wanted:
+            path = f"deployments/{deployments[flow]['id']}/create_flow_run"
+            made[post(server, path, {"parameters": parameters})["id"]] = state
+        run(f"{work} --run-once")
+        ended = ask(server, "flow_runs", flow_runs={"id": {"any_": [*made]}})
+        assert {run["id"]: run["state_name"] for run in ended} == made
         assert len(receiver.messages("tcp")) == messages
+        for one in ended:
+            assert not [text for _, text in log_lines(server, one) if "Traceback" in text]
+    assert not faults(prefect.log)
 
 
 def test_a_prefect_api_that_does_not_answer_is_one_message(

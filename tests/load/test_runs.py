@@ -22,6 +22,7 @@ def test_two_loads_at_once(store: Store) -> None:
     normalized(store, 30)
     with hold(store, "destination", "fussy"), Fussy(lambda _: True) as receiver:
         done = load(store, receiver.url())
+        assert done.held
         assert (done.batches, done.problems) == (0, [])
         assert "destination fussy is in the hands of another run" in done.notes[0]
         assert load(store, receiver.url(name="other")).delivered == 30

@@ -1,0 +1,177 @@
+"""A command's pipeline as a flow run: on the configured Prefect server, or on a temporary one.
+
+The steps do not wait for the server. One that dies or hangs in mid-run costs its own record of
+the run and nothing else: the command says so, and ends by what the steps did.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from flows.prefect_server import prefect_server
+from tasks.errors import HaloUsmError
+from tasks.redaction import redact
+from tasks.settings import prefect_api_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prefect import State
+
+    from flows.flow_run import Session
+    from flows.runner import StageResult
+    from flows.work import Progress
+
+_BEGIN_SECONDS = 60.0
+_REPORT_SECONDS = 30.0
+"""How long the server is waited for before the first step, and after the last one."""
+_STOP_SECONDS = 5.0
+"""How long it is waited for where the first step does not begin, and the command is to end."""
+_PREFECT = ("prefect", "EventsWorker", "APILogWorker")
+_OF_RUNS = ("prefect.flow_runs", "prefect.task_runs")
+"""The loggers of Prefect, and among them those of flow and task runs."""
+
+
+@dataclass(frozen=True)
+class FlowOutcome:
+    """What the steps of a flow run did, and what its Prefect server was not told, or warned of."""
+
+    results: list[StageResult]
+    warnings: list[str] = field(default_factory=list)
+
+
+def run_as_flow(
+    name: str, parameters: dict[str, Any], stop: threading.Event, progress: Progress
+) -> FlowOutcome:
+    """Run the flow of this name in this process.
+
+    Raises:
+        HaloUsmError: The Prefect API does not answer, or the flow run failed before any of its
+            steps ran.
+    """
+    with ExitStack() as stack:
+        url = prefect_api_url()
+        if url is not None:
+            _check_api(url)
+        else:
+            server = stack.enter_context(prefect_server(only_reports=True))
+            server.wait_until_ready(stop)
+            if stop.is_set():
+                return FlowOutcome([])
+            url = server.url
+            os.environ.update(server.environment)
+        os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
+        return _run(name, parameters, redact(url), stop, progress)
+
+
+def _check_api(url: str) -> None:
+    """See whether the configured Prefect API answers, before Prefect waits for it."""
+    try:
+        httpx.get(f"{url.rstrip('/')}/health", timeout=10)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise HaloUsmError(
+            f"PREFECT_API_URL: the Prefect API at {redact(url)} does not answer ({error}); start "
+            "it (prefect server start), or unset PREFECT_API_URL to run without Prefect"
+        ) from None
+
+
+def _run(
+    name: str, parameters: dict[str, Any], server: str, stop: threading.Event, progress: Progress
+) -> FlowOutcome:
+    from flows.flow_run import Session, in_session  # Prefect reads its settings on import
+
+    flow = getattr(import_module(f"flows.{name}"), name)
+    warnings = _prefect_warnings()
+    session = Session(stop=stop, progress=progress)
+    call = _Call(in_session(session, lambda: flow(**parameters, return_state=True)))
+    call.start()
+    _wait(call, session)
+    if session.fault is not None:
+        raise session.fault
+    if not session.begun.is_set():
+        if stop.is_set():
+            return FlowOutcome([])
+        stop.set()  # should it begin after all
+        if call.state is not None:
+            raise HaloUsmError(call.state.message or "the flow run failed; see its log")
+        raise HaloUsmError(
+            f"no step ran: the Prefect server at {server} failed ({call.fault}); run again, or "
+            "unset PREFECT_API_URL to run without Prefect"
+        )
+    if call.fault:
+        told = f"the Prefect server at {server} was not told how this run ended ({call.fault}), "
+        warnings = [f"{told}and may show it as running for ever; what it did is what is said here"]
+    return FlowOutcome(session.results, warnings)
+
+
+class _Call(threading.Thread):
+    """Calls a flow in a thread, which this process does not wait for when it ends.
+
+    Only in the main thread would Prefect take SIGTERM for itself.
+    """
+
+    def __init__(self, flow: Callable[[], State[Any]]) -> None:
+        super().__init__(name="flow", daemon=True)
+        self._flow = flow
+        self._error: Exception | None = None
+        self.state: State[Any] | None = None
+
+    def run(self) -> None:
+        """Call the flow."""
+        try:
+            self.state = self._flow()
+        except Exception as error:  # noqa: BLE001 - whatever Prefect's client raises, it is told
+            self._error = error
+
+    @property
+    def fault(self) -> str:
+        """Why the server does not know how the flow run ended; empty where it does."""
+        if self._error is not None:
+            return redact((str(self._error) or type(self._error).__name__).splitlines()[0])
+        return "" if self.state is not None and self.state.is_final() else "it does not answer"
+
+
+def _wait(call: _Call, session: Session) -> None:
+    """Wait until a flow run has ended, or its server is given up."""
+
+    def wait_for(condition: Callable[[], bool], seconds: float = math.inf) -> None:
+        until = time.monotonic() + seconds
+        while call.is_alive() and not condition() and time.monotonic() < until:
+            call.join(0.1)
+
+    wait_for(lambda: session.begun.is_set() or session.stop.is_set(), _BEGIN_SECONDS)
+    wait_for(session.begun.is_set, _STOP_SECONDS)
+    if session.begun.is_set():
+        wait_for(session.ended.is_set)
+        call.join(_REPORT_SECONDS)
+
+
+def _prefect_warnings() -> list[str]:
+    """Keep what Prefect logs off stderr; what it warns of, but for the steps' own, is returned.
+
+    The list fills as the run goes on. The log of a run goes to the server as it was.
+    """
+    warnings: list[str] = []
+
+    def shown(record: logging.LogRecord) -> bool:
+        if not record.name.startswith(_PREFECT):
+            return True
+        if record.levelno >= logging.WARNING and not record.name.startswith(_OF_RUNS):
+            warnings.append(f"Prefect: {redact(record.getMessage())}")
+        return False
+
+    for name in (None, "prefect._internal"):
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(shown)
+    logging.raiseExceptions = False  # else it writes to stderr what it could not log
+    return warnings

@@ -1,0 +1,124 @@
+"""A Prefect server that dies in mid-run, and a temporary one whose command dies."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flows.prefect_server import prefect_server
+from sandbox.halo_api import HaloStandIn
+from tests.flows.command import EVENTS, Command, command_for
+from tests.processes import left_of, started_with
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sandbox.receiver import Receiver
+
+pytestmark = pytest.mark.timeout(300)  # some servers start one after the other
+
+PROGRESS = re.compile(r"\w+ \w+: \d+ of \d+")
+TEST = "PYTEST_TEST"
+"""A variable that the processes of one test have; its value is the test's own."""
+
+
+def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Wait for something to become true while a command runs."""
+    until = time.monotonic() + 90
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def slow_halo() -> Iterator[HaloStandIn]:
+    """Three accounts whose API takes its time."""
+    with HaloStandIn(accounts=3, events=EVENTS, days=2, latency_ms=5000) as halo:
+        yield halo
+
+
+def test_a_server_that_dies_in_mid_run_costs_its_own_record_alone(
+    tmp_path: Path, prefect_home: Path, slow_halo: HaloStandIn, receiver: Receiver
+) -> None:
+    """What the steps did decides the exit code, soon; one warning tells of the lost report.
+
+    With the client's own retries, and with so few that the flow run itself raises.
+    """
+    commands: dict[str, Command] = {}
+    with prefect_server(home=prefect_home) as server:
+        server.wait_until_ready()
+        for name, settings in [("patient", {}), ("hasty", {"PREFECT_CLIENT_MAX_RETRIES": "2"})]:
+            (tmp_path / name).mkdir()
+            command = command_for(
+                tmp_path / name, slow_halo, receiver.url("tcp", name=name), days=3
+            )
+            command.settings |= server.environment | settings
+            commands[name] = command
+        (tmp_path / "hasty" / "haloEvents.auth").write_text(
+            slow_halo.auth_lines() + "none|none|none\n"
+        )
+        processes = {name: command.popen("sync") for name, command in commands.items()}
+        for process in processes.values():
+            wait_until(lambda: slow_halo.counters.requests >= 7, process)  # all of them log in
+        assert not receiver.messages("tcp")
+        server.process.kill()
+        slow_halo.switches.latency_ms = 0
+        for process in processes.values():
+            wait_until(lambda: len(receiver.messages("tcp")) == 2 * EVENTS, process)
+        delivered = time.monotonic()
+        for name, code in [("hasty", 1), ("patient", 0)]:
+            out, err = processes[name].communicate(timeout=100)
+            assert processes[name].returncode == code, err
+            assert f"loaded {name}: {EVENTS} delivered" in out
+            lost, *others = [line for line in err.splitlines() if not PROGRESS.fullmatch(line)]
+            assert lost.startswith(f"warning: the Prefect server at {server.url} was not told")
+            assert len(others) == code, err
+            assert time.monotonic() - delivered < 90
+
+
+@pytest.mark.parametrize("moment", ["its server starts", "it extracts"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_temporary_server_ends_with_its_command(
+    tmp_path: Path,
+    prefect_home: Path,
+    slow_halo: HaloStandIn,
+    number: signal.Signals,
+    moment: str,
+) -> None:
+    """`sync --prefect` that is killed, or asked to end, leaves no process behind."""
+    halo_usm = command_for(tmp_path, slow_halo, "tcp://127.0.0.1:1", days=3)
+    mark = uuid.uuid4().hex
+    halo_usm.settings |= {"PREFECT_HOME": str(prefect_home), TEST: mark}
+    process = halo_usm.popen("sync", "--prefect")
+    if moment == "it extracts":
+        wait_until(lambda: slow_halo.counters.requests, process)
+    else:
+        wait_until(lambda: len(started_with(TEST, mark)) > 1, process)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == (-number if number == signal.SIGKILL else 130), err
+    assert "Traceback" not in err
+    assert not left_of(TEST, mark)
+
+
+@pytest.mark.parametrize("moment", ["its server starts", "it syncs"])
+def test_a_demo_that_is_killed_leaves_nothing_running(tmp_path: Path, moment: str) -> None:
+    """Neither its servers nor its sync outlive it."""
+    mark = uuid.uuid4().hex
+    process = Command(tmp_path, {TEST: mark}).popen("demo", stdout=tmp_path / "out")
+    if moment == "it syncs":
+        staging = tmp_path / "data" / "demo"
+        wait_until(lambda: [*staging.rglob("*.parquet")], process)
+    else:
+        wait_until(lambda: len(started_with(TEST, mark)) > 1, process)
+    process.kill()
+    process.communicate(timeout=60)
+    assert not left_of(TEST, mark)
