@@ -17,11 +17,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from pydantic import ValidationError
 
 from flows.prefect_server import prefect_server
-from tasks.errors import HaloUsmError
-from tasks.redaction import redact
+from tasks.errors import HaloUsmError, SettingsError
 from tasks.settings import prefect_api_url
+from tasks.shown import foreign_text, redact, redact_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,26 +72,52 @@ def run_as_flow(
             url = server.url
             os.environ.update(server.environment)
         os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
-        return _run(name, parameters, redact(url), stop, progress)
+        return _run(name, parameters, redact_address(url), stop, progress)
 
 
 def _check_api(url: str) -> None:
     """See whether the configured Prefect API answers, before Prefect waits for it."""
     try:
         httpx.get(f"{url.rstrip('/')}/health", timeout=10)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except httpx.HTTPError as error:
         raise HaloUsmError(
-            f"PREFECT_API_URL: the Prefect API at {redact(url)} does not answer ({error}); start "
-            "it (prefect server start), or unset PREFECT_API_URL to run without Prefect"
+            f"PREFECT_API_URL: the Prefect API at {redact_address(url)} does not answer "
+            f"({foreign_text(redact(str(error)))}); start it (prefect server start), or unset "
+            "PREFECT_API_URL to run without Prefect"
         ) from None
+    except (httpx.InvalidURL, ValueError, ImportError):
+        # not shown: it may hold a password
+        raise SettingsError(
+            "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY is no proxy that Prefect can use: write http:// "
+            "or https:// and a host, or name the host of PREFECT_API_URL in NO_PROXY"
+        ) from None
+
+
+def _load_flow(name: str) -> Callable[..., State[Any]]:
+    """Import a flow, and Prefect, which reads its own settings then.
+
+    Raises:
+        SettingsError: One of them cannot be used.
+    """
+    try:
+        found: Callable[..., State[Any]] = getattr(import_module(f"flows.{name}"), name)
+    except ValidationError as error:
+        raise SettingsError(
+            *(
+                f"Prefect's settings ({error.title}): {'.'.join(map(str, fault['loc']))}: "
+                f"{fault['msg']}; correct it among the PREFECT_ variables"
+                for fault in error.errors(include_url=False, include_input=False)
+            )
+        ) from None
+    return found
 
 
 def _run(
     name: str, parameters: dict[str, Any], server: str, stop: threading.Event, progress: Progress
 ) -> FlowOutcome:
-    from flows.flow_run import Session, in_session  # Prefect reads its settings on import
+    flow = _load_flow(name)
+    from flows.flow_run import Session, in_session
 
-    flow = getattr(import_module(f"flows.{name}"), name)
     warnings = _prefect_warnings()
     session = Session(stop=stop, progress=progress)
     call = _Call(in_session(session, lambda: flow(**parameters, return_state=True)))
@@ -137,7 +164,9 @@ class _Call(threading.Thread):
     def fault(self) -> str:
         """Why the server does not know how the flow run ended; empty where it does."""
         if self._error is not None:
-            return redact((str(self._error) or type(self._error).__name__).splitlines()[0])
+            return foreign_text(
+                redact((str(self._error) or type(self._error).__name__).splitlines()[0])
+            )
         return "" if self.state is not None and self.state.is_final() else "it does not answer"
 
 
@@ -167,7 +196,7 @@ def _prefect_warnings() -> list[str]:
         if not record.name.startswith(_PREFECT):
             return True
         if record.levelno >= logging.WARNING and not record.name.startswith(_OF_RUNS):
-            warnings.append(f"Prefect: {redact(record.getMessage())}")
+            warnings.append(f"Prefect: {foreign_text(redact(record.getMessage()))}")
         return False
 
     for name in (None, "prefect._internal"):

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from flows.output import say, warn
 from flows.work import destinations_of
 from tasks.accounts import open_to_others, read_accounts
 from tasks.errors import HaloUsmError, StagingError
 from tasks.extract import check_account
 from tasks.halo.client import Patience
-from tasks.redaction import redact
+from tasks.shown import redact_address
 from tasks.staging.store import open_store
 from tasks.status import status
 from tasks.syslog.transport import check as check_sensor
@@ -37,14 +38,15 @@ def run_check(settings: Settings) -> bool:
     """
     faulty: list[str] = []
 
-    def check(what: str, answer: Callable[[], T], say: Callable[[T], str]) -> T | None:
+    def check(what: str, answer: Callable[[], T], describe: Callable[[T], str]) -> T | None:
         try:
             found = answer()
         except HaloUsmError as error:
             faulty.append(what)
-            print(f"FAIL {what}: {error}")
+            say(f"FAIL {what}: {error}")
             return None
-        print(f"ok   {what}: {say(found)}", flush=True)
+        say(f"ok   {what}: {describe(found)}")
+        sys.stdout.flush()
         return found
 
     auth = settings.halo_auth_file.absolute()
@@ -80,7 +82,7 @@ def run_check(settings: Settings) -> bool:
     )
     for fault in faults:
         faulty.append("what is in the staging")
-        print(f"FAIL in the staging: {fault}")
+        say(f"FAIL in the staging: {fault}")
     known = store.destinations() if store else []
     for destination in destinations or []:
         check(
@@ -92,12 +94,12 @@ def run_check(settings: Settings) -> bool:
             ),
         )
     if faulty:
-        print(f"error: not usable: {', '.join(faulty)}", file=sys.stderr)
+        warn(f"error: not usable: {', '.join(faulty)}")
     return not faulty
 
 
 def _in_full(staging: str) -> str:
-    return redact(staging) if "://" in staging else str(Path(staging).absolute())
+    return redact_address(staging) if "://" in staging else str(Path(staging).absolute())
 
 
 def _usable(store: Store) -> tuple[Store, str]:

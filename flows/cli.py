@@ -9,7 +9,6 @@ nothing was touched · 130 interrupted.
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,8 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from flows.execute import DONE, FAILED, exit_code, run_pipeline
+from flows.output import warn
 from flows.work import check_halo_has, first_readings, parse_range, prepare, wait_seconds
 from tasks.errors import SettingsError
+from tasks.shown import foreign_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,7 +92,9 @@ app = App(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; expected faults are one message on stderr."""
-    return exit_code(lambda: app(arguments, exit_on_error=False, result_action="return_value"))
+    return exit_code(
+        lambda: app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    )
 
 
 @app.command(help_epilogue="Example: halo-usm demo --keep")
@@ -281,7 +284,7 @@ def audit(
     if (event is None) == (since is None):
         raise SettingsError("audit: say either --event ID or --since T (with --until T)")
     if event is not None and not _is_text(event):
-        raise SettingsError(f"audit: --event {event!r} is no UTF-8, as every id is")
+        raise SettingsError(f"audit: --event '{foreign_text(event)}' is no UTF-8, as every id is")
     window = _range(since, until)
     work = _work_to_ask(settings)
     unread: list[str] = []
@@ -290,9 +293,9 @@ def audit(
         answer = audit_event(work.store, event or "", unread.append, notes.append)
         _print(answer, None if as_json else show_event)
         for text in notes:
-            print(f"note: {text}", file=sys.stderr)
+            warn(f"note: {text}")
         if not answer["account"]:
-            unread.append(f"event {event} is not in this staging")
+            unread.append(f"event {foreign_text(event)} is not in this staging")
         return _complain(unread)
     answer = audit_range(work.store, window, work.destinations, unread.append)
     _print(answer, None if as_json else show_range)
@@ -318,7 +321,7 @@ def export(
     settings = _settings(common)
     window = parse_range(since, until)
     count = export_to(prepare(settings).store, window, format, output)
-    print(f"{count} events exported", file=sys.stderr)
+    warn(f"{count} events exported")
     return DONE
 
 
@@ -335,14 +338,17 @@ def _work_to_ask(settings: Settings) -> Work:
 
 
 def _print(answer: dict[str, Any], show: Callable[[dict[str, Any]], None] | None) -> None:
-    """Show an answer to people, or print it as JSON."""
-    print(json.dumps(answer, indent=2)) if show is None else show(answer)
+    """Show an answer to people, or print it as JSON, exact and in printable ASCII."""
+    if show is not None:
+        show(answer)
+    else:
+        print(json.dumps(answer, indent=2).replace("\x7f", "\\u007f"))
 
 
 def _complain(faults: list[str]) -> int:
     """Say what is wrong or unknown; the exit code."""
     for fault in faults:
-        print(f"error: {fault}", file=sys.stderr)
+        warn(f"error: {fault}")
     return FAILED if faults else DONE
 
 
@@ -357,5 +363,7 @@ def _is_text(argument: str) -> bool:
 
 def _range(since: str | None, until: str | None) -> Window | None:
     if since is None and until is not None:
-        raise SettingsError(f"--until {until} needs a --since: say where the range begins")
+        raise SettingsError(
+            f"--until {foreign_text(until)} needs a --since: say where the range begins"
+        )
     return None if since is None else parse_range(since, until)

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import CycloptsError
 
+from flows.limits import allow_open_files
+from flows.output import discard, warn
 from flows.report import ProgressDisplay, show
 from flows.runner import CutOff, ThreadRunner
 from flows.startup import import_aiohttp
 from flows.work import prepare
 from tasks.accounts import open_to_others
-from tasks.errors import HaloUsmError, SettingsError
+from tasks.errors import HaloUsmError, SettingsError, explain
+from tasks.shown import foreign_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,36 +31,44 @@ if TYPE_CHECKING:
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _OUTPUT_FAULTS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """What standard output answers where its reader has gone, or its disk is full or broken."""
+_LONGEST = 500
+"""Characters of a message that repeats a command line."""
 
 
 def exit_code(command: Callable[[], int | None]) -> int:
     """Run a command and return its exit code; an expected fault is one message on stderr."""
     try:
-        return command() or DONE
-    except CycloptsError:
-        return USAGE  # the message was printed where it arose
-    except SettingsError as error:
-        return _say(error, USAGE)
+        code = command() or DONE
+        sys.stdout.flush()
+    except CycloptsError as error:
+        called = " ".join(("halo-usm", *(error.command_chain or ())))
+        return _fail(USAGE, f"{foreign_text(error, _LONGEST)} See {called} --help.")
     except HaloUsmError as error:
-        return _say(error, FAILED)
+        return _fail(USAGE if isinstance(error, SettingsError) else FAILED, *error.args)
+    except (OSError, UnicodeError) as error:
+        return _fail(FAILED, *_faults(error))
     except KeyboardInterrupt:
         return INTERRUPTED
     except CutOff as error:
-        print(f"halo-usm: {error}", file=sys.stderr, flush=True)
+        warn(f"halo-usm: {foreign_text(error, None)}")
         os._exit(INTERRUPTED)  # Python would wait for the threads
-    except OSError as error:
-        if error.filename is not None or error.errno not in _OUTPUT_FAULTS:
-            raise
-        # Python must not complain of it again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno != errno.EPIPE:  # its reader has seen enough
-            print(f"halo-usm: the output cannot be written: {error.strerror}", file=sys.stderr)
-        return FAILED
-
-
-def _say(error: HaloUsmError, code: int) -> int:
-    print(f"halo-usm: {error}", file=sys.stderr)
     return code
+
+
+def _fail(code: int, *faults: str) -> int:
+    for fault in faults:
+        warn(f"halo-usm: {fault}")
+    return code
+
+
+def _faults(error: OSError | UnicodeError) -> list[str]:
+    """What to say of a fault that nobody else knew what to do about."""
+    if isinstance(error, UnicodeError) or error.filename or error.errno not in _OUTPUT_FAULTS:
+        return [explain(error)]
+    discard(sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
+        return []  # its reader has seen enough
+    return [f"the output cannot be written: {error.strerror}; make room, or write it elsewhere"]
 
 
 def run_pipeline(
@@ -88,7 +99,8 @@ def run_pipeline(
             progress=progress,
         )
         if accounts and (note := open_to_others(settings.halo_auth_file)):
-            print(f"note: {note}", file=sys.stderr)
+            warn(f"note: {note}")
+        allow_open_files(work)
         if sensors:
             from tasks.syslog.transport import check_files
 
@@ -122,10 +134,7 @@ def _stop_on_signals() -> tuple[threading.Event, threading.Event]:
             os._exit(INTERRUPTED)  # every file is complete or absent: there is nothing to save
         signalled.set()
         stop.set()
-        print(
-            f"{signal.Signals(number).name}: ending in order; once more to end at once",
-            file=sys.stderr,
-        )
+        warn(f"{signal.Signals(number).name}: ending in order; once more to end at once")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)

@@ -16,7 +16,8 @@ from prefect.states import Cancelled, Failed
 
 from flows.prefect_runner import PrefectRunner, end_message, end_state
 from flows.work import Progress, Work, prepare, silent
-from tasks.errors import HaloUsmError
+from tasks.errors import HaloUsmError, explain
+from tasks.shown import foreign_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +88,9 @@ def flow_body(
         finally:
             session.ended.set()
     except HaloUsmError as error:
-        return Failed(message=str(error))
+        return Failed(message=foreign_text(error, None))
+    except (OSError, UnicodeError) as error:
+        return Failed(message=explain(error))
     except Exception as error:
         session.fault = error
         raise

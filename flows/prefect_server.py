@@ -15,7 +15,7 @@ import httpx
 
 from flows.child import child
 from tasks.errors import HaloUsmError
-from tasks.redaction import redact
+from tasks.shown import redact
 
 if TYPE_CHECKING:
     import subprocess

@@ -8,6 +8,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self
 
+from flows.output import say, warn
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
@@ -65,7 +67,7 @@ class ProgressDisplay:
         now = time.monotonic()
         if now - self._last_line.setdefault(step, now) >= _SECONDS_BETWEEN_LINES:
             self._last_line[step] = now
-            sys.stderr.write(f"{stage} {subject}: {done} of {total}\n")  # whole: steps are threads
+            warn(f"{stage} {subject}: {done} of {total}")
 
 
 def counts(result: StageResult) -> dict[str, int]:
@@ -103,9 +105,9 @@ def remarks(results: Sequence[StageResult]) -> list[tuple[int, str]]:
 def show(results: Sequence[StageResult], warnings: Sequence[str] = ()) -> None:
     """Print what each step counted to stdout, then remarks to stderr, and other warnings."""
     for result in results:
-        print(summary(result))
+        say(summary(result))
     sys.stdout.flush()
     for level, text in [*((logging.WARNING, text) for text in warnings), *remarks(results)]:
-        print(f"{_LABELS[level]}: {text}", file=sys.stderr)
+        warn(f"{_LABELS[level]}: {text}")
     if not results:
-        print("note: nothing to do: no event is staged", file=sys.stderr)
+        warn("note: nothing to do: no event is staged")

@@ -11,10 +11,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tasks.shown import foreign_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_THREADS = 16
+THREADS = 16
+"""Steps at the same time in one process."""
 _LOOKS = 0.05
 """Seconds between two looks at whether to stop."""
 _IN_ORDER = 0.5
@@ -52,8 +55,16 @@ class Step:
     """
 
     name: str
-    run: Callable[[str], StageResult]
+    function: Callable[[str], StageResult]
     delivers: bool = False
+
+    def run(self, subject: str) -> StageResult:
+        """Run the function; what it says is fit for terminals and logs, whoever wrote it."""
+        result = self.function(subject)
+        for texts in vars(result).values():
+            if isinstance(texts, list):
+                texts[:] = [foreign_text(t, None) if isinstance(t, str) else t for t in texts]
+        return result
 
 
 class CutOff(Exception):  # noqa: N818 - reads as a sentence
@@ -88,7 +99,7 @@ class ThreadRunner:
 
     def __init__(self, stop: threading.Event | None = None) -> None:
         self._stop = stop or threading.Event()
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="step")
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="step")
         self._delivering: set[tuple[str, str]] = set()
 
     def submit(

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from tasks.errors import SettingsError
+from tasks.shown import foreign_text
 from tasks.windows import Window, isoformat, parse_time
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def destinations_of(settings: Settings, wanted: str | None = None) -> list[Desti
     named = [destination for destination in destinations if destination.name == wanted]
     if not named:
         raise SettingsError(
-            f"--destination: there is no destination {wanted!r} in USM_SENSOR; it names "
+            f"--destination: USM_SENSOR has no destination '{foreign_text(wanted)}'; it has "
             + ", ".join(destination.name for destination in destinations)
         )
     return named

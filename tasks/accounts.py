@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from tasks.errors import SettingsError
+from tasks.errors import SettingsError, explain
+from tasks.shown import LONGEST_PATH, foreign_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,17 +35,17 @@ def read_accounts(path: Path) -> list[Account]:
         SettingsError: The file is missing, empty or unreadable, a line is malformed, or an
             account is named twice. The message gives line numbers and never a line's text.
     """
-    path = path.absolute()
     try:
+        path = path.absolute()
         lines = path.read_text("utf-8-sig").splitlines()
     except FileNotFoundError:
         raise SettingsError(
-            f"HALO_AUTH_FILE: there is no file {path}; create it with one key_id|secret a line, "
-            "readable by you alone (chmod 600)"
+            f"HALO_AUTH_FILE: there is no file {foreign_text(path, LONGEST_PATH)}; create it with "
+            "one key_id|secret a line, readable by you alone (chmod 600)"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise SettingsError(f"HALO_AUTH_FILE: {path} cannot be read: {reason}") from None
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(f"HALO_AUTH_FILE: {explain(error, path)}") from None
+    shown = foreign_text(path, LONGEST_PATH)
     accounts: dict[str, Account] = {}
     first_line: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
@@ -54,20 +55,20 @@ def read_accounts(path: Path) -> list[Account]:
         account = _account(text)
         if account is None:
             raise SettingsError(
-                f"HALO_AUTH_FILE: line {number} of {path} is neither key_id|secret nor "
+                f"HALO_AUTH_FILE: line {number} of {shown} is neither key_id|secret nor "
                 "key_id|secret|account (key ids and accounts are 1-64 of A-Z a-z 0-9 _ -)"
             )
         # two that differ in case only would share their folders where file names ignore case
         key = account.name.casefold()
         if key in accounts:
             raise SettingsError(
-                f"HALO_AUTH_FILE: line {number} of {path} names the account of line "
+                f"HALO_AUTH_FILE: line {number} of {shown} names the account of line "
                 f"{first_line[key]} again; remove one, or give them different names"
             )
         accounts[key] = account
         first_line[key] = number
     if not accounts:
-        raise SettingsError(f"HALO_AUTH_FILE: {path} names no account; add key_id|secret lines")
+        raise SettingsError(f"HALO_AUTH_FILE: {shown} names no account; add key_id|secret lines")
     return list(accounts.values())
 
 

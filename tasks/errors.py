@@ -13,13 +13,46 @@ HaloUsmError
 
 from __future__ import annotations
 
+import errno
+import os
+
+from tasks.shown import LONGEST_PATH, foreign_text
+
+_CHECK_PATH = "check the path"
+_MAKE_ROOM = "make room and run the command again"
+_GIVE_RIGHTS = "give this user the right to it, or name another place"
+_REMEDIES = {
+    errno.EACCES: _GIVE_RIGHTS,
+    errno.EPERM: _GIVE_RIGHTS,
+    errno.EROFS: _GIVE_RIGHTS,
+    errno.ENOENT: _CHECK_PATH,
+    errno.ENOTDIR: _CHECK_PATH,
+    errno.EISDIR: _CHECK_PATH,
+    errno.ELOOP: _CHECK_PATH,
+    errno.ENAMETOOLONG: "write a shorter path",
+    errno.ENOSPC: _MAKE_ROOM,
+    errno.EDQUOT: _MAKE_ROOM,
+    errno.EMFILE: "allow this process more open files (ulimit -n 1024)",
+    errno.ENFILE: "this machine has too many files open: end what keeps them, and run again",
+}
+
 
 class HaloUsmError(Exception):
     """Base of every expected fault: shown as one message, never as a stack trace."""
 
 
 class SettingsError(HaloUsmError):
-    """A setting, flag or file that cannot be used; raised before anything is touched."""
+    """Settings, flags or files that cannot be used; raised before anything is touched.
+
+    Args:
+        faults: A sentence for each of them.
+    """
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__(*faults)
+
+    def __str__(self) -> str:
+        return "; ".join(self.args)
 
 
 class HaloError(HaloUsmError):
@@ -48,3 +81,33 @@ class StagingError(HaloUsmError):
 
 class InUseError(HaloUsmError):
     """Another run holds the lock of this account or destination."""
+
+
+def explain(error: OSError | UnicodeError, file: object = None) -> str:
+    """What the operating system refused, or what is no text: where, the fault and a remedy.
+
+    Args:
+        error: The fault.
+        file: Where it was, unless the fault itself says so.
+    """
+    name = error.filename if isinstance(error, OSError) and error.filename else file
+    if isinstance(name, bytes):
+        name = os.fsdecode(name)
+    where = f"{foreign_text(name, LONGEST_PATH)}: " if name else ""
+    if isinstance(error, UnicodeEncodeError):
+        return f"{where}'{foreign_text(error.object)}' is no UTF-8 text; write it in UTF-8"
+    if isinstance(error, UnicodeError):
+        what = "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+        return f"{where}{foreign_text(what)}; write it anew in UTF-8"
+    if error.errno == errno.ENOENT and not error.filename and not _working_folder_is_there():
+        return "the working folder is no longer there; change into one that is"
+    remedy = _REMEDIES.get(error.errno or 0, "put it right and run the command again")
+    return f"{where}{foreign_text(error.strerror or error)}; {remedy}"
+
+
+def _working_folder_is_there() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - the question is whether it can be told
+    except FileNotFoundError:
+        return False
+    return True

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import pyarrow as pa
 
-from tasks.errors import StagingError
+from tasks.errors import StagingError, explain
 from tasks.staging import normalized
 from tasks.staging.local_files import create_private
 from tasks.staging.survey import inside
@@ -92,4 +92,4 @@ def _output(path: Path | None) -> Iterator[BinaryIO]:
         finally:
             aside.unlink(missing_ok=True)
     except OSError as fault:
-        raise StagingError(f"{path} cannot be written: {fault.strerror or fault}") from fault
+        raise StagingError(f"--output: {explain(fault, path)}") from fault

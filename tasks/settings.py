@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
@@ -23,16 +20,26 @@ from pydantic import (
     ValidationError,
 )
 
-from tasks.errors import SettingsError
+from tasks.errors import SettingsError, explain
 from tasks.plan import HALO_BEGAN
+from tasks.setting_values import (
+    address,
+    api_url,
+    auth_file,
+    base_url,
+    is_uri,
+    shown,
+    staging,
+)
+from tasks.shown import LONGEST_PATH, foreign_text, redact_address
 from tasks.windows import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dotenv.parser import Binding
+    from pydantic_core import ErrorDetails
 
-_HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+")
 _PREFECT = "PREFECT_"
 _OURS = ("HALO_", "USM_")
 _NOT_READ_HERE = {"HALO_RETENTION_DAYS", "HALO_LEDGER_DAYS", "HALO_USM_HOME"}
@@ -46,38 +53,6 @@ class Sensors(BaseModel):
 
     text: str
     folder: Path
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether a URL's host can only be this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
-
-
-def _api_url(text: str) -> str:
-    url = urlsplit(text)
-    if url.username or url.password:
-        raise ValueError("it holds a user or a password; keys belong in HALO_AUTH_FILE")
-    if (
-        url.scheme not in {"http", "https"}
-        or not _HOST.fullmatch(url.hostname or "")
-        or url.query
-        or url.fragment
-    ):
-        raise ValueError("it is no base URL; write one such as https://api.cloudpassage.com")
-    try:
-        no_port = url.port == 0
-    except ValueError:
-        no_port = True
-    if no_port:
-        raise ValueError("its port is no number from 1 to 65535")
-    if url.scheme == "http" and not is_loopback(url.hostname):
-        raise ValueError("http:// would show the key to the network; write https://")
-    return text.rstrip("/")
 
 
 def _time(value: object) -> object:
@@ -102,38 +77,22 @@ def _sensors(value: object) -> object:
     return Sensors(text=value, folder=Path.cwd()) if value.strip() else None
 
 
-def _staging(text: str) -> str:
-    scheme, separator, rest = text.partition("://")
-    if separator:
-        if scheme != "file" and not rest.strip("/"):
-            raise ValueError("it names no bucket; write one such as s3://bucket/prefix")
-        return text
-    folder = Path(text).expanduser()
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not there.is_dir():
-        raise ValueError(f"{there} is no folder; name one, it is made where there is none")
-    return str(folder)
-
-
-def _address(text: str) -> str:
-    return str(ipaddress.ip_address(text))
-
-
 class Settings(BaseModel):
     """Every setting, under the name of its environment variable in lower case."""
 
     model_config = ConfigDict(frozen=True)
 
-    halo_api_url: Annotated[str, AfterValidator(_api_url)] = Field(
+    halo_api_url: Annotated[str, AfterValidator(api_url)] = Field(
         "https://api.cloudpassage.com",
         description="Base URL of the Halo API; http:// only for a loopback host.",
     )
-    halo_auth_file: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
+    halo_auth_file: Annotated[Path, AfterValidator(auth_file)] = Field(
         Path("haloEvents.auth"),
         description="One key_id|secret or key_id|secret|account a line, any number of accounts.",
     )
-    halo_staging: Annotated[str, AfterValidator(_staging)] = Field(
+    halo_staging: Annotated[str, AfterValidator(staging)] = Field(
         "data",
+        validate_default=True,
         description="Where Parquet is staged: a folder, or a URI that pyarrow opens.",
     )
     halo_staging_locks: Literal["auto", "none"] = Field(
@@ -159,7 +118,7 @@ class Settings(BaseModel):
         ge=0.01,
         description="A ceiling of requests a second for one account; none by default.",
     )
-    halo_device_address: Annotated[str, AfterValidator(_address)] = Field(
+    halo_device_address: Annotated[str, AfterValidator(address)] = Field(
         "50.57.180.190",
         description="Address of the reporting device: rep_device_address, the CEF dvc.",
     )
@@ -179,18 +138,26 @@ def read_settings(env_file: Path | None = None, **flags: Any) -> Settings:
     Raises:
         SettingsError: The file is missing, or a setting cannot be used; nothing was touched.
     """
-    if env_file is not None and not env_file.is_file():
-        raise SettingsError(f"--env-file: there is no file {env_file}; check the path")
     path = env_file or Path(".env")
-    in_file = _from_file(path) if path.is_file() else {}
     given = {name: value for name, value in flags.items() if value is not None}
     outside = {name: os.environ.get(name.upper()) for name in Settings.model_fields}
     try:
-        return Settings(
+        there = path.is_file()
+        if env_file is not None and not there:
+            raise SettingsError(
+                f"--env-file: there is no file {foreign_text(path, LONGEST_PATH)}; check the path"
+            )
+        in_file = _from_file(path) if there else {}
+        settings = Settings(
             **in_file | {name: value for name, value in outside.items() if value} | given
         )
     except ValidationError as error:
-        raise SettingsError(_describe(error)) from None
+        faults = error.errors(include_url=False)
+        raise SettingsError(*map(_describe, faults)) from None
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(explain(error, f"the settings file {path}")) from None
+    prefect_api_url()
+    return settings
 
 
 def _from_file(path: Path) -> dict[str, Any]:
@@ -199,10 +166,13 @@ def _from_file(path: Path) -> dict[str, Any]:
     Prefect's own settings in it are put into the environment, where Prefect looks for them.
     """
     folder = path.absolute().parent
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from None
+    text = path.read_text("utf-8-sig")
+    if "\0" in text:
+        number = text[: text.index("\0")].count("\n") + 1
+        raise SettingsError(
+            f"line {number} of {foreign_text(path, LONGEST_PATH)} holds a NUL character; write the "
+            "line anew"
+        )
     for line in parse_stream(StringIO(text)):
         _check_line(path, line)
     values: dict[str, Any] = {}
@@ -213,8 +183,10 @@ def _from_file(path: Path) -> dict[str, Any]:
             os.environ.setdefault(name, value)
         elif name.lower() == "usm_sensor":
             values["usm_sensor"] = Sensors(text=value, folder=folder)
-        elif name.lower() in {"halo_auth_file", "halo_staging"} and "://" not in value:
-            values[name.lower()] = str(folder / Path(value).expanduser())
+        elif name.lower() == "halo_auth_file" or (
+            name.lower() == "halo_staging" and not is_uri(value)
+        ):
+            values[name.lower()] = value if value.startswith("~") else str(folder / value)
         elif name.lower() in Settings.model_fields:
             values[name.lower()] = value
     return values
@@ -226,7 +198,7 @@ def _check_line(path: Path, line: Binding) -> None:
     Raises:
         SettingsError: The line is none of a settings file, or sets what is no setting of ours.
     """
-    where = f"line {line.original.line} of {path}"
+    where = f"line {line.original.line} of {foreign_text(path, LONGEST_PATH)}"
     if line.error:
         raise SettingsError(
             f"{where} is not NAME=value; close its quotes, or begin it with # if it is a comment"
@@ -238,21 +210,31 @@ def _check_line(path: Path, line: Binding) -> None:
     if name not in known:
         meant = get_close_matches(name, known, n=1, cutoff=0.8)
         remedy = f"; did you mean {meant[0]}?" if meant else f"; there are {', '.join(known)}"
-        raise SettingsError(f"{where}: {name} is no setting{remedy}")
+        raise SettingsError(f"{where}: {foreign_text(name)} is no setting{remedy}")
 
 
-def _describe(error: ValidationError) -> str:
-    faults = []
-    for fault in error.errors(include_url=False):
-        name = str(fault["loc"][0]).upper()
-        description = Settings.model_fields[str(fault["loc"][0])].description
-        # A URL with a password in it is the one value that must not be shown.
-        shown = "" if "password" in fault["msg"] else f"{fault['input']!r}: "
-        reason = fault["msg"].removeprefix("Value error, ")
-        faults.append(f"{name}: {shown}{reason}. ({description})")
-    return "\n".join(faults)
+def _describe(fault: ErrorDetails) -> str:
+    name = str(fault["loc"][0])
+    description = Settings.model_fields[name].description
+    reason = fault["msg"].removeprefix("Value error, ")
+    return f"{name.upper()}: '{shown(name, str(fault['input']))}': {reason}. ({description})"
 
 
 def prefect_api_url(environment: Mapping[str, str] = os.environ) -> str | None:
-    """The Prefect API that is configured, or None: then no flow run is made."""
-    return environment.get("PREFECT_API_URL") or None
+    """The Prefect API that is configured, or None: then no flow run is made.
+
+    Raises:
+        SettingsError: It is no URL.
+    """
+    text = environment.get("PREFECT_API_URL")
+    if not text:
+        return None
+    try:
+        # Prefect shows this address to whoever reads its log.
+        base_url(text, "http://127.0.0.1:4200/api", "PREFECT_API_AUTH_STRING")
+    except ValueError as error:
+        raise SettingsError(
+            f"PREFECT_API_URL: '{redact_address(text)}': {error}; or unset it to run without "
+            "Prefect"
+        ) from None
+    return text

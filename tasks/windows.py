@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Self
 
 from tasks.errors import SettingsError
+from tasks.shown import foreign_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -125,7 +126,7 @@ def parse_time(text: str, name: str = "time") -> datetime:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise SettingsError(
-            f"{name}: {text!r} is no ISO 8601 time; "
+            f"{name}: '{foreign_text(text)}' is no ISO 8601 time; "
             "write one such as 2026-03-01 or 2026-03-01T12:30:00Z"
         ) from None
 

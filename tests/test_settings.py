@@ -83,14 +83,33 @@ def test_a_start_is_from_2010_to_now(in_folder: Path) -> None:
     [
         ("HALO_API_URL", "http://halo.example.com", "http:// would show the key to the network"),
         ("HALO_API_URL", "halo.example.com", "it is no base URL; write one such as https://"),
-        ("HALO_API_URL", "https://me:hunter2@halo.example.com", "keys belong in HALO_AUTH_FILE"),
+        ("HALO_API_URL", "https://me:hunter2@halo.example.com", "which belong in HALO_AUTH_FILE"),
         ("HALO_API_URL", "https://halo.example.com:abc", "its port is no number from 1 to 65535"),
         ("HALO_API_URL", "https://halo.example.com:99999", "its port is no number from 1 to 65535"),
         ("HALO_API_URL", "https://halo example.com", "it is no base URL; write one such as"),
         ("HALO_STAGING", "/dev/null", "/dev/null is no folder"),
         ("HALO_STAGING", "/dev/null/staging", "/dev/null is no folder"),
+        ("HALO_API_URL", "https://[::1", "it is no base URL; write one such as"),
+        ("HALO_API_URL", "https://127.0.0.1/\udce9", "it is no base URL; write one such as"),
+        ("HALO_API_URL", "https://halo.example.com/\n", "it is no base URL; write one such as"),
+        ("HALO_AUTH_FILE", "~nouser/auth", "'~nouser/auth': no home folder is known for its ~"),
+        ("HALO_AUTH_FILE", "key|hunter2", "'***': it is no path but a key; write the key into a"),
         ("HALO_STAGING", "s3://", "it names no bucket"),
         ("HALO_STAGING_LOCKS", "maybe", "'maybe': Input should be 'auto' or 'none'"),
+        ("HALO_STAGING", "~nouser/x", "'~nouser/x': no home folder is known for its ~; write"),
+        ("HALO_STAGING", "\udce9", "'\\udce9': '"),
+        ("HALO_STAGING", "\udce9", "is no UTF-8 text; write it in UTF-8"),
+        ("HALO_STAGING", "a" * 5000, "…': "),
+        ("HALO_STAGING", "a" * 5000, "File name too long; write a shorter path"),
+        ("HALO_STAGING", "file:///srv/%00", "it holds a NUL character"),
+        ("HALO_STAGING", "file://srv/x", "the path behind file:// is not absolute"),
+        ("HALO_STAGING", "key:hunter2@bucket/x", "'***': it is neither a folder nor a URI; write"),
+        ("HALO_STAGING", "s3:/key:hunter2@bucket", "it is neither a folder nor a URI; write"),
+        ("HALO_STAGING", "//key:hunter2@bucket/x", "it is neither a folder nor a URI; write"),
+        ("HALO_STAGING", "bucket?secret_key=hunter2", "it is neither a folder nor a URI; write"),
+        ("HALO_STAGING", "s3://b?endpoint_override=http://k:hunter2@h", "its query holds an @"),
+        ("HALO_START", "\udce9", "'\\udce9' is no ISO 8601 time"),
+        ("HALO_START", "a" * 5000, "…' is no ISO 8601 time"),
         ("HALO_START", "yesterday", "'yesterday' is no ISO 8601 time"),
         ("HALO_START", "0026-03-01", "'0026-03-01': there was no Halo before 2010; write a later"),
         ("HALO_START", "2009-12-31T23:59:59Z", "there was no Halo before 2010"),
@@ -98,7 +117,7 @@ def test_a_start_is_from_2010_to_now(in_folder: Path) -> None:
         ("HALO_CONCURRENCY", "0", "'0': Input should be greater than or equal to 1"),
         ("HALO_CONCURRENCY", "many", "'many': Input should be a valid integer"),
         ("HALO_REQUESTS_PER_SECOND", "-1", "'-1': Input should be greater than or equal"),
-        ("HALO_DEVICE_ADDRESS", "grid", "'grid' does not appear to be an IPv4 or IPv6 address"),
+        ("HALO_DEVICE_ADDRESS", "grid", "'grid': it is no IPv4 or IPv6 address"),
         ("HALO_LOOKBACK_MINUTES", "-5", "greater than or equal to 0"),
     ],
 )
@@ -111,6 +130,49 @@ def test_a_bad_setting_is_named_with_its_value_and_what_it_means(
         read_settings()
     assert str(caught.value).startswith(name)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://[::1/", "PREFECT_API_URL: 'http://***': it is no base URL; write one such as"),
+        ("http://me:hunter2@127.0.0.1/api", "http://***@127.0.0.1/api': it holds a user or a"),
+        ("http://127.0.0.1/\udce9", "'http://127.0.0.1/***': it is no base URL; write one such"),
+        ("garbage", "PREFECT_API_URL: '***': it is no base URL; write one such as"),
+        ("http://127.0.0.1:99999/api", "its port is no number from 1 to 65535"),
+    ],
+)
+@pytest.mark.parametrize("in_file", [False, True])
+def test_a_bad_address_of_prefect_is_refused(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, url: str, message: str, *, in_file: bool
+) -> None:
+    """Before Prefect sees it, which would show it as it is."""
+    if in_file and url.isascii():
+        (in_folder / ".env").write_text(f"PREFECT_API_URL={url}\n")
+    else:
+        monkeypatch.setenv("PREFECT_API_URL", url)
+    with pytest.raises(SettingsError, match=re.escape(message)) as caught:
+        read_settings()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_every_fault_of_the_settings_is_told(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each in a message of its own."""
+    monkeypatch.setenv("HALO_CONCURRENCY", "0")
+    monkeypatch.setenv("HALO_STAGING", "s3://")
+    with pytest.raises(SettingsError) as caught:
+        read_settings()
+    assert [fault.partition(":")[0] for fault in caught.value.args] == [
+        "HALO_STAGING",
+        "HALO_CONCURRENCY",
+    ]
+
+
+def test_a_colon_in_a_folders_name_is_written_with_its_path(in_folder: Path) -> None:
+    """What looks like a URI is a folder where it begins as a path does."""
+    assert read_settings(halo_staging="./a:b").halo_staging == "a:b"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:9"])

@@ -11,11 +11,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from tasks.errors import HaloInvalid, HaloRefused
+from tasks.shown import LONGEST, foreign_text, redact_address
 
 if TYPE_CHECKING:
     import httpx
 
-_SHOWN = 200
 _LIKE_A_KEY = re.compile(r"[A-Za-z0-9+/_-]{16,}=*")
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
@@ -57,27 +57,31 @@ def check_status(response: httpx.Response) -> None:
             "machine's address to its authorized IP addresses (Halo portal, API keys)"
         )
     if response.is_redirect or response.has_redirect_location:
-        target = response.headers.get("location", "")[:_SHOWN].partition("?")[0]
+        location = response.headers.get("location", "")
+        target = redact_address(location) if "//" in location else "another of its pages"
         raise HaloInvalid(
-            f"the API redirects to {target!r} (HTTP {status}), which is not followed: the key goes "
-            "to HALO_API_URL alone; set HALO_API_URL to the new address if you trust it"
+            f"the API redirects to {target} (HTTP {status}), which is not "
+            "followed: the key goes to HALO_API_URL alone; set HALO_API_URL to the new address if "
+            "you trust it"
         )
     raise HaloInvalid(f"the API does not understand the query ({said}); is HALO_API_URL right?")
 
 
 def detail(response: httpx.Response) -> str:
-    """The API's own words in an error answer, short and on one line, with a colon in front.
+    """The API's own words in an error answer, with a colon in front."""
+    words = words_of(response.content)
+    return f": {words}" if words else ""
+
+
+def words_of(body: bytes) -> str:
+    """The text of an answer as a message may show it: its beginning, on one line.
 
     What looks like a key or a token is left out: an answer may repeat what it was asked with.
     """
-    body = response.content[: 4 * _SHOWN].decode("utf-8", "replace")
-    if body.lstrip().startswith("<"):
-        return ": an HTML page"
-    body = _LIKE_A_KEY.sub("***", body)
-    words = " ".join("".join(c if c.isprintable() else " " for c in body).split())
-    if len(words) > _SHOWN:
-        words = words[:_SHOWN] + "…"
-    return f": {words}" if words else ""
+    text = body[: 4 * LONGEST].decode("utf-8", "replace")
+    if text.lstrip().startswith("<"):
+        return "an HTML page"
+    return foreign_text(" ".join(_LIKE_A_KEY.sub("***", text).split()))
 
 
 def retry_after(response: httpx.Response) -> float | None:

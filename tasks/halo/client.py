@@ -25,6 +25,7 @@ from tasks.halo.auth import ApiKey, BearerAuth
 from tasks.halo.decode import Page, decode
 from tasks.halo.pace import Pace
 from tasks.halo.transport import open_transport
+from tasks.shown import foreign_text, redact
 from tasks.windows import isoformat
 
 if TYPE_CHECKING:
@@ -285,4 +286,4 @@ def _is_loopback(host: str) -> bool:
 
 
 def _words(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
+    return foreign_text(redact(" ".join(str(error).split())))

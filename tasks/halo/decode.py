@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from tasks.halo.answers import AnswerFault
+from tasks.halo.answers import AnswerFault, words_of
 from tasks.halo.json_slices import NotJson, elements, members
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 LONGEST_ID = 256
 """Characters of an id; Halo's have 32."""
 
-_SHOWN = 200
 _NEXT = re.compile(rb'"next"\s*:\s*"[^"]')
 _NO_ERROR = {b"null", b"false", b'""', b"[]", b"{}"}
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -124,8 +123,7 @@ def decode(body: bytes) -> Page:
 def _check(*errors: bytes) -> None:
     for error in errors:
         if error not in _NO_ERROR:
-            shown = error[:_SHOWN].decode("utf-8", "replace")
-            raise AnswerFault(f"its answer holds an error: {shown}")
+            raise AnswerFault(f"its answer holds an error: {words_of(error)}")
 
 
 def _utf8(body: bytes) -> bytes:
@@ -169,10 +167,7 @@ def _items(body: bytes) -> tuple[list[bytes], bytes, bool]:
         # an empty listing as null, from servers that know no empty lists
         items = [] if found == b"null" and _count(count) == 0 else elements(found)
     except NotJson as fault:
-        shown = body[:_SHOWN].decode("utf-8", "replace")
-        if shown.lstrip().startswith("<"):
-            raise AnswerFault("it answered with an HTML page instead of JSON") from None
-        raise AnswerFault(f"its answer is no page of events ({fault}): {shown!r}") from None
+        raise AnswerFault(f"its answer is no page of events ({fault}): {words_of(body)}") from None
     return items, count, _has_next(page.get("pagination", b"null"))
 
 

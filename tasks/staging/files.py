@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 
 from tasks.errors import InUseError, StagingError
+from tasks.shown import foreign_text
 from tasks.staging.repair import how_to_repair
 
 if TYPE_CHECKING:
@@ -147,6 +148,10 @@ def faults(where: object) -> Iterator[None]:
         yield
     except OSError as fault:
         raise _fault(fault, where) from fault
+    except pa.ArrowException as fault:  # what Azure says is no OSError
+        raise StagingError(
+            f"{where}: {foreign_text(fault)}; check HALO_STAGING and the rights to it"
+        ) from fault
 
 
 def _fault(fault: OSError, where: object) -> StagingError:

@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.errors import SettingsError, StagingError
-from tasks.redaction import redact
+from tasks.shown import foreign_text, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,7 +138,8 @@ class Objects:
             return _open(self.filesystem, self.root)
         except ValueError as fault:
             raise SettingsError(
-                f"HALO_STAGING: {redact(self.where(''))} cannot be opened for its leases ({fault})"
+                f"HALO_STAGING: {self.where('')} cannot be opened for its leases "
+                f"({foreign_text(redact(str(fault)))})"
             ) from None
 
     @contextmanager
@@ -280,7 +280,7 @@ def _aws_keys(told: dict[str, Any]) -> S3Credential | None:
         return _keys(told["access_key"], told["secret_key"], told["session_token"])
     if os.environ.get("AWS_ACCESS_KEY_ID"):
         return None
-    default = Path("~/.aws/credentials").expanduser()
+    default = os.path.expanduser("~/.aws/credentials")  # noqa: PTH111 - never an error
     profiles = ConfigParser(interpolation=None)
     try:
         profiles.read(os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or default, "utf-8")

@@ -22,7 +22,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from tasks.errors import SettingsError, StagingError
-from tasks.redaction import redact
+from tasks.shown import foreign_text, redact_address
 from tasks.staging.layout import STAGES
 from tasks.staging.local_files import LocalFiles
 from tasks.staging.remote_files import RemoteFiles
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from tasks.staging.files import Files, Pending
     from tasks.windows import Window
 
-_NAME = re.compile(r"[A-Za-z0-9_-]+")
-"""What accounts and destinations may be named."""
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
+"""Names of accounts and destinations, which reach logs and pages as they are."""
 _FEW_ROW_GROUPS = 2
 _FEW_ROWS = 10_000  # not worth waking another thread for
 
@@ -287,10 +287,16 @@ def open_store(uri: str, locks: Literal["auto", "none"] = "auto") -> Store:
 
     try:
         filesystem, path = FileSystem.from_uri(uri)
-    except (OSError, pa.ArrowException, ValueError) as fault:
+    except (pa.ArrowException, ValueError):  # its message repeats the URI, with the key in it
         raise SettingsError(
-            f"HALO_STAGING: {redact(uri)!r} cannot be opened ({redact(str(fault))}); "
-            "write a folder, or a URI such as s3://bucket/prefix"
+            f"HALO_STAGING: '{redact_address(uri)}' cannot be opened; write a folder, or a URI "
+            "such as s3://ID:SECRET@bucket/prefix?region=…, with what is special in its parts "
+            "percent-encoded"
+        ) from None
+    except OSError as fault:
+        raise SettingsError(
+            f"HALO_STAGING: '{redact_address(uri)}' cannot be opened ({foreign_text(fault)}); "
+            "check its host, its region and the network"
         ) from None
     if locks == "none" or filesystem.type_name == "mock":  # the memory of this process
         return Store(RemoteFiles(filesystem, path))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from tasks.errors import SettingsError
+from tasks.errors import SettingsError, explain
+from tasks.shown import HIDDEN, LONGEST_PATH, foreign_text
 from tasks.syslog.priority import FACILITIES, SEVERITIES
 from tasks.windows import parse_time
 
@@ -184,8 +185,7 @@ def _split(url: str, number: int) -> SplitResult:
             f"{here} ({scheme}) has a user or password before its host; syslog knows neither: "
             "leave them out"
         )
-    # A zone may follow an IPv6 address (RFC 6874); a name may be international.
-    if len(host) > _MAX_HOST or not re.fullmatch(r"[\w.-]+|[0-9A-Fa-f:.]+(%[\w.-]+)?", host):
+    if not _is_host(host):
         raise SettingsError(
             f"{here} ({scheme}) has no usable host; write it like tcp://sensor.example:601"
         )
@@ -200,6 +200,17 @@ def _split(url: str, number: int) -> SplitResult:
             "options follow a question mark: tcp://sensor.example:601?batch=500"
         )
     return parts
+
+
+def _is_host(host: str) -> bool:
+    """Whether it is a name, international or not, or an address; a zone may follow (RFC 6874)."""
+    if len(host) > _MAX_HOST or not re.fullmatch(r"[\w.-]+|[0-9A-Fa-f:.]+(%[\w.-]+)?", host):
+        return False
+    try:
+        host.encode("idna")  # as the resolver does; its parts have 1 to 63 characters
+    except UnicodeError:
+        return False
+    return True
 
 
 def _options(query: str, here: str, scheme: str) -> dict[str, str]:
@@ -232,7 +243,9 @@ class _Reader:
 
     def error(self, option: str, wanted: str) -> SettingsError:
         value = self._options.get(option, "")
-        return SettingsError(f"{self._here}: {option}={value!r} cannot be used; it takes {wanted}")
+        return SettingsError(
+            f"{self._here}: {option}='{foreign_text(value)}' cannot be used; it takes {wanted}"
+        )
 
     def text(self, option: str) -> str | None:
         return self._options.get(option)
@@ -285,9 +298,14 @@ class _Reader:
         if value is None:
             return None
         path = self._base / value
-        if not (path.is_file() or (folder and path.is_dir())):
+        shown = HIDDEN if "-----BEGIN" in value else foreign_text(path, LONGEST_PATH)
+        try:
+            there = path.is_file() or (folder and path.is_dir())
+        except OSError as error:
+            raise SettingsError(f"{self._here}: {option}=: {explain(error)}") from None
+        if not there:
             raise SettingsError(
-                f"{self._here}: {option}={value!r} is no file at {path}; "
-                "correct the path (a relative one starts from the settings file's folder)"
+                f"{self._here}: {option}= names no file at {shown}; correct the path (a relative "
+                "one starts from the settings file's folder)"
             )
         return path

@@ -9,6 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 from tasks.errors import SettingsError
+from tasks.errors import explain as explain_fault
+from tasks.shown import LONGEST_PATH, foreign_text
 from tasks.syslog.connection import Connection
 
 if TYPE_CHECKING:
@@ -77,16 +79,17 @@ def client_context(destination: Destination) -> ssl.SSLContext:
             )
         except OSError as error:
             raise SettingsError(
-                f"{here}: ca={ca} holds no certificates that can be read ({_short(error)}); "
-                "it takes PEM"
+                f"{here}: ca={foreign_text(ca, LONGEST_PATH)} holds no certificates that can be "
+                f"read ({_short(error)}); it takes PEM"
             ) from None
     if cert is not None:
         try:
             # Without an answer at hand OpenSSL would ask the terminal for the key's password.
             context.load_cert_chain(cert, key, password=lambda: "")
         except (OSError, ValueError) as error:
+            files = f"cert={cert}, key={key}" if key else f"cert={cert}"
             raise SettingsError(
-                f"{here}: cert={cert}{f', key={key}' if key else ''} cannot be used "
+                f"{here}: {foreign_text(files, LONGEST_PATH)} cannot be used "
                 f"({_short(error)}); both are PEM, belong together, and the key has no password"
             ) from None
     return context
@@ -96,7 +99,8 @@ def explain(error: ssl.SSLError) -> str:
     """A TLS fault as a sentence, with its remedy."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _VERIFY_FAULTS.get(
-            error.verify_code, f"its certificate cannot be verified: {error.verify_message}"
+            error.verify_code,
+            f"its certificate cannot be verified: {foreign_text(error.verify_message)}",
         )
     reason = error.reason or ""
     for part, text in _REASONS.items():
@@ -108,7 +112,9 @@ def explain(error: ssl.SSLError) -> str:
 def _short(error: Exception) -> str:
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.lower().replace("_", " ")
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.errno:
+        return explain_fault(error)
+    return foreign_text(getattr(error, "strerror", None) or str(error) or type(error).__name__)
 
 
 class TlsConnection(Connection):

@@ -253,3 +253,28 @@ def test_what_leases_cost(
     halo_usm("sync")
     accounts, destinations, stages = 3, 1, 2  # an account is held to extract and to transform
     assert s3.count(r"/\.locks/") == 2 + 3 * (accounts * stages + destinations)
+
+
+def test_a_key_in_the_stagings_address_shows_nowhere(
+    tmp_path: Path, s3: Proxy, halo: HaloStandIn, receiver: Receiver, prefix: str
+) -> None:
+    """Not in the output of any command, not in what is staged, nor in its names."""
+    halo_usm = on_object_storage(tmp_path, s3, halo, receiver, prefix)
+    plain = halo_usm.settings["HALO_STAGING"]
+    halo_usm.settings["HALO_STAGING"] = plain.replace("s3://", "s3://testing:hunter2%2F@")
+    for arguments in (
+        ("check",),
+        ("sync",),
+        ("status", "--json"),
+        ("audit", "--since", "2020-01-01", "--json"),
+    ):
+        done = halo_usm(*arguments)
+        assert "hunter2" not in done.stdout + done.stderr
+    bucket = fs.S3FileSystem(access_key="testing", secret_key="any", endpoint_override=s3.server)
+    found = bucket.get_file_info(fs.FileSelector(f"{BUCKET}/{prefix}", recursive=True))
+    files = [info.path for info in found if info.is_file]
+    assert [path for path in files if "/deliveries/" in path]
+    for path in files:
+        assert "hunter2" not in path
+        with bucket.open_input_file(path) as file:
+            assert b"hunter2" not in file.readall()
