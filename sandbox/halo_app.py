@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from sandbox.halo_exchange import Exchange, Receive, Scope, Send, listing
+from sandbox.halo_padding import padded
 from sandbox.halo_query import Query, QueryError, parse_query
 from sandbox.halo_state import Clock, Counters, Request
 from sandbox.halo_tokens import Tokens, who_logs_in
@@ -162,6 +163,8 @@ class HaloApp:
         head = [b'{"count":%d,' % total] if switches.count else [b"{"]
         if switches.pagination:
             head.append(self._links(exchange, query, last))
+        if switches.padding:
+            events = [padded(event, switches.padding) for event in events]
         return listing(head, [*extra, *events])
 
     def _links(self, exchange: Exchange, query: Query, last: int) -> bytes:

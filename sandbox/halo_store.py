@@ -49,10 +49,10 @@ def encode(event: EventLike) -> bytes:
 
 
 def decode(body: bytes) -> Any:
-    """What a served event says, or None where it is no JSON."""
+    """What a served event says, or None where it is no JSON that Python reads."""
     try:
-        return json.loads(body)
-    except ValueError:
+        return json.loads(body, strict=False)
+    except (ValueError, RecursionError):
         return None
 
 

@@ -41,6 +41,7 @@ class Switches:
         date_skew: seconds that the `Date` header is ahead of the API's clock.
         retention_days: older events are gone; None keeps them for ever.
         login_events: every login is itself an event of the account.
+        padding: every event is served with a log entry of so many characters.
     """
 
     latency_ms: float = 0.0
@@ -62,6 +63,7 @@ class Switches:
     date_skew: float = 0.0
     retention_days: float | None = None
     login_events: bool = False
+    padding: int = 0
 
     def set(self, **values: object) -> None:
         """Change some of them.

@@ -1,7 +1,7 @@
 """Events that are hard to swallow, for one time each, as JSON bytes to give to an account.
 
-Some are malformed: nothing can be staged of them but their text. The others are valid JSON that a
-fast decoder refuses or changes, and must be kept as they are.
+Some are malformed: nothing can be staged of them but their text. The others are JSON that a fast
+decoder refuses or changes, strict or not, and must be kept as they are.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _LONG = 200_000
 _DEEP = 200
+_TOO_DEEP = 5000
 
 
 def malformed(created_at: datetime) -> dict[str, bytes]:
@@ -43,11 +44,13 @@ def malformed(created_at: datetime) -> dict[str, bytes]:
 
 def odd(created_at: datetime) -> dict[str, bytes]:
     """By the name of what is odd; each has an id of 32 hex digits and the date given."""
-    nested = "[" * _DEEP + "]" * _DEEP
     appended = {
         "duplicate key": '"message":"first","message":"second"',
         "exact decimals": '"CVSS":7.50,"tiny":1E-400',
-        "deep": f'"nested":{nested}',
+        "deep": f'"nested":{_nested(_DEEP)}',
+        "deeper than any parser goes": f'"nested":{_nested(_TOO_DEEP)},"after":"it"',
+        "controls that are not escaped": '"message":"tab\tbell\x07line\r\nend","k\te\ty":"v"',
+        "value that is none": '"message":undefined,"after":"it"',
     }
     changed: dict[str, dict[str, object]] = {
         "integer beyond 64 bits": {"finding": 2**70, "low": -(2**64)},
@@ -60,6 +63,10 @@ def odd(created_at: datetime) -> dict[str, bytes]:
         name: _json(_event(created_at, name))[:-1] + f",{text}}}".encode()
         for name, text in appended.items()
     } | {name: _json(_event(created_at, name) | fields) for name, fields in changed.items()}
+
+
+def _nested(levels: int) -> str:
+    return "[" * levels + "]" * levels
 
 
 def _event(created_at: datetime, name: str) -> dict[str, object]:

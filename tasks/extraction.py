@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
+    from tasks.halo.budget import Budget
     from tasks.halo.client import HaloClient
+    from tasks.halo.haul import Haul
     from tasks.halo.listing import Reading
     from tasks.plan import Plan, Run
     from tasks.staging.known_ids import KnownIds
@@ -92,7 +94,13 @@ class Extraction:
         self._client = client
         self._run_id = run_id
         self._progress = progress
-        self._reader = Reader(client, leaving=leaving, concurrency=concurrency, types=_known_types)
+        self._reader = Reader(
+            client,
+            leaving=leaving,
+            concurrency=concurrency,
+            hand_over=self._hand_over,
+            types=_known_types,
+        )
         # some more than can be asked for: reading goes on while others are staged
         self._most_open = concurrency + 2
         self._readers = asyncio.Semaphore(self._most_open)
@@ -150,21 +158,25 @@ class Extraction:
             self._closed.clear()
             await self._closed.wait()
 
-    def _start(self, windows: Iterable[Window], run: Run, edge: Edge | None) -> None:
+    def _start(
+        self, windows: Iterable[Window], run: Run, edge: Edge | None, budget: Budget | None = None
+    ) -> None:
         for window in windows:
             self._open.add(window)
             if edge:
                 edge.begin(window)
-            self._group.create_task(self._window(window, run, edge))
+            self._group.create_task(self._window(window, run, edge, budget))
         self._progress(self._ended, self._total)
 
-    async def _window(self, window: Window, run: Run, edge: Edge | None) -> None:
+    async def _window(
+        self, window: Window, run: Run, edge: Edge | None, budget: Budget | None
+    ) -> None:
         """Read and stage a window, or start its parts."""
         try:
             if edge:
                 await edge.turn(window)
             async with self._readers:
-                await self._read(window, run, edge)
+                await self._read(window, run, edge, budget)
         except HaloRefused:
             raise
         except HaloError as error:
@@ -176,18 +188,20 @@ class Extraction:
         self._ended += 1
         self._progress(self._ended, self._total)
 
-    async def _read(self, window: Window, run: Run, edge: Edge | None) -> None:
+    async def _read(
+        self, window: Window, run: Run, edge: Edge | None, budget: Budget | None
+    ) -> None:
         """Read and stage a window or what can be known of it, and start its parts."""
         api_time = self._client.api_time
         if api_time is not None and api_time <= window.since:
             self.held_back.append(HeldBack(window, api_time))
             return
-        async with self._reader.read(window) as reading:
-            rest = edge.cut(reading.rest) if edge else reading.rest
-            self._total += len(rest)
-            self._start(rest, run, edge)
-            if reading.window:
-                await self._keep(reading, reading.window, run, edge)
+        reading = await self._reader.read(window, budget)
+        rest = edge.cut(reading.rest) if edge else reading.rest
+        self._total += len(rest)
+        self._start(rest, run, edge, reading.budget)
+        if reading.window:
+            await self._keep(reading, reading.window, run, edge)
 
     def _fail(self, window: Window, error: HaloError) -> None:
         """Remember a window as failed, or give up the account where nothing answers any more.
@@ -215,7 +229,7 @@ class Extraction:
             window = Window(window.since, since)
         if reading.missing:
             self._failed.append(Failed(window, reading.missing))
-            await self._stage(reading, [window], mark="part")
+            await self._stage(reading.haul, reading.listed, [window], mark="part")
             return
         parts = edge.stageable(window) if edge else [window]
         # by the earlier clock: this machine's may be fast
@@ -223,15 +237,21 @@ class Extraction:
         if overdue and (dropped := await self._reader.dropped(window, reading.haul)):
             self._failed.append(Failed(dropped, _DROPPED, lost=True))
             # no event lies there, and perhaps what is malformed
-            await self._stage(reading, [dropped], mark="part")
+            await self._stage(reading.haul, reading.listed, [dropped], mark="part")
             await self._in_stager(mark_lost, self._store, self._account, dropped)
             parts = difference(window, [dropped])
         if parts:
-            await self._stage(reading, parts)
+            await self._stage(reading.haul, reading.listed, parts)
             self.done.windows += 1
 
-    async def _stage(self, reading: Reading, windows: list[Window], *, mark: str = "") -> None:
-        for staged in await self._in_stager(self._write, reading, windows, mark):
+    async def _hand_over(self, haul: Haul, listed: Window) -> None:
+        """Stage what was listed of a window that is still being read."""
+        await self._stage(haul, listed, [listed], mark="part")
+
+    async def _stage(
+        self, haul: Haul, listed: Window, windows: list[Window], *, mark: str = ""
+    ) -> None:
+        for staged in await self._in_stager(self._write, haul, listed, windows, mark):
             self.done.new += staged.new
             self.done.known += staged.known
             self.done.malformed += staged.malformed
@@ -242,16 +262,14 @@ class Extraction:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._stager, partial(work, *args, **kwargs))
 
-    def _write(self, reading: Reading, windows: list[Window], mark: str) -> list[Staged]:
-        if not windows or not reading.window:
-            return []
-        events, malformed = reading.haul.tables(reading.listed)
+    def _write(self, haul: Haul, listed: Window, windows: list[Window], mark: str) -> list[Staged]:
+        events, malformed = haul.tables(listed)
         if self._begin is not None:
             mark_beginning(self._store, self._account, self._begin, synced=self._synced)
         self._begin = None
         found = events, malformed, self._run_id
         stage = partial(stage_window, self._store, self._account, mark=mark, ids=self._ids)
-        beside = stage_beside(self._store, self._account, reading.listed, *found, ids=self._ids)
+        beside = stage_beside(self._store, self._account, listed, *found, ids=self._ids)
         return [*(stage(window, *found) for window in windows), beside]
 
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _ROWS = 16_384
 """Rows that are rendered at a time: enough for columns to pay off, few enough to be bounded."""
+_BYTES = 32 * 1024 * 1024
+"""Bytes of normalized events that are held before they are rendered, be they a batch or not."""
 
 _STATE = ("number", "delivered", "failed_alone")
 """What of `LastAttempts` goes along with the events."""
@@ -150,19 +152,21 @@ def _packs(
     destination: Destination,
     select: Select,
 ) -> Iterator[Parcel]:
-    """The events to be delivered, whole batches at a time but for the last, in order."""
+    """The events to be delivered, in order; whole batches at a time, unless they are large."""
     batch = destination.batch
     waiting: list[pa.Table] = []
-    rows = 0
+    rows = size = 0
     for segment, file in files:
         for table in _selected(ledger, segment, file, select):
             waiting.append(table)
             rows += table.num_rows
-            if rows >= max(batch, _ROWS):
+            size += table.nbytes
+            if rows >= max(batch, _ROWS) or size >= _BYTES:
                 ready = _in_order(waiting)
-                full = rows // batch * batch
+                full = rows // batch * batch or rows
                 yield _pack(ledger, ready.slice(0, full), destination)
                 waiting, rows = [ready.slice(full)], rows - full
+                size = waiting[0].nbytes
     if rows:
         yield _pack(ledger, _in_order(waiting), destination)
 

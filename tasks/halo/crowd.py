@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from tasks.halo.sweep import DEEPEST_PAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from tasks.halo.client import Listing
-    from tasks.halo.haul import Haul
-    from tasks.halo.room import Lease
     from tasks.halo.sweep import Sweeper
+
+_GROWTH = 1.5
+"""What may be inserted while a window is read: half as many as there were."""
 
 
 class Crowd:
@@ -22,33 +23,28 @@ class Crowd:
     From both its ends first, then through the filters `critical` and `type`.
 
     Args:
-        sweeper: Reads the listings.
-        types: The event types that are known.
-        haul: Takes the events.
-        lease: Holds the room for them.
+        sweeper: Reads the listings, and keeps their events.
+        types: Gives the event types that are known or were seen.
     """
 
-    def __init__(self, sweeper: Sweeper, types: Sequence[str], haul: Haul, lease: Lease) -> None:
+    def __init__(self, sweeper: Sweeper, types: Callable[[], Collection[str]]) -> None:
         self._sweeper = sweeper
         self._types = types
-        self._haul = haul
-        self._lease = lease
         self._keys: set[str] = set()
 
     async def read(self, listing: Listing) -> str:
-        """Read the listing, and say what is missing; nothing where it is complete."""
-        await self._lease.hold(2 * DEEPEST_PAGE)
-        if await self._both_ends(listing):
-            return ""
-        halves = [
-            await self._both_ends(listing._replace(critical=critical)) for critical in (True, False)
-        ]
-        if not all(halves):
-            types = sorted({*self._types, *self._haul.types()})
-            halves = [await self._by_type(listing._replace(types=tuple(types)))]
+        """Read the listing, and say what is missing; nothing where it is complete.
+
+        Raises:
+            HaloError: The API did not let it be read; see `HaloClient.page` and `Budget`.
+        """
+        complete = await self._both_ends(listing) or await self._by_severity(listing)
+        if not complete:
+            types = tuple(sorted(self._types()))
+            complete = await self._by_type(listing._replace(types=types))
         count = (await self._sweeper.first_page(listing)).count
         if count is None:
-            return "" if all(halves) else "it is too deep to be read whole, and the API counts none"
+            return "" if complete else "it is too deep to be read whole, and the API counts none"
         if len(self._keys) >= count:
             return ""
         return (
@@ -56,17 +52,35 @@ class Crowd:
             "reach of every listing and filter"
         )
 
+    async def _by_severity(self, listing: Listing) -> bool:
+        """Read what is critical and what is not; whether that was all."""
+        halves = [listing._replace(critical=critical) for critical in (True, False)]
+        if not await self._are_parts(halves, listing):
+            return False
+        return all([await self._both_ends(half) for half in halves])
+
     async def _by_type(self, listing: Listing) -> bool:
         """Read the types of a listing, all of them together, or in halves where too deep."""
         alone = len(listing.types) == 1
         if await self._both_ends(listing, hopeless=not alone):
             return True
         if alone:
-            parts = [listing._replace(critical=critical) for critical in (True, False)]
-            return all([await self._both_ends(part) for part in parts])
+            return await self._by_severity(listing)
         middle = len(listing.types) // 2
-        halves = (listing.types[:middle], listing.types[middle:])
-        return all([await self._by_type(listing._replace(types=half)) for half in halves])
+        types = (listing.types[:middle], listing.types[middle:])
+        halves = [listing._replace(types=half) for half in types]
+        if not await self._are_parts(halves, listing):
+            return False
+        return all([await self._by_type(half) for half in halves])
+
+    async def _are_parts(self, halves: Sequence[Listing], listing: Listing) -> bool:
+        """Whether the halves hold no more than the whole, by their counts.
+
+        They do where the API does not filter, or its counts are false: then they show nothing new.
+        """
+        looks = [await self._sweeper.first_page(each) for each in (*halves, listing)]
+        *parts, whole = (page.count for page in looks)
+        return whole is None or sum(part or 0 for part in parts) <= _GROWTH * whole
 
     async def _both_ends(self, listing: Listing, *, hopeless: bool = False) -> bool:
         """Read up to the page limit in one order and the other; whether that was all.
@@ -78,16 +92,12 @@ class Crowd:
         keys: set[str] = set()
         worth = 2 * DEEPEST_PAGE if hopeless else math.inf
         for order in ("asc", "desc"):
-            sweep = await self._sweeper.sweep(
-                listing._replace(order=order), self._lease, worth=worth
-            )
-            for page in sweep.pages:
-                self._haul.add(page)
+            sweep = await self._sweeper.sweep(listing._replace(order=order), worth=worth)
+            if sweep.depth > worth:
+                return False
             met = not keys.isdisjoint(sweep.keys)
             keys.update(sweep.keys)
             self._keys.update(sweep.keys)
-            if sweep.depth > worth:
-                return False
             counted = len(keys) >= sweep.counts[-1] if sweep.counts else met
             if sweep.ended or counted:
                 return True

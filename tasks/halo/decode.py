@@ -2,22 +2,22 @@
 
 The fast way never builds an event as Python objects: msgspec cuts the page into the bytes of
 each event, and takes five fields out of each. A page with anything that it refuses (lone
-surrogates, `NaN`, a field of another type than Halo's, no field at all) goes the careful way,
-event by event.
+surrogates, `NaN`, a control character that is not escaped, nesting beyond its depth, a field of
+another type than Halo's, no field at all) goes the careful way, event by event.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from dataclasses import dataclass
+from codecs import BOM_UTF8
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
 from tasks.halo.answers import AnswerFault, words_of
-from tasks.halo.json_slices import NotJson, elements, members
+from tasks.json_slices import NotJson, elements, members
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LONGEST_ID = 256
 """Characters of an id; Halo's have 32."""
 
-_NEXT = re.compile(rb'"next"\s*:\s*"[^"]')
+_LONGEST_DATE = 64
 _NO_ERROR = {b"null", b"false", b'""', b"[]", b"{}"}
 _REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -71,9 +71,10 @@ class Page:
         events: The well-formed events, in the API's order.
         texts: The JSON of each of `events`, as it was sent.
         malformed: The other items.
-        more: Whether the API says that there is a next page.
+        size: Bytes of the answer.
         as_of: The time, by the earlier clock, until which the page can be complete; set by the
             client.
+        emptied: The `created_at` of the first and the last event, of a page that is `empty`.
     """
 
     count: int | None
@@ -81,14 +82,26 @@ class Page:
     events: list[Event]
     texts: Sequence[Buffer]
     malformed: list[Malformed]
-    more: bool = False
+    size: int = field(default=0, compare=False)
     as_of: datetime | None = None
+    emptied: tuple[str, ...] = ()
+
+    @property
+    def dates(self) -> tuple[str, ...]:
+        """The `created_at` of the first and the last event, as the API sent them, if any."""
+        return self.emptied or tuple(
+            event.created_at for event in self.events[:1] + self.events[-1:]
+        )
+
+    def empty(self) -> None:
+        """Let go of the events: what else the page says takes little memory."""
+        self.emptied = tuple(date[:_LONGEST_DATE] for date in self.dates)
+        self.events, self.texts, self.malformed = [], (), []
 
 
 class _Envelope(msgspec.Struct):
     events: list[msgspec.Raw]
     count: msgspec.Raw = msgspec.Raw(b"null")
-    pagination: msgspec.Raw = msgspec.Raw(b"null")
     error: msgspec.Raw = msgspec.Raw(b"null")
     errors: msgspec.Raw = msgspec.Raw(b"null")
 
@@ -116,8 +129,7 @@ def decode(body: bytes) -> Page:
         return _careful_page(body)
     _check(bytes(envelope.error), bytes(envelope.errors))
     keys = [event.id for event in events]
-    more = _has_next(bytes(envelope.pagination))
-    return Page(_count(bytes(envelope.count)), keys, events, envelope.events, [], more)
+    return Page(_count(bytes(envelope.count)), keys, events, envelope.events, [], len(body))
 
 
 def _check(*errors: bytes) -> None:
@@ -126,9 +138,10 @@ def _check(*errors: bytes) -> None:
             raise AnswerFault(f"its answer holds an error: {words_of(error)}")
 
 
-def _utf8(body: bytes) -> bytes:
-    """The body without byte order mark, as valid UTF-8: what is not becomes U+FFFD."""
-    return body.decode("utf-8-sig", "replace").encode()
+def _utf8(text: bytes) -> bytes:
+    """The text, or where it is no valid UTF-8, the same with U+FFFD for what is not."""
+    valid = text.decode("utf-8", "replace").encode()
+    return text if valid == text else valid
 
 
 def _count(text: bytes) -> int | None:
@@ -139,10 +152,10 @@ def _count(text: bytes) -> int | None:
 
 def _careful_page(body: bytes) -> Page:
     """The page, cut by its brackets only; what is out of the ordinary is looked at by itself."""
-    items, count, more = _items(_utf8(body))
+    items, count = _items(body.removeprefix(BOM_UTF8))
     texts: list[bytes] = []
-    page = Page(_count(count), [], [], texts, [], more)
-    for item in items:
+    page = Page(_count(count), [], [], texts, [], len(body))
+    for item in map(_utf8, items):
         try:
             found: Event | Malformed = _EVENT.decode(item)
         except _REFUSED:
@@ -157,8 +170,8 @@ def _careful_page(body: bytes) -> Page:
     return page
 
 
-def _items(body: bytes) -> tuple[list[bytes], bytes, bool]:
-    """The items of a page, its count, and whether it has a next page, by its brackets."""
+def _items(body: bytes) -> tuple[list[bytes], bytes]:
+    """The items of a page and its count, by its brackets."""
     try:
         page = members(body)
         _check(page.get("error", b"null"), page.get("errors", b"null"))
@@ -168,23 +181,15 @@ def _items(body: bytes) -> tuple[list[bytes], bytes, bool]:
         items = [] if found == b"null" and _count(count) == 0 else elements(found)
     except NotJson as fault:
         raise AnswerFault(f"its answer is no page of events ({fault}): {words_of(body)}") from None
-    return items, count, _has_next(page.get("pagination", b"null"))
-
-
-def _has_next(pagination: bytes) -> bool:
-    """Whether there is a link to a next page; where it points to is never followed."""
-    return _NEXT.search(pagination) is not None
+    return items, count
 
 
 def _careful_event(text: bytes) -> Event | Malformed:
     """An event that is out of the ordinary: what it has of an id and a date decides."""
     try:
-        value = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
-    except (ValueError, RecursionError) as error:
-        kind = "nested too deeply" if isinstance(error, RecursionError) else "no JSON"
-        return Malformed(_digest(text), None, f"it is {kind}", text)
-    if not isinstance(value, dict):
-        return Malformed(_digest(text), None, "it is no JSON object", text)
+        value = _members(text)
+    except NotJson as fault:
+        return Malformed(_digest(text), None, f"it is no JSON object ({fault})", text)
     created_at = value.get("created_at")
     date = _clean(created_at) if isinstance(created_at, str) else None
     event_id = _id(value.get("id"))
@@ -196,6 +201,32 @@ def _careful_event(text: bytes) -> Event | Malformed:
     return Event(
         event_id, date, _text(value, "type"), _text(value, "name"), _critical(value.get("critical"))
     )
+
+
+def _members(text: bytes) -> dict[str, Any]:
+    """The members of an object; what of them is no JSON, or nested too deeply, as its bytes.
+
+    Raises:
+        NotJson: The text is no object, or its members cannot be told.
+    """
+    try:
+        value = _value(text)
+    except (ValueError, RecursionError):
+        return {name: _value_or_bytes(part) for name, part in members(text).items()}
+    if not isinstance(value, dict):
+        raise NotJson(f"it is a {type(value).__name__}")
+    return value
+
+
+def _value_or_bytes(text: bytes) -> Any:
+    try:
+        return _value(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _value(text: bytes) -> Any:
+    return json.loads(text, strict=False, parse_int=str, parse_float=str, parse_constant=str)
 
 
 def _digest(text: bytes) -> str:

@@ -28,24 +28,62 @@ _UNSURE = timedelta(seconds=1)
 
 
 class Haul:
-    """Events of any number of pages, however often they were listed; the first text counts."""
+    """Events of any number of pages, each once however often it is listed; the first text counts.
+
+    Attributes:
+        size: Bytes of the answers that are held.
+    """
 
     def __init__(self) -> None:
+        self.size = 0
         self._pages: list[Page] = []
+        self._known: set[tuple[str, str]] = set()
+        self._taken: set[tuple[str, str]] = set()
+        self._oldest: list[datetime] = []
+        self._types: set[str] = set()
 
     def add(self, page: Page) -> None:
-        """Add what a page lists."""
+        """Add what a page lists; the page is emptied where that is nothing new."""
+        known = len(self._known)
+        self._known.update([(event.id, event.created_at) for event in page.events])
+        if not page.malformed and len(self._known) == known:
+            page.empty()
+            return
         self._pages.append(page)
+        self.size += page.size
+
+    def take(self) -> Haul:
+        """What is held, as a haul of its own; this one only remembers that it was there."""
+        taken = Haul()
+        taken._pages, self._pages = self._pages, []
+        taken._taken, self._taken = self._taken, set(self._known)
+        self.size = 0
+        self._oldest += filter(None, [taken.oldest()])
+        self._types |= taken.types()
+        return taken
+
+    def empty(self) -> None:
+        """Let go of all that is held."""
+        for page in self._pages:
+            page.empty()
+        self._pages = []
+
+    def count(self, window: Window) -> int:
+        """How many of all events that were added were created in a window."""
+        found = {event_id: parse_created(date) for event_id, date in self._known}
+        return sum(moment is not None and moment in window for moment in found.values())
 
     def oldest(self) -> datetime | None:
         """When the oldest event was created, None without any."""
         events = (event for page in self._pages for event in page.events)
         moments = (parse_created(event.created_at) for event in events)
-        return min((moment for moment in moments if moment), default=None)
+        return min((*self._oldest, *(moment for moment in moments if moment)), default=None)
 
     def types(self) -> set[str]:
         """The types of the events."""
-        return {event.type for page in self._pages for event in page.events if event.type}
+        return self._types.union(
+            event.type for page in self._pages for event in page.events if event.type
+        )
 
     def tables(self, window: Window) -> tuple[pa.Table, pa.Table]:
         """The events, and what is malformed.
@@ -88,13 +126,17 @@ class Haul:
         """Each event as it was first listed, with each of its dates, and its text."""
         events = [event for page in self._pages for event in page.events]
         texts = [text for page in self._pages for text in page.texts]
-        if len({event.id for event in events}) < len(events):
+        if self._taken or len({event.id for event in events}) < len(events):
             rows = {
                 (event.id, parse_created(event.created_at)): row
                 for row, event in reversed(list(enumerate(events)))
             }
-            events = [events[row] for row in sorted(rows.values())]
-            texts = [texts[row] for row in sorted(rows.values())]
+            kept = [
+                row
+                for row in sorted(rows.values())
+                if (events[row].id, events[row].created_at) not in self._taken
+            ]
+            events, texts = [events[row] for row in kept], [texts[row] for row in kept]
         return events, texts
 
 

@@ -102,11 +102,11 @@ def _nonempty(cuts: tuple[datetime, ...]) -> list[Window]:
 
 
 def _first(page: Page | None) -> datetime | None:
-    return parse_created(page.events[0].created_at) if page and page.events else None
+    return parse_created(page.dates[0]) if page and page.dates else None
 
 
 def _last(page: Page) -> datetime | None:
-    return parse_created(page.events[-1].created_at) if page.events else None
+    return parse_created(page.dates[-1]) if page.dates else None
 
 
 def _inside(window: Window, moment: datetime | None) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Room for pages: what bounds the memory of windows that are read at the same time."""
+"""Room for answers: what bounds the memory of those that are read at the same time."""
 
 from __future__ import annotations
 
@@ -9,53 +9,43 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-
-class Lease:
-    """What one window holds of the room.
-
-    Args:
-        room: It is taken from.
-        free: So many pages need no room: most windows have no more.
-    """
-
-    def __init__(self, room: Room, free: int) -> None:
-        self._room = room
-        self._free = free
-        self.held = 0
-
-    async def hold(self, pages: int) -> None:
-        """Wait for room for so many pages, once: a window that has some is never kept waiting."""
-        if pages > self._free and not self.held:
-            self.held = await self._room.take(pages)
+SMALL = 1024 * 1024
+"""Bytes of an answer that needs no room: a hundred events have a tenth of that."""
+UNKNOWN = 32 * 1024 * 1024
+"""Bytes that the first answers of an account are taken to have."""
 
 
 class Room:
-    """So many pages may be held at the same time.
+    """So many bytes of answers may be in memory between being asked for and being kept.
+
+    How large an answer will be is only known when it is there: it is taken to be as large as one
+    before it was.
 
     Args:
-        pages: Its size.
+        size: In bytes.
+
+    Attributes:
+        last: Bytes of the last answer of the account.
     """
 
-    def __init__(self, pages: int) -> None:
-        self._size = pages
-        self._left = pages
+    def __init__(self, size: int) -> None:
+        self.last = UNKNOWN
+        self._size = size
+        self._left = size
         self._freed = asyncio.Condition()
 
-    async def take(self, pages: int) -> int:
-        """Wait for so much room, or for all of it where it is smaller; returns how much."""
-        wanted = min(pages, self._size)
-        async with self._freed:
-            await self._freed.wait_for(lambda: self._left >= wanted)
-            self._left -= wanted
-        return wanted
-
     @asynccontextmanager
-    async def lease(self, free: int) -> AsyncIterator[Lease]:
-        """A lease, given back at the end."""
-        lease = Lease(self, free)
-        try:
-            yield lease
-        finally:
-            self._left += lease.held
+    async def hold(self, expected: int) -> AsyncIterator[None]:
+        """Wait for so much room, or for all of it where it is smaller, and give it back."""
+        wanted = min(expected, self._size) if expected > SMALL else 0
+        if wanted:
             async with self._freed:
-                self._freed.notify_all()
+                await self._freed.wait_for(lambda: self._left >= wanted)
+                self._left -= wanted
+        try:
+            yield
+        finally:
+            if wanted:
+                self._left += wanted
+                async with self._freed:
+                    self._freed.notify_all()

@@ -147,20 +147,18 @@ async def _read(stream: httpx.AsyncByteStream, encoding: str) -> bytes:
     if packed not in {"", "identity", "gzip", "x-gzip", "deflate"}:
         raise HaloInvalid(f"the API packed its answer as {encoding[:20]!r}, nobody asked for that")
     unpack = zlib.decompressobj(_GZIP_OR_ZLIB) if packed not in {"", "identity"} else None
-    parts: list[bytes] = []
-    size = 0
+    body = bytearray()
     async for chunk in stream:
         try:
-            part = unpack.decompress(chunk, LARGEST_ANSWER + 1 - size) if unpack else chunk
+            part = unpack.decompress(chunk, LARGEST_ANSWER + 1 - len(body)) if unpack else chunk
         except zlib.error:
             raise AnswerFault("its packed body is broken") from None
-        size += len(part)
-        if size > LARGEST_ANSWER:
+        body += part
+        if len(body) > LARGEST_ANSWER:
             raise HaloInvalid(
                 f"an answer of more than {LARGEST_ANSWER >> 20} MiB was broken off: is there "
                 "something else than the Halo API at HALO_API_URL?"
             )
-        parts.append(part)
-    if unpack and size and not unpack.eof:
+    if unpack and body and not unpack.eof:
         raise AnswerFault("its packed body was cut off")
-    return b"".join(parts)
+    return bytes(body)

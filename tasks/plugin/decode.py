@@ -2,7 +2,9 @@
 
 orjson is fast, and exact for text, booleans, null and integers of 64 bits. What it refuses (a lone
 surrogate escape, say) is decoded by the standard library instead, and so is an event with a float,
-or a longer integer (which becomes one), that would be written in other digits than Halo's.
+or a longer integer (which becomes one), that would be written in other digits than Halo's. What
+that refuses, too, is cut into the object's members by brackets, and each of them decoded alone: a
+value that cannot be is kept as its text.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import re
 from typing import Any
 
 import orjson
+
+from tasks.json_slices import NotJson, members
 
 Event = dict[str, Any]
 
@@ -29,7 +33,7 @@ _ESCAPE = re.compile(
 
 
 class UndecodableError(ValueError):
-    """The text is no event: not JSON, not an object, nested too deeply. The message says which."""
+    """The text is no event: no object, or its members cannot be told; the message says which."""
 
 
 def decode(text: bytes) -> Event:
@@ -37,7 +41,8 @@ def decode(text: bytes) -> Event:
 
     A lone surrogate becomes U+FFFD, which UTF-8 can carry; NaN and Infinity become their names; a
     control character that should have been escaped is taken as it is; a number that Python would
-    change is an `orjson.Fragment` of its text.
+    change is an `orjson.Fragment` of its text. A member that is no JSON, or nested too deeply to
+    be written again, is a `str`: its text.
 
     Raises:
         UndecodableError: there is nothing to go on with.
@@ -85,26 +90,48 @@ def _has_float(value: Any) -> bool:
 
 def _decode_exactly(text: bytes) -> Event:
     try:
-        event = json.loads(
-            _ESCAPE.sub(_no_lone_surrogate, text.decode()),
-            strict=False,
-            parse_float=orjson.Fragment,
-            parse_int=_integer,
-            parse_constant=str,
-        )
+        clean = _ESCAPE.sub(_no_lone_surrogate, text.decode())
     except UnicodeDecodeError as error:
         raise UndecodableError(f"not UTF-8: {error.reason} at byte {error.start}") from error
+    try:
+        event = _value(clean)
+        orjson.dumps(event)
     except json.JSONDecodeError as error:
-        raise UndecodableError(f"not JSON: {error}") from error
-    except RecursionError as error:
-        raise UndecodableError("nested too deeply") from error
+        return _decode_members(clean, f"not JSON: {error}")
+    except (RecursionError, orjson.JSONEncodeError):
+        return _decode_members(clean, "nested too deeply")
     if not isinstance(event, dict):
         raise UndecodableError(f"not a JSON object but a {type(event).__name__}")
-    try:
-        orjson.dumps(event)
-    except orjson.JSONEncodeError as error:
-        raise UndecodableError("nested too deeply") from error
     return event
+
+
+def _decode_members(text: str, fault: str) -> Event:
+    """The fields of an object that has a `fault`, each decoded alone, or else kept as its text."""
+    try:
+        found = members(text.encode())
+    except NotJson:
+        raise UndecodableError(fault) from None
+    return {key: _value_or_text(value.decode()) for key, value in found.items()}
+
+
+def _value_or_text(text: str) -> Any:
+    try:
+        value = _value(text)
+        # as deep as it will be written again
+        orjson.dumps({"": value})
+    except (json.JSONDecodeError, RecursionError, orjson.JSONEncodeError):
+        return text
+    return value
+
+
+def _value(text: str) -> Any:
+    return json.loads(
+        text,
+        strict=False,
+        parse_float=orjson.Fragment,
+        parse_int=_integer,
+        parse_constant=str,
+    )
 
 
 def _integer(digits: str) -> int | orjson.Fragment:

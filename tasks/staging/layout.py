@@ -131,10 +131,10 @@ class RawFile(_Spanned):
     """A window of raw events; of no rows where Halo had none.
 
     `mark` is empty where the window is covered. It is not where Halo has more of it than it
-    shows (`part`), nor where the listing of another window or a later look showed something of it
-    (`beside`), nor where Halo has dropped it before it was read (`lost`), nor in the microsecond in
-    which an account begins (`begin`) or a range of it that was extracted before its first sync
-    (`range`), be that covered or could it not be read.
+    shows, or than was held at once (`part`), nor where the listing of another window or a later
+    look showed something of it (`beside`), nor where Halo has dropped it before it was read
+    (`lost`), nor in the microsecond in which an account begins (`begin`) or a range of it that was
+    extracted before its first sync (`range`), be that covered or could it not be read.
     """
 
     mark: str = ""

@@ -214,7 +214,7 @@ class Store:
     def batches(
         self, path: str, columns: list[str] | None = None, rows: int = ROW_GROUP
     ) -> Iterator[pa.RecordBatch]:
-        """The rows of a file, at most `rows` at a time.
+        """The rows of a file, at most `rows` at a time, and never of more than one row group.
 
         Raises:
             FileGone: Another run has replaced it since it was listed.
@@ -222,9 +222,10 @@ class Store:
         """
         with self._open(path) as file:
             threads = file.metadata.num_rows > _FEW_ROWS
-            for batch in file.iter_batches(rows, columns=columns, use_threads=threads):
-                self._require_keys(path, batch)
-                yield batch
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(rows, [group], columns, use_threads=threads):
+                    self._require_keys(path, batch)
+                    yield batch
 
     @contextmanager
     def _open(self, path: str) -> Iterator[Any]:

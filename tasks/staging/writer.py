@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from tasks.staging.files import Pending
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 ROW_GROUP = 65_536
-"""Rows of a row group: what is read at a time from a file of any size."""
+"""Rows of a row group at most: what is read at a time from a file of any size."""
+ROW_GROUP_BYTES = 32 * 1024 * 1024
+"""Bytes of a row group of more than one row, in memory."""
 
 
 class Writer:
-    """A Parquet file being written, in row groups of `ROW_GROUP` rows, zstd level 1.
+    """A Parquet file being written, in bounded row groups, zstd level 1.
 
     Attributes:
         name: The file's name in its folder, to be set before the end; none publishes nothing.
@@ -45,7 +51,8 @@ class Writer:
         """
         if table.schema != self._schema:
             table = table.cast(self._schema)
-        self._parquet.write_table(table, row_group_size=ROW_GROUP)
+        for part in _row_groups(table):
+            self._parquet.write_table(part, row_group_size=ROW_GROUP)
         self.rows += table.num_rows
 
     def discard(self) -> None:
@@ -57,6 +64,21 @@ class Writer:
         """Write the footer; called by `Store.writer`."""
         self._parquet.close()
         self._pending.name = self.name
+
+
+def _row_groups(table: pa.Table) -> Iterator[pa.Table]:
+    """A table in slices of at most `ROW_GROUP` rows and `ROW_GROUP_BYTES`, or of one row."""
+    waiting = [table]
+    while waiting:
+        part = waiting.pop()
+        if part.num_rows > ROW_GROUP:
+            cut = ROW_GROUP
+        elif part.num_rows > 1 and part.nbytes > ROW_GROUP_BYTES:
+            cut = part.num_rows // 2
+        else:
+            yield part
+            continue
+        waiting += [part.slice(cut), part.slice(0, cut)]
 
 
 def in_bytes(table: pa.Table) -> pa.Buffer:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import timedelta
 from itertools import pairwise
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sandbox import faults
+from sandbox.false_pages import counting
 from sandbox.faults import Fault
 from sandbox.halo_api import HaloStandIn
 from sandbox.halo_state import Clock
@@ -153,12 +154,7 @@ def test_a_count_of_something_else_is_a_gap_after_so_many_requests(
     halo: HaloStandIn, site: Site, many: int
 ) -> None:
     """However far `count` is from what is listed, a window is parted only where pages show it."""
-
-    async def happen(exchange: Any) -> None:
-        page = re.sub(rb'"count":[0-9]+', b'"count":1000000000000', exchange.page([]), count=1)
-        await exchange.answer(200, page, [])
-
-    halo.fail(Fault("count of something else", happen), times=None)
+    halo.fail(counting(lambda _: 10**12), times=None)
     halo["alpha"].add(events(many, START, START + MINUTE))
     result = site.sync(window=Window(START, START + 2 * MINUTE))
     assert result.new == many
@@ -187,6 +183,44 @@ def test_a_count_of_the_page_alone_is_seen_through(
         halo["alpha"].add(events(events_each, since, since + MINUTE, 10_000 * day))
     assert site.sync().problems == []
     assert len(site.raw()) == 3 * events_each
+
+
+@pytest.mark.parametrize("most", [700, 1000, 2000])
+def test_a_count_that_ends_at_some_number_is_seen_through(
+    halo: HaloStandIn, site: Site, most: int
+) -> None:
+    """Where `count` says no more than so many, whatever there is, all events are read."""
+    halo.switches.max_per_page = 10
+    halo.fail(counting(lambda count: min(count, most)), times=None)
+    halo["alpha"].add(events(6000, START, START + timedelta(hours=20)))
+    result = site.sync()
+    assert result.problems == []
+    site.assert_exact()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_bursts_anywhere_are_read_with_few_requests(
+    halo: HaloStandIn, site: Site, seed: int
+) -> None:
+    """However events lie in time and whatever the API is like, no window is asked for endlessly."""
+    random = Random(seed)
+    halo.switches.set(
+        max_per_page=7,
+        until_inclusive=random.random() < 0.5,
+        count=random.random() < 0.7,
+        pagination=random.random() < 0.5,
+    )
+    number = 0
+    while number < 4000:
+        since = START + timedelta(seconds=random.randrange(3 * 86_400))
+        length = timedelta(microseconds=10 ** random.randrange(11))
+        many = random.choice([1, 50, 300, 600])
+        found = [event(number + at, since + length * random.random()) for at in range(many)]
+        halo["alpha"].add(one for one in found if one["created_at"] < isoformat(NOW))
+        number += many
+    assert site.sync().problems == []
+    site.assert_exact()
+    assert halo.counters.requests < 4 * number / 7
 
 
 def test_a_foreign_next_is_not_followed(halo: HaloStandIn, site: Site) -> None:

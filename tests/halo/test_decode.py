@@ -114,11 +114,11 @@ def test_malformed_events_say_why(name: str) -> None:
         b'{"id":"b","created_at":"0000-00-00"}',
         b'{"id":"b","created_at":"0001-01-01T00:00:00+05:00"}',
         b'{"id":"b","created_at":{}}',
-        b'{"id":"b","created_at":"2026-03-04T12:00:00Z","deep":'
-        + b"[" * 20_000
-        + b"]" * 20_000
-        + b"}",
+        b'{"id":' + b"[" * 20_000 + b"]" * 20_000 + b',"created_at":"2026-03-04T12:00:00Z"}',
+        b"{" + b"[" * 20_000 + b"]" * 20_000 + b':1,"id":"b","created_at":"2026-03-04T12:00:00Z"}',
         b'{"id":"b" "created_at":"2026-03-04T12:00:00Z"}',
+        b'{"id":"b","created_at":"2026-03-04T12:00:00Z" "name":"c"}',
+        b'{"id":"b","created_at":"2026-03-04T12:00:00Z","name"}',
     ],
 )
 def test_what_cannot_be_staged_costs_no_neighbour(text: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pyarrow as pa
@@ -23,9 +24,10 @@ from tests.plugin.raw import CREATED, DEVICE, ID, MINIMAL, normalized, raw_table
         ('"text"', "not a JSON object but a str"),
         ("null", "not a JSON object but a NoneType"),
         (b'{"a":"\xff"}', "not UTF-8: invalid start byte at byte 6"),
-        ('{"a":' + "[" * 300 + "]" * 300 + "}", "nested too deeply"),
-        ('{"a":' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
         ('{"a":' * 100_000, "nested too deeply"),
+        ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
+        ('{"a":1 "b":2 "c"}x', "not JSON: Expecting ',' delimiter: line 1 column 8 (char 7)"),
+        ('{"a":1,"b"}', "not JSON: Expecting ':' delimiter: line 1 column 11 (char 10)"),
     ],
 )
 def test_an_event_that_is_none(text: str | bytes | None, why: str) -> None:
@@ -37,6 +39,35 @@ def test_a_value_nested_deeply() -> None:
     """Two hundred levels are no reason to lose an event."""
     nested = "[" * 200 + "1.10" + "]" * 200
     assert row(f'{{"a":{nested}}}')["extras"] == f'{{"a":{nested}}}'
+
+
+@pytest.mark.parametrize("levels", [254, 300, 100_000])
+def test_a_value_nested_too_deeply_is_kept_as_its_text(levels: int) -> None:
+    """What is too deep for JSON to be written again is a text; the rest of the event is as ever."""
+    nested = "[" * levels + "1.10" + "]" * levels
+    event = f'{{"type":"x","message":{nested},"a":{nested},"b":[1.10,"\\ud800"],"n":7.50}}'
+    found = row(event)
+    assert (found["event_type"], found["event_description"]) == ("x", nested)
+    assert found["extras"] == f'{{"a":"{nested}","b":[1.10,"\ufffd"],"n":7.50}}'
+
+
+@pytest.mark.parametrize("bad", ["undefined", "01", "'x'", '"\\x"', "[1,]", "{1:2}", "", "+1"])
+def test_a_value_that_is_no_json_is_kept_as_its_text(bad: str) -> None:
+    """It costs neither the event nor its other values; in a column of another type it is none."""
+    found = row(f'{{"type":"x","name":{bad},"critical":{bad},"actor_ip_address":{bad},"n":7.50}}')
+    assert (found["event_type"], found["event_name"]) == ("x", bad or "x")
+    assert (found["event_severity"], found["source_address"]) == (3, None)
+    assert json.loads(found["extras"]) == {
+        "n": 7.5,
+        **({"critical": bad, "actor_ip_address": bad} if bad else {}),
+    }
+
+
+def test_controls_that_are_not_escaped_are_taken_as_they_are() -> None:
+    """In keys and values; extras escape them."""
+    found = row('{"type":"x","message":"a\tb\x00c","k\ne\ty":"\x1b[1m"}')
+    assert found["event_description"] == "a\tb\x00c"
+    assert found["extras"] == '{"k\\ne\\ty":"\\u001b[1m"}'
 
 
 def test_a_bad_event_among_good_ones() -> None:

@@ -26,7 +26,7 @@ def test_odd_and_malformed_events(halo: HaloStandIn, caller: Caller) -> None:
     given = [*malformed(NOON).values(), *odd(NOON).values()]
     halo["alpha"].add(given, created_at=NOON)
     answer = caller.get(per_page=100, **ASC)
-    assert answer.json()["count"] == len(given)
+    assert answer.content.startswith(b'{"count":%d,' % len(given))
     assert answer.content.endswith(b'"events":[' + b",".join(given) + b"]}")
     with pytest.raises(ValueError, match="created_at="):
         halo["alpha"].add([malformed(NOON)["no date"]])

@@ -102,6 +102,22 @@ def test_row_groups(store: Store) -> None:
     assert pruned.num_rows == ROW_GROUP
 
 
+def test_row_groups_of_large_texts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The larger rows are, the fewer are written as one group and read at a time; at least one."""
+    monkeypatch.setattr("tasks.staging.writer.ROW_GROUP_BYTES", 100_000)
+    sizes = [10] * 500 + [30_000] * 20 + [300_000] * 2 + [10] * 500
+    table = some(len(sizes))
+    column = table.schema.get_field_index("event")
+    texts = pa.array(["x" * size for size in sizes], pa.string())
+    table = table.set_column(column, "event", texts)
+    store.publish(table, "raw", "alpha", TODAY, "a.parquet")
+    path = f"{store.folder('raw', 'alpha', TODAY)}/a.parquet"
+    batches = list(store.batches(path, ["event"]))
+    assert [len(text) for batch in batches for text in batch["event"].to_pylist()] == sizes
+    assert all(batch.nbytes <= 110_000 or batch.num_rows == 1 for batch in batches)
+    assert len(batches) < 30
+
+
 def test_hidden_until_complete(tmp_path: Path) -> None:
     """Until it is complete a file lies in `.tmp`, under a name that does not end in .parquet."""
     store = open_store(str(tmp_path))

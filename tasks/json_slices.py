@@ -33,8 +33,8 @@ def members(text: bytes) -> dict[str, bytes]:
         if colon is None:
             raise NotJson("a member of an object has no key")
         try:
-            key = json.loads(text[start:colon])
-        except ValueError:
+            key = json.loads(text[start:colon].decode("utf-8", "replace"), strict=False)
+        except (ValueError, RecursionError):
             key = None
         if not isinstance(key, str):
             raise NotJson("a key of an object is no string")
@@ -72,13 +72,14 @@ def _parts(text: bytes, opening: bytes) -> Iterator[tuple[int, int, int | None]]
 
 def _outermost(text: bytes, begin: int) -> Iterator[tuple[bytes, int]]:
     """The commas and colons within the outermost brackets only, and what closes those."""
-    open_brackets: list[bytes] = []
+    # a byte a level: hostile text may have millions
+    open_brackets = bytearray()
     for match in _MARKS.finditer(text, begin):
         mark = match.group()
         if mark in _CLOSES:
-            open_brackets.append(_CLOSES[mark])
+            open_brackets += _CLOSES[mark]
         elif mark in _CLOSES.values():
-            if open_brackets.pop() != mark:
+            if open_brackets.pop() != ord(mark):
                 raise NotJson("its brackets do not match")
             if not open_brackets:
                 yield mark, match.start()
