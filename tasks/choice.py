@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tasks.windows import Window
 
 _FAULTS = 3
+"""In so many runs an event has to be found at fault before it is put off."""
 _HOUR, _DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
 
 Only = Literal["failed", "undelivered", "all"]

@@ -136,15 +136,12 @@ class Day:
         """
         if self.begun is None:
             return 0
-        return sum(
-            int(
-                (
-                    inside(events, first, choice.window) & last.delivered & (last.at >= self.begun)
-                ).sum()
-            )
-            for segment, file in self.files(choice)
-            for events, last in states(self.ledger, segment, file)
-        )
+        count = 0
+        for segment, file in self.files(choice):
+            for events, last in states(self.ledger, segment, file):
+                delivered = last.delivered & (last.at >= self.begun)
+                count += int((delivered & inside(events, first, choice.window)).sum())
+        return count
 
 
 def days_of(store: Store, destination: str, account: str, choice: Choice) -> Iterator[Day]:

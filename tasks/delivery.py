@@ -14,6 +14,9 @@ A batch that fails is tried three times, with pauses. What then?
   send one connection in seven to a receiver that works. It is a fault of the event only where
   others were delivered right before and right after it, and the event fails once more then. The
   ledger row of that last attempt says so. Who puts an event off counts the runs (`tasks.choice`).
+  What could not be handed over is no sign of anything: the event may have killed the receiver,
+  which is started again. In a run in which the same batch first failed and then was delivered,
+  failures come and go by themselves, and from then on no event is found at fault.
 - An event that failed alone in an earlier run is sent after others were delivered, so that it
   holds nobody up. As long as such events wait, batches are sent in parts: others have to be
   delivered before and after them.
@@ -93,6 +96,7 @@ class Courier:
     _singles: deque[_Single] = field(default_factory=deque)
     _last_single: _Single | None = None
     _aside: list[Parcel] = field(default_factory=list)
+    _unsteady: bool = False
 
     def deliver(self, batch: Parcel) -> None:
         """Deliver a batch as well as can be, but for events that failed alone in earlier runs.
@@ -173,6 +177,7 @@ class Courier:
                 break
             self._pause(pause)
             left = self._send(left, present=len(left) < len(batch))
+            self._unsteady |= not len(left)
         if not len(left):
             return True
         if self._receiver_works(left):
@@ -235,9 +240,11 @@ class Courier:
         while self.sender.worked and self._singles:
             single = self._singles.popleft()
             single.tries += 1
+            fault = single.between and not self._unsteady
             # nothing is left of an event that was delivered, nor of one that was found at fault
-            if len(self._send(single.event, fault=single.between)):
+            if len(self._send(single.event, fault=fault)):
                 self._failed_alone(single)
+            self._unsteady |= self.sender.worked
 
     def _failed_alone(self, single: _Single) -> None:
         """Keep an event that failed alone, for another try in this run."""
@@ -264,7 +271,7 @@ class Courier:
             if not self.sender.absent or present:
                 break
             self._pause(pause)
-            left = self._attempt(left)
+            left = self._attempt(left, fault=fault)
         if self.sender.absent and not present:
             raise GivenUp(self.sender.error)
         return left
@@ -272,7 +279,7 @@ class Courier:
     def _attempt(self, batch: Parcel, *, fault: bool = False) -> Parcel:
         """Make an attempt; it tells more of the single event sent right before it."""
         left = self.sender.attempt(batch, fault=fault)
-        if self._last_single is not None:
+        if self._last_single is not None and not self.sender.absent:
             self._last_single.between = self.sender.worked
             if self.sender.worked:
                 self._singles.appendleft(self._last_single)

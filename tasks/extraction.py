@@ -244,9 +244,12 @@ class Extraction:
             await self._stage(reading.haul, reading.listed, parts)
             self.done.windows += 1
 
-    async def _hand_over(self, haul: Haul, listed: Window) -> None:
-        """Stage what was listed of a window that is still being read."""
-        await self._stage(haul, listed, [listed], mark="part")
+    async def _hand_over(self, reading: Reading, haul: Haul) -> None:
+        """Stage what was listed so far of a window that is still being read."""
+        since, until = reading.listed.since, reading.listed.until
+        until = min(until, reading.as_of or until)
+        if since < until:
+            await self._stage(haul, reading.listed, [Window(since, until)], mark="part")
 
     async def _stage(
         self, haul: Haul, listed: Window, windows: list[Window], *, mark: str = ""

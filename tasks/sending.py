@@ -63,9 +63,9 @@ class Sender:
         tried: Events that were sent at least once.
         delivered: Events of these whose last attempt is `confirmed` or `sent`.
         error: What happened to the last attempt that failed.
-        worked: Whether the last attempt delivered anything.
-        worked_before: Whether the attempt before that did.
         absent: Whether nothing could be handed over at the last attempt.
+        worked: Whether the last attempt that handed over anything delivered anything.
+        worked_before: Whether the one before that did.
     """
 
     destination: Destination
@@ -76,9 +76,9 @@ class Sender:
     tried: int = 0
     delivered: int = 0
     error: str = ""
+    absent: bool = False
     worked: bool = False
     worked_before: bool = False
-    absent: bool = False
 
     @property
     def per_message(self) -> bool:
@@ -108,10 +108,11 @@ class Sender:
                 # any part of it may have gone out
                 outcome = Outcome.of((UNCONFIRMED, len(batch)), error="the run was interrupted")
                 interruption = anything
-            blame = _Blame.none(len(batch)) if interruption else self._blame(outcome, fault=fault)
             delivered = _delivered(outcome)
             delta = int(delivered.sum()) - int(batch.delivered.sum())
             as_hoped = outcome.statuses.equals(hoped.statuses)
+            nothing = as_hoped or interruption is not None
+            blame = _Blame.none(len(batch)) if nothing else self._blame(outcome, fault=fault)
             attempt.record(delta, None if as_hoped else rows(outcome, blame))
         self._count(batch, outcome, delivered)
         if interruption:
@@ -140,13 +141,14 @@ class Sender:
         batch.delivered[:] = delivered
         self.batches += 1
         self.delivered += int(delivered.sum())
-        self.worked_before, self.worked = self.worked, bool(delivered.any())
         if not delivered.all():
             self.error = outcome.error or _NO_REASON
         failed = pc.sum(pc.equal(outcome.statuses, FAILED)).as_py()
         # a datagram that fails by itself says nothing about the receiver
         by_itself = self.per_message and len(batch) == 1
         self.absent = failed == len(batch) and not by_itself
+        if not self.absent:
+            self.worked_before, self.worked = self.worked, bool(delivered.any())
 
     def _rows(
         self,

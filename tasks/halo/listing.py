@@ -85,7 +85,7 @@ class Reader:
         *,
         leaving: datetime,
         concurrency: int,
-        hand_over: Callable[[Haul, Window], Awaitable[None]],
+        hand_over: Callable[[Reading, Haul], Awaitable[None]],
         types: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._client = client
@@ -124,7 +124,6 @@ class Reader:
         for attempt in range(READINGS):
             one_by_one = attempt > 0
             sweep = await sweeper.sweep(listing, one_by_one=one_by_one)
-            reading.as_of = reading.as_of or sweep.pages[0].as_of
             if not sweep.ended and sweep.depth:
                 await self._in_parts(reading, sweep, sweeper)
                 return
@@ -154,10 +153,11 @@ class Reader:
 
     async def _keep(self, reading: Reading, page: Page) -> None:
         """Add a page to what was read, and hand that over where it is too much."""
+        reading.as_of = reading.as_of or page.as_of
         reading.haul.add(page)
         if reading.haul.size > MOST_HELD:
             taken = reading.haul.take()
-            await self._hand_over(taken, reading.listed)
+            await self._hand_over(reading, taken)
             taken.empty()
 
     async def _in_parts(self, reading: Reading, sweep: Sweep, sweeper: Sweeper) -> None:

@@ -61,10 +61,8 @@ FAILED_ALONE = f"{_ALONE}: "
 """How the error of an attempt begins that sent the event alone and failed."""
 FAILED_BETWEEN = f"{_ALONE} between others that were delivered: "
 """How it begins where, in that run, others were delivered right before and right after it."""
-_FAILED_BETWEEN = (
-    FAILED_BETWEEN,
-    f"{_ALONE}, tried again after a day: ",
-)  # the latter in older ledgers
+_OLDER_FAILED_BETWEEN = f"{_ALONE}, tried again after a day: "
+"""How it begins there in ledgers of earlier versions."""
 
 _FILE_BYTES = 16_384  # a file of no rows has some 3,000
 _ROW_BYTES = 256  # a row has 50 to 100 beside its id
@@ -236,8 +234,8 @@ class Ledger:
         errors = rows["error"].fill_null("")
         alone = pc.starts_with(errors, _ALONE).to_numpy()
         if alone.any():
-            between = [pc.starts_with(errors, start).to_numpy() for start in _FAILED_BETWEEN]
-            fault = np.logical_or(*between)
+            now, older = FAILED_BETWEEN, _OLDER_FAILED_BETWEEN
+            fault = pc.or_(pc.starts_with(errors, now), pc.starts_with(errors, older)).to_numpy()
             _add_blame(
                 last,
                 where,

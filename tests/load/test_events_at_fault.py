@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import socket
+import struct
+import threading
+import time
+from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -11,12 +15,12 @@ import pytest
 
 from tasks.staging.ledger import FAILED_BETWEEN, Ledger
 from tests.load.helpers import load, replay, rows
-from tests.staging.fussy import Fussy
+from tests.staging.fussy import Fussy, ids_in
 from tests.staging.material import DAY, at, normalized, window
 from tests.staging.test_ledger import OLD_ALONE, attempts, record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from tasks.loaded import Loaded
     from tasks.staging.store import Store
@@ -132,6 +136,62 @@ def test_marks_of_earlier_versions_count(store: Store, marks: int) -> None:
         record(ledger, row, 0)
     with Fussy(lambda _: True) as receiver:
         assert load(store, receiver.url()).delivered == (1 if marks < 3 else 0)
+
+
+def deaths(server: socket.socket, bad: str, received: list[str]) -> Iterator[None]:
+    """Serve connections until the event kills the server; yields when it is dead."""
+    port = server.getsockname()[1]
+    while True:
+        connection, _ = server.accept()
+        with connection:
+            data = b""
+            while part := connection.recv(65_536):
+                data += part
+            if bad in ids_in(data):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                server.close()
+                connection.close()
+                yield
+                server = socket.create_server(("127.0.0.1", port))
+            elif not data:
+                server.close()
+                return
+            else:
+                received += ids_in(data)
+
+
+def test_event_that_kills_the_receiver_is_put_off(store: Store) -> None:
+    """Connections refused while the receiver is started again take nothing from the evidence."""
+    [*events] = normalized(store, 12)
+    bad = events[5]
+    received: list[str] = []
+    killed = 0
+
+    def live() -> None:
+        nonlocal killed
+        for _ in deaths(server, bad, received):
+            killed += 1
+            time.sleep(0.6)
+
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    url = f"tcp://127.0.0.1:{port}?name=fussy"
+    life = threading.Thread(target=live)
+    life.start()
+    try:
+        for run in range(5):
+            events += normalized(store, 6, day=1, first=60 * run)
+            before = killed
+            done = load(store, url, f"run{run}", pauses=(0.9, 5.0))
+            assert done.pending == 1
+            if run:
+                assert killed - before <= 2
+    finally:
+        socket.create_connection(("127.0.0.1", port)).close()
+        life.join()
+    assert killed == before, "it is put off"
+    assert runs_at_fault(store) == {bad: {"run0", "run1", "run2"}}
+    assert Counter(received) == Counter(events) - Counter([bad])
 
 
 @pytest.mark.parametrize("one_of", [2, 7])
