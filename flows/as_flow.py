@@ -63,6 +63,7 @@ def run_as_flow(
     with ExitStack() as stack:
         url = prefect_api_url()
         if url is not None:
+            _load_flow(name)  # what is wrong with Prefect's own settings is said before
             _check_api(url)
         else:
             server = stack.enter_context(prefect_server(only_reports=True))

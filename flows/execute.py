@@ -98,9 +98,9 @@ def run_pipeline(
             stop=stop,
             progress=progress,
         )
+        allow_open_files(work)
         if accounts and (note := open_to_others(settings.halo_auth_file)):
             warn(f"note: {note}")
-        allow_open_files(work)
         if sensors:
             from tasks.syslog.transport import check_files
 
