@@ -17,7 +17,6 @@ from flows.report import ProgressDisplay, show
 from flows.runner import CutOff, ThreadRunner
 from flows.startup import import_aiohttp
 from flows.work import prepare
-from tasks.accounts import open_to_others
 from tasks.errors import HaloUsmError, SettingsError, explain
 from tasks.shown import foreign_text
 
@@ -83,6 +82,7 @@ def run_pipeline(
     parameters: dict[str, Any] | None = None,
 ) -> int:
     """Run a pipeline in this process, or as a flow run where Prefect is configured or asked for."""
+    from tasks.accounts import open_to_others
     from tasks.settings import prefect_api_url
 
     if accounts:

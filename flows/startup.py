@@ -16,7 +16,7 @@ def start_lightly() -> None:
     """Prepare to load modules; to be called before the first."""
     # loading modules makes objects by the ten thousand, and no garbage
     gc.set_threshold(10_000)
-    sys.meta_path.insert(0, _NoPandas)
+    sys.meta_path.insert(0, _NotNeeded)
     # it would look into every installed package for plugins (pydantic, "Disable plugins")
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
@@ -54,15 +54,15 @@ def end_at_once(code: int) -> NoReturn:
     os._exit(code)
 
 
-class _NoPandas:
-    """Hides pandas from pyarrow, which imports it, where there is one, to convert a first value.
+class _NotNeeded:
+    """Hides what no command uses from the libraries that would import it where it is installed.
 
-    That would be half of the CPU of a command with nothing to do, and no command uses pandas.
-    pyarrow takes it for not installed.
+    pyarrow imports pandas to convert a first value: half of the CPU of a command with nothing to
+    do. httpx imports its own command line, and with it rich. Both take it for not installed.
     """
 
     @staticmethod
     def find_spec(name: str, _path: object = None, _target: object = None) -> None:
-        """Refuse `pandas`, and leave the rest to others; see `importlib.abc.MetaPathFinder`."""
-        if name == "pandas":
-            raise ModuleNotFoundError("the commands of halo-usm do without pandas", name=name)
+        """Refuse these, and leave the rest to others; see `importlib.abc.MetaPathFinder`."""
+        if name in {"pandas", "httpx._main"}:
+            raise ModuleNotFoundError(f"the commands of halo-usm do without {name}", name=name)

@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import StagingError
-from tasks.plugin.fields import NORMALIZED_SCHEMA
 from tasks.staging import layout, normalized
 from tasks.windows import isoformat, union
 
@@ -105,6 +104,8 @@ def _drop(store: Store, account: str, day: date, state: Day, orphan: NormalizedF
     except StagingError:  # it is dropped as well, and nothing of it is known to have come back
         lost, missing = orphan.rows, orphan.rows + rejected
     if lost or orphan.lost:
+        from tasks.plugin.fields import NORMALIZED_SCHEMA
+
         name = layout.normalized_name(
             orphan.key, orphan.generation + 1, 0, lost=orphan.lost + lost, gone=True
         )

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _IMPORTED = re.compile(r"import time: .*\| +(\S+)$", re.MULTILINE)
 # what is refused is listed like what is imported: a module inside tells whether it was
-NEVER = {"pandas.core", "prefect", "httpx", "pydantic_settings", "sandbox", "cryptography"}
-TALKING = {"aiohttp", "asyncio"}
+NEVER = {"pandas.core", "prefect", "pydantic_settings", "sandbox", "cryptography"}
+TALKING = {"aiohttp", "httpx", "asyncio"}
 WORKING = {"tasks.cef.render", "tasks.plugin.fields", "tasks.delivery"}
 SHOWING = {"rich.console", "rich.table"}
 UNNEEDED = {

@@ -126,7 +126,7 @@ def test_while_a_name_is_looked_up(tmp_path: Path) -> None:
 
 def test_while_a_large_file_is_transformed(tmp_path: Path) -> None:
     """A file that takes many seconds is not finished; the next transform does it."""
-    count = 150_000
+    count = 500_000
     day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=2)
     stage_many(tmp_path, day, count)
     with HaloStandIn(accounts=1) as halo, Receiver("tcp") as receiver:
