@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows import startup
 from flows.__main__ import main
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ if __name__ == "__main__":
         module, _, name = place.partition(":")
         assert isinstance(getattr(import_module(module), name), int)
         setattr(import_module(module), name, value)
+    # a command leaves by os._exit, which would skip what follows
+    startup.end_at_once = sys.exit  # type: ignore[assignment]
     try:
         main()
     finally:
