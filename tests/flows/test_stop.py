@@ -84,7 +84,7 @@ def test_at_any_moment(tmp_path: Path, command: tuple[str, ...]) -> None:
         assert_whole(halo_usm, events)
 
 
-@pytest.mark.parametrize("fault", [faults.timeout(), faults.status(503, retry_after=3600)])
+@pytest.mark.parametrize("fault", [faults.timeout(), faults.status(503, retry_after=60)])
 def test_while_the_api_is_waited_for(tmp_path: Path, fault: faults.Fault) -> None:
     """Neither an answer that does not come is waited for, nor the pause that the API asks for."""
     with HaloStandIn(accounts=1, events=50, days=1) as halo, Receiver("tcp") as receiver:
