@@ -37,15 +37,17 @@ class Haul:
     def __init__(self) -> None:
         self.size = 0
         self._pages: list[Page] = []
-        self._known: set[tuple[str, str]] = set()
-        self._taken: set[tuple[str, str]] = set()
+        # an event with one of its dates → how often was taken before it was added
+        self._known: dict[tuple[str, str], int] = {}
+        self._takes = 0
         self._oldest: list[datetime] = []
         self._types: set[str] = set()
 
     def add(self, page: Page) -> None:
         """Add what a page lists; the page is emptied where that is nothing new."""
         known = len(self._known)
-        self._known.update([(event.id, event.created_at) for event in page.events])
+        for event in page.events:
+            self._known.setdefault((event.id, event.created_at), self._takes)
         if not page.malformed and len(self._known) == known:
             page.empty()
             return
@@ -56,7 +58,8 @@ class Haul:
         """What is held, as a haul of its own; this one only remembers that it was there."""
         taken = Haul()
         taken._pages, self._pages = self._pages, []
-        taken._taken, self._taken = self._taken, set(self._known)
+        taken._known, taken._takes = self._known, self._takes
+        self._takes += 1
         self.size = 0
         self._oldest += filter(None, [taken.oldest()])
         self._types |= taken.types()
@@ -126,7 +129,7 @@ class Haul:
         """Each event as it was first listed, with each of its dates, and its text."""
         events = [event for page in self._pages for event in page.events]
         texts = [text for page in self._pages for text in page.texts]
-        if self._taken or len({event.id for event in events}) < len(events):
+        if self._takes or len({event.id for event in events}) < len(events):
             rows = {
                 (event.id, parse_created(event.created_at)): row
                 for row, event in reversed(list(enumerate(events)))
@@ -134,7 +137,7 @@ class Haul:
             kept = [
                 row
                 for row in sorted(rows.values())
-                if (events[row].id, events[row].created_at) not in self._taken
+                if self._known[events[row].id, events[row].created_at] == self._takes
             ]
             events, texts = [events[row] for row in kept], [texts[row] for row in kept]
         return events, texts
