@@ -6,6 +6,7 @@ the run and nothing else: the command says so, and ends by what the steps did.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import math
 import os
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from pydantic import ValidationError
 
-from flows.prefect_server import prefect_server
+from flows.prefect_server import PrefectServer, prefect_server
 from tasks.errors import HaloUsmError, SettingsError
 from tasks.settings import prefect_api_url
 from tasks.shown import foreign_text, redact, redact_address
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from flows.runner import StageResult
     from flows.work import Progress
 
-_BEGIN_SECONDS = 60.0
+_BEGIN_SECONDS = 120.0
 _REPORT_SECONDS = 30.0
 """How long the server is waited for before the first step, and after the last one."""
 _STOP_SECONDS = 5.0
@@ -59,21 +60,28 @@ def run_as_flow(
     Raises:
         HaloUsmError: The Prefect API does not answer, or the flow run failed before any of its
             steps ran.
+        KeyboardInterrupt: `stop` was set before any of its steps ran.
     """
-    with ExitStack() as stack:
-        url = prefect_api_url()
-        if url is not None:
-            _load_flow(name)  # what is wrong with Prefect's own settings is said before
-            _check_api(url)
-        else:
-            server = stack.enter_context(prefect_server(only_reports=True))
-            server.wait_until_ready(stop)
-            if stop.is_set():
-                return FlowOutcome([])
-            url = server.url
-            os.environ.update(server.environment)
-        os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
-        return _run(name, parameters, redact_address(url), stop, progress)
+    os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
+    url = prefect_api_url()
+    if url is not None:
+        _load_flow(name)  # what is wrong with Prefect's own settings is said before
+        _check_api(url)
+    else:
+        server = _temporary_server()
+        server.wait_until_ready(stop)
+        if stop.is_set():
+            raise KeyboardInterrupt
+        url = server.url
+        os.environ.update(server.environment)
+    return _run(name, parameters, redact_address(url), stop, progress)
+
+
+def _temporary_server() -> PrefectServer:
+    """A server until this process ends: only then does Prefect send the last of its reports."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(prefect_server(only_reports=True))
 
 
 def _check_api(url: str) -> None:
@@ -128,7 +136,7 @@ def _run(
         raise session.fault
     if not session.begun.is_set():
         if stop.is_set():
-            return FlowOutcome([])
+            raise KeyboardInterrupt
         stop.set()  # should it begin after all
         if call.state is not None:
             raise HaloUsmError(call.state.message or "the flow run failed; see its log")

@@ -1,8 +1,8 @@
 """Child processes that end with their parent, however that ends.
 
 The child runs a Python module as `python -m` does. Its standard input is a pipe from the parent,
-which the system closes even when the parent is ended by SIGKILL; the child and all of its own
-children then end, too.
+which the system closes even when the parent is ended by SIGKILL; the child's process group then
+ends, too.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def child(
 def _end_with_standard_input() -> None:
     while os.read(0, 1024):
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.killpg(os.getpgrp(), signal.SIGTERM)
     time.sleep(_GRACE_SECONDS)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 

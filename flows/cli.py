@@ -87,6 +87,7 @@ app = App(
     help="CloudPassage Halo security events to a USM Anywhere sensor, with proof of delivery.",
     help_epilogue="Settings: environment variables or a .env file, see the README.",
     version=_version,
+    suppress_keyboard_interrupt=False,  # its exit code is ours to say, see `exit_code`
 )
 
 

@@ -16,7 +16,8 @@ def say(line: str) -> None:
 def warn(line: str) -> None:
     """Print a line to standard error; where it cannot be written, the exit code has to do."""
     try:
-        print(foreign_text(line, None), file=sys.stderr, flush=True)
+        # in one piece, for steps are threads and print would write the line's end apart
+        print(f"{foreign_text(line, None)}\n", end="", file=sys.stderr, flush=True)
     except OSError:
         discard(sys.stderr.fileno())
 

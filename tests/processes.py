@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 SUITE = "PYTEST_SUITE"
-"""The variable that all processes of a suite have; its value is the suite's own."""
+TEST = "PYTEST_TEST"
+"""The variable that all processes of a suite have, and one for those of a test; with own values."""
 
 
 def started_with(name: str, value: str) -> dict[int, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
+import uuid
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pytest
 
-from tests.flows.command import Command
+from tests.flows.command import Command, wait_until
+from tests.processes import TEST, left_of, started_with
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,10 +17,26 @@ if TYPE_CHECKING:
 
 def test_the_demo_shows_what_came_and_leaves_nothing_running(tmp_path: Path) -> None:
     """Exit code 0, a table, CEF lines, the Parquet it tells of; no process of it stays."""
-    result = Command(tmp_path)("demo")
+    mark = uuid.uuid4().hex
+    result = Command(tmp_path, {TEST: mark})("demo")
     assert "3,000 messages reached the receiver" in result.stdout
     assert result.stdout.count("CEF:0|CloudPassage|CPHalo|1.0|") == 3
     assert len(pd.read_parquet(tmp_path / "data" / "demo" / "normalized")) == 3_000
-    processes = subprocess.run(["ps", "-eo", "args"], check=True, capture_output=True, text=True)
-    assert str(tmp_path) not in processes.stdout
-    assert "halo-usm-demo-" not in processes.stdout
+    assert not started_with(TEST, mark)
+
+
+@pytest.mark.parametrize(
+    "moment", ["its server starts", pytest.param("it syncs", marks=pytest.mark.soak)]
+)
+def test_a_demo_that_is_killed_leaves_nothing_running(tmp_path: Path, moment: str) -> None:
+    """Neither its servers nor its sync outlive it."""
+    mark = uuid.uuid4().hex
+    process = Command(tmp_path, {TEST: mark}).popen("demo", stdout=tmp_path / "out")
+    if moment == "it syncs":
+        staging = tmp_path / "data" / "demo"
+        wait_until(lambda: [*staging.rglob("*.parquet")], process)
+    else:
+        wait_until(lambda: len(started_with(TEST, mark)) > 1, process)
+    process.kill()
+    process.communicate(timeout=60)
+    assert not left_of(TEST, mark)

@@ -12,12 +12,11 @@ import pytest
 
 from flows.prefect_server import prefect_server
 from sandbox.halo_api import HaloStandIn
-from tests.flows.command import EVENTS, Command, command_for
-from tests.processes import left_of, started_with
+from tests.flows.command import EVENTS, Command, command_for, wait_until
+from tests.processes import TEST, left_of, started_with
 
 if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from sandbox.receiver import Receiver
@@ -25,17 +24,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(300)  # some servers start one after the other
 
 PROGRESS = re.compile(r"\w+ \w+: \d+ of \d+")
-TEST = "PYTEST_TEST"
-"""A variable that the processes of one test have; its value is the test's own."""
-
-
-def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    """Wait for something to become true while a command runs."""
-    until = time.monotonic() + 90
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -71,9 +59,7 @@ def test_a_server_that_dies_in_mid_run_costs_its_own_record_alone(
         assert not receiver.messages("tcp")
         server.process.kill()
         slow_halo.switches.latency_ms = 0
-        for process in processes.values():
-            wait_until(lambda: len(receiver.messages("tcp")) == 2 * EVENTS, process)
-        delivered = time.monotonic()
+        killed = time.monotonic()
         for name, code in [("hasty", 1), ("patient", 0)]:
             out, err = processes[name].communicate(timeout=100)
             assert processes[name].returncode == code, err
@@ -81,7 +67,7 @@ def test_a_server_that_dies_in_mid_run_costs_its_own_record_alone(
             lost, *others = [line for line in err.splitlines() if not PROGRESS.fullmatch(line)]
             assert lost.startswith(f"warning: the Prefect server at {server.url} was not told")
             assert len(others) == code, err
-            assert time.monotonic() - delivered < 90
+            assert time.monotonic() - killed < 120, "Prefect's own patience lasts for minutes"
 
 
 @pytest.mark.parametrize("moment", ["its server starts", "it extracts"])
@@ -106,19 +92,5 @@ def test_a_temporary_server_ends_with_its_command(
     _, err = process.communicate(timeout=60)
     assert process.returncode == (-number if number == signal.SIGKILL else 130), err
     assert "Traceback" not in err
-    assert not left_of(TEST, mark)
-
-
-@pytest.mark.parametrize("moment", ["its server starts", "it syncs"])
-def test_a_demo_that_is_killed_leaves_nothing_running(tmp_path: Path, moment: str) -> None:
-    """Neither its servers nor its sync outlive it."""
-    mark = uuid.uuid4().hex
-    process = Command(tmp_path, {TEST: mark}).popen("demo", stdout=tmp_path / "out")
-    if moment == "it syncs":
-        staging = tmp_path / "data" / "demo"
-        wait_until(lambda: [*staging.rglob("*.parquet")], process)
-    else:
-        wait_until(lambda: len(started_with(TEST, mark)) > 1, process)
-    process.kill()
-    process.communicate(timeout=60)
+    assert "nothing to do" not in err
     assert not left_of(TEST, mark)
