@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from prefect import State
 
     from flows.flow_run import Session
-    from flows.runner import StageResult
     from flows.work import Progress
+    from tasks.results import StageResult
 
 _BEGIN_SECONDS = 120.0
 _REPORT_SECONDS = 30.0

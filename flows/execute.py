@@ -23,8 +23,9 @@ from tasks.shown import foreign_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flows.runner import Runner, StageResult
+    from flows.runner import Runner
     from flows.work import Work
+    from tasks.results import StageResult
     from tasks.settings import Settings
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -82,7 +83,6 @@ def run_pipeline(
     parameters: dict[str, Any] | None = None,
 ) -> int:
     """Run a pipeline in this process, or as a flow run where Prefect is configured or asked for."""
-    from tasks.accounts import open_to_others
     from tasks.settings import prefect_api_url
 
     if accounts:
@@ -99,8 +99,6 @@ def run_pipeline(
             progress=progress,
         )
         allow_open_files(work)
-        if accounts and (note := open_to_others(settings.halo_auth_file)):
-            warn(f"note: {note}")
         if sensors:
             from tasks.syslog.transport import check_files
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from prefect import State
 
-    from flows.runner import Runner, StageResult
+    from flows.runner import Runner
+    from tasks.results import StageResult
     from tasks.settings import Settings
 
 

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from flows.runner import Runner, StageResult
+    from flows.runner import Runner
     from flows.work import Work
     from tasks.choice import Only
+    from tasks.results import StageResult
     from tasks.windows import Window
 
 

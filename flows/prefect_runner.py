@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from flows.runner import StageResult, Step
+    from flows.runner import Step
+    from tasks.results import StageResult
 
 
 class PrefectRunner:

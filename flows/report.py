@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import sys
 import time
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
-    from flows.runner import StageResult
+    from tasks.results import StageResult
 
 _SECONDS_BETWEEN_LINES = 5.0
 _LABELS = {logging.INFO: "note", logging.WARNING: "warning", logging.ERROR: "error"}
@@ -70,23 +69,9 @@ class ProgressDisplay:
             warn(f"{stage} {subject}: {done} of {total}")
 
 
-def counts(result: StageResult) -> dict[str, int]:
-    """A result's counts by name; those that are zero only where its class says `SHOW_ZEROS`."""
-    if not dataclasses.is_dataclass(result):
-        raise TypeError(f"{type(result).__name__} is no stage result")
-    found = {
-        field.name.replace("_", " "): value
-        for field in dataclasses.fields(result)
-        if type(value := getattr(result, field.name)) is int
-    }
-    if getattr(result, "SHOW_ZEROS", False) and any(found.values()):
-        return found
-    return {name: value for name, value in found.items() if value}
-
-
 def summary(result: StageResult) -> str:
     """What a step did, as a line."""
-    done = [f"{value:,} {name}" for name, value in counts(result).items()]
+    done = [f"{value:,} {name}" for name, value in result.counts().items()]
     if result.held:
         done.append("left to another run")
     if result.interrupted:

@@ -16,32 +16,14 @@ from tasks.shown import foreign_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tasks.results import StageResult
+
 THREADS = 16
 """Steps at the same time in one process."""
 _LOOKS = 0.05
 """Seconds between two looks at whether to stop."""
 _IN_ORDER = 0.5
 """Seconds that steps have to end in order, so that a stop takes a second in all."""
-
-
-class StageResult(Protocol):
-    """What a step says when it has ended; a plain dataclass with its counts beside these.
-
-    Attributes:
-        subject: The account or destination.
-        problems: What failed or stays pending: a sentence each, with who, how many, what to do.
-        warnings: What is no failure and should be looked at.
-        notes: What is worth knowing.
-        held: Whether another run holds the subject, so that nothing was done.
-        interrupted: Whether it ended early because it was asked to.
-    """
-
-    subject: str
-    problems: list[str]
-    warnings: list[str]
-    notes: list[str]
-    held: bool
-    interrupted: bool
 
 
 @dataclass(frozen=True)

@@ -75,9 +75,12 @@ def read_accounts(path: Path) -> list[Account]:
 def open_to_others(path: Path) -> str:
     """What to say of an auth file that other users of this machine can open; nothing if they can't.
 
-    A pipe, as of a password manager, has no mode that could be changed.
+    A pipe, as of a password manager, has no mode that could be changed; nor has one that is gone.
     """
-    mode = path.stat().st_mode
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return ""  # who reads it says so
     if not stat.S_ISREG(mode) or not mode & (stat.S_IRWXG | stat.S_IRWXO):
         return ""
     here = path.absolute()

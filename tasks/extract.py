@@ -9,13 +9,20 @@ the coverage, and is planned again by the next run.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from tasks.accounts import open_to_others
 from tasks.clocks import TOLERATED, Clocks, differ
 from tasks.errors import HaloInvalid, HaloUsmError, InUseError
-from tasks.extraction import Done, Extraction, Failed
+from tasks.extracted import (
+    Extracted,
+    start_is_too_late,
+    tell_failures,
+    warn_of_events,
+    why_nothing,
+)
+from tasks.extraction import Extraction, Failed
 from tasks.halo.client import ApiKey, HaloClient, Listing
 from tasks.plan import HALO_KEEPS, plan_range, plan_sync
 from tasks.staging.known_ids import KnownIds
@@ -36,51 +43,6 @@ if TYPE_CHECKING:
 
 _STOP_LOOKS = 0.1
 """Seconds between two looks at whether to stop."""
-_NAMED = 3
-"""So many ranges are named where many fail for the same reason; the result has them all."""
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A range that was wanted and could not be read, and why; times are ISO 8601."""
-
-    since: str
-    until: str
-    reason: str
-    lost: bool = False
-
-
-@dataclass
-class Extracted:
-    """What one extraction of one account did.
-
-    Attributes:
-        subject: The account.
-        windows: Windows that were read completely and staged.
-        new: Events staged.
-        known: Events read that were staged before.
-        malformed: Events without id or date that were put into rejected.
-        redated: Events listed with another `created_at` than they are staged with.
-        gaps: What was wanted and could not be read.
-        problems: What failed: a sentence each, with who, where, what to do.
-        warnings: What is no failure and should be looked at.
-        notes: What is worth knowing.
-        held: Whether another run holds the account, so that nothing was done.
-        interrupted: Whether it ended early because it was asked to; the next run goes on.
-    """
-
-    subject: str
-    windows: int = 0
-    new: int = 0
-    known: int = 0
-    malformed: int = 0
-    redated: int = 0
-    gaps: list[Gap] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    held: bool = False
-    interrupted: bool = False
 
 
 def extract_account(
@@ -117,6 +79,8 @@ def extract_account(
         say_why: Whether to note why nothing was staged.
     """
     result = Extracted(account.name)
+    if warning := open_to_others(settings.halo_auth_file):
+        result.warnings.append(warning)
     try:
         with hold(store, "account", account.name, run_id=run_id, wait=wait, stop=stop):
             # a whole second: what the API's Date can tell, and what every reading of `until`
@@ -139,7 +103,7 @@ def extract_account(
             )
             asyncio.run(_until_stopped(work, stop, result))
             if say_why and not (result.new or result.malformed or result.gaps):
-                result.notes += _why_nothing(result, plan, window)
+                result.notes += why_nothing(result, plan, window)
     except InUseError as error:
         result.held = True
         result.notes.append(str(error))
@@ -183,37 +147,12 @@ def _plan(  # noqa: PLR0917 - what is asked, and what is known
             known.covered, known.begin, window, now=now, lookback=lookback, synced=known.synced
         )
     start = settings.halo_start or now - HALO_KEEPS
-    if settings.halo_start and (note := _note(account.name, start, known)):
+    if settings.halo_start and (note := start_is_too_late(account.name, start, known)):
         result.notes.append(note)
     covered = union([*known.covered, *known.lost])
     return plan_sync(
         covered, known.begin, start=start, now=now, lookback=lookback, synced=known.synced
     )
-
-
-def _note(account: str, start: datetime, known: Timeline) -> str | None:
-    """What to say of a start that comes too late to change anything; None where it does not."""
-    if known.begin is None or not known.synced or start >= known.begin:
-        return None
-    since, until = isoformat(start), isoformat(known.begin)
-    return (
-        f"account {account}: it begins at {until}, so HALO_START or --starting, {since}, changes "
-        "nothing: it is for an account's first sync; what is before is read with "
-        f"`halo-usm extract --since {since} --until {until}`"
-    )
-
-
-def _why_nothing(result: Extracted, plan: Plan, window: Window | None) -> list[str]:
-    """Why nothing new was staged, where no other note and no interruption tells."""
-    if result.interrupted or (result.notes and not plan.runs):
-        return []
-    where = " in the range" if window else ""
-    why = f"every event that Halo shows{where} is staged already"
-    if not plan.runs:
-        why = "the range is still to come" if window else "all is read up to now"
-    elif not result.known:
-        why = f"Halo shows no event{where}" if window else "Halo shows no new event"
-    return [f"account {result.subject}: nothing to do: {why}"]
 
 
 def _client(
@@ -249,7 +188,7 @@ async def _extract(
     async with _client(account, settings, patience, clock) as client:
         extraction = Extraction(
             store,
-            account.name,
+            result,
             ids,
             client,
             concurrency=settings.halo_concurrency,
@@ -260,9 +199,9 @@ async def _extract(
         try:
             await extraction.run(plan)
         finally:
-            _count(result, extraction.done, ids)
+            warn_of_events(result, ids)
             unread = clocks.unread(extraction.held_back, client.ahead)
-            _tell(result, [*extraction.failed(), *(Failed(*one) for one in unread)])
+            tell_failures(result, [*extraction.failed(), *(Failed(*one) for one in unread)])
             if not unread and (fault := clocks.set_back()):
                 result.problems.append(f"account {account.name}: {fault}")
             elif not unread and (warning := client.clock_warning()):
@@ -275,45 +214,6 @@ async def _extract(
                     f"account {account.name}: by this machine's clock it begins at {until}; what "
                     f"is before is read with `halo-usm extract --since {since} --until {until}`"
                 )
-
-
-def _count(result: Extracted, done: Done, ids: KnownIds) -> None:
-    """Put into the result what was staged, and what is worth knowing of it."""
-    result.windows, result.new, result.known = done.windows, done.new, done.known
-    result.malformed, result.redated = done.malformed, done.redated
-    account = f"account {result.subject}"
-    if done.malformed:
-        result.warnings.append(
-            f"{account}: {done.malformed} events have no id or no date; they are in rejected/ "
-            "with the reason"
-        )
-    if done.redated:
-        result.warnings.append(
-            f"{account}: {done.redated} events were listed with another created_at than they are "
-            "staged with; the first one counts, and they are not staged again"
-        )
-    if ids.unreadable:
-        result.warnings.append(
-            f"{account}: {len(ids.unreadable)} raw files cannot be read; an event in them that is "
-            f"listed with another created_at would be staged again: {ids.unreadable[0]}"
-        )
-
-
-def _tell(result: Extracted, failed: list[Failed]) -> None:
-    """Put what failed into the result, and into words, once for each reason."""
-    reasons: dict[tuple[str, bool], list[Window]] = {}
-    for window, reason, is_lost in failed:
-        since, until = isoformat(window.since), isoformat(window.until)
-        result.gaps.append(Gap(since, until, reason or "not read any more", is_lost))
-        if reason:
-            reasons.setdefault((reason, is_lost), []).append(window)
-    for (reason, is_lost), windows in reasons.items():
-        ranges = union(windows)
-        named = ", ".join(map(str, ranges[:_NAMED]))
-        if len(ranges) > _NAMED:
-            named += f" and {len(ranges) - _NAMED} more"
-        remedy = "status shows it" if is_lost else "a gap, which the next sync tries to fill"
-        result.problems.append(f"account {result.subject}: {named}: {reason}; {remedy}")
 
 
 def _unseen(done: int, total: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
+    from tasks.extracted import Extracted
     from tasks.halo.budget import Budget
     from tasks.halo.client import HaloClient
     from tasks.halo.haul import Haul
@@ -45,23 +45,12 @@ class Failed(NamedTuple):
     lost: bool = False
 
 
-@dataclass
-class Done:
-    """Counts of what was staged; see `tasks.extract.Extracted`."""
-
-    windows: int = 0
-    new: int = 0
-    known: int = 0
-    malformed: int = 0
-    redated: int = 0
-
-
 class Extraction:
     """Reads and stages what is planned for an account; to be made and run in one event loop.
 
     Args:
         store: The staging.
-        account: The account's name.
+        done: The account, and what was staged of it: it is counted here.
         ids: What is known of the account's ids.
         client: The account's.
         concurrency: Requests in flight at most.
@@ -70,14 +59,13 @@ class Extraction:
         progress: Told how many windows of how many are done.
 
     Attributes:
-        done: What was staged.
         held_back: What was planned and lies beyond the API's time.
     """
 
     def __init__(
         self,
         store: Store,
-        account: str,
+        done: Extracted,
         ids: KnownIds,
         client: HaloClient,
         *,
@@ -86,10 +74,10 @@ class Extraction:
         run_id: str,
         progress: Callable[[int, int], None],
     ) -> None:
-        self.done = Done()
+        self._done = done
         self.held_back: list[HeldBack] = []
         self._store = store
-        self._account = account
+        self._account = done.subject
         self._ids = ids
         self._client = client
         self._run_id = run_id
@@ -242,7 +230,7 @@ class Extraction:
             parts = difference(window, [dropped])
         if parts:
             await self._stage(reading.haul, reading.listed, parts)
-            self.done.windows += 1
+            self._done.windows += 1
 
     async def _hand_over(self, reading: Reading, haul: Haul) -> None:
         """Stage what was listed so far of a window that is still being read."""
@@ -255,10 +243,10 @@ class Extraction:
         self, haul: Haul, listed: Window, windows: list[Window], *, mark: str = ""
     ) -> None:
         for staged in await self._in_stager(self._write, haul, listed, windows, mark):
-            self.done.new += staged.new
-            self.done.known += staged.known
-            self.done.malformed += staged.malformed
-            self.done.redated += staged.redated
+            self._done.new += staged.new
+            self._done.known += staged.known
+            self._done.malformed += staged.malformed
+            self._done.redated += staged.redated
 
     async def _in_stager(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work that reads and writes files beside the requests."""

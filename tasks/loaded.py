@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from tasks.results import StageResult
 from tasks.windows import isoformat
 
 if TYPE_CHECKING:
@@ -13,36 +14,24 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Loaded:
+class Loaded(StageResult):
     """What a load did for one destination.
 
     Attributes:
-        subject: The destination's name.
         asked: Events that were to be delivered, of what was there at the start.
         tried: Events that were sent.
         delivered: Events that were delivered.
         failed: Events that were tried and not delivered.
         not_tried: Events that were not sent: the load ended early, or they are put off.
         batches: Attempts made.
-        problems: What failed or stays pending: who, how many, where, what to do.
-        warnings: What is no failure and should be looked at.
-        notes: What is worth knowing.
-        held: Whether another run holds the destination, so that nothing was done.
-        interrupted: Whether it ended early because it was asked to.
     """
 
-    subject: str
     asked: int = 0
     tried: int = 0
     delivered: int = 0
     failed: int = 0
     not_tried: int = 0
     batches: int = 0
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    held: bool = False
-    interrupted: bool = False
 
     @property
     def pending(self) -> int:
@@ -54,12 +43,24 @@ class Loaded:
         why = "; ".join(self.problems)
         return why or f"destination {self.subject}: the run was asked to end"
 
+    def counts(self) -> dict[str, int]:
+        """Its counts by name; where all was delivered, that one number says it."""
+        told = super().counts()
+        if not self.pending:
+            told = {name: told[name] for name in ("delivered", "batches") if name in told}
+        return told
+
 
 @dataclass
 class Replayed(Loaded):
     """What a replay did for one destination; `not_tried` may be delivered from earlier on."""
 
-    SHOW_ZEROS: ClassVar = True
+    def counts(self) -> dict[str, int]:
+        """What was asked for and what became of it, be it none; nothing where nothing was."""
+        if not self.asked:
+            return {}
+        names = ("asked", "tried", "delivered", "failed", "not_tried", "batches")
+        return {name.replace("_", " "): getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tasks.errors import InUseError, StagingError
+from tasks.results import StageResult
 from tasks.staging import layout, normalized
 from tasks.staging.locks import hold
 from tasks.staging.orphans import describe, drop_orphans
@@ -36,32 +37,20 @@ _RAW_COLUMNS = ["event_id", "created_at", "type", "name", "critical", "event"]
 
 
 @dataclass
-class Transformed:
+class Transformed(StageResult):
     """What a transform of one account did.
 
     Attributes:
-        subject: The account.
         files: Raw files that were normalized.
         normalized: Events in their normalized files.
         rejected: Events in their rejected files, of stage transform.
         unknown_types: Events of each type that the catalogue does not know.
-        problems: What failed: a sentence each, with who, where, what to do.
-        warnings: What is no failure and should be looked at.
-        notes: What is worth knowing.
-        held: Whether another run holds the account, so that nothing was done.
-        interrupted: Whether it ended early because it was asked to.
     """
 
-    subject: str
     files: int = 0
     normalized: int = 0
     rejected: int = 0
     unknown_types: dict[str, int] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    held: bool = False
-    interrupted: bool = False
 
 
 def transform_account(

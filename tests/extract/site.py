@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.dataset as ds
 
 from tasks.accounts import Account, read_accounts
-from tasks.extract import Extracted, extract_account
+from tasks.extract import extract_account
 from tasks.halo.client import Patience
 from tasks.settings import Settings
 from tasks.staging.store import open_store
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox.halo_api import HaloStandIn
+    from tasks.extracted import Extracted
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 START = NOW - timedelta(days=3)

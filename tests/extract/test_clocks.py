@@ -15,7 +15,7 @@ from tests.extract.site import COVERED, MINUTE, NOW, QUICK, START, Site, events
 
 if TYPE_CHECKING:
     from sandbox.halo_api import HaloStandIn
-    from tasks.extract import Extracted
+    from tasks.extracted import Extracted
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox.faults import Fault
-    from tasks.extract import Extracted
+    from tasks.extracted import Extracted
 
 PAGE = [json.dumps(one).encode() for one in events(100, NOW - 2 * MINUTE, NOW - MINUTE)]
 MIB = 1024 * 1024

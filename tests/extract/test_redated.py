@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sandbox.halo_api import HaloStandIn
-    from tasks.extract import Extracted
+    from tasks.extracted import Extracted
 
 MIDNIGHT = NOW.replace(hour=0)
 DAY = timedelta(days=1)
