@@ -15,8 +15,13 @@ from __future__ import annotations
 
 import errno
 import os
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from tasks.shown import LONGEST_PATH, foreign_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _CHECK_PATH = "check the path"
 _MAKE_ROOM = "make room and run the command again"
@@ -83,12 +88,17 @@ class InUseError(HaloUsmError):
     """Another run holds the lock of this account or destination."""
 
 
-def explain(error: OSError | UnicodeError, file: object = None) -> str:
+def explain(
+    error: OSError | UnicodeError,
+    file: object = None,
+    remedies: Mapping[int, str] = MappingProxyType({}),
+) -> str:
     """What the operating system refused, or what is no text: where, the fault and a remedy.
 
     Args:
         error: The fault.
         file: Where it was, unless the fault itself says so.
+        remedies: By `errno`, what is better advice there than the usual.
     """
     name = error.filename if isinstance(error, OSError) and error.filename else file
     if isinstance(name, bytes):
@@ -101,7 +111,8 @@ def explain(error: OSError | UnicodeError, file: object = None) -> str:
         return f"{where}{foreign_text(what)}; write it anew in UTF-8"
     if error.errno == errno.ENOENT and not error.filename and not _working_folder_is_there():
         return "the working folder is no longer there; change into one that is"
-    remedy = _REMEDIES.get(error.errno or 0, "put it right and run the command again")
+    known = {**_REMEDIES, **remedies}
+    remedy = known.get(error.errno or 0, "put it right and run the command again")
     return f"{where}{foreign_text(error.strerror or error)}; {remedy}"
 
 

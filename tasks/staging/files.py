@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from tasks.errors import InUseError, StagingError
+from tasks.errors import InUseError, StagingError, explain
 from tasks.shown import foreign_text
 from tasks.staging.repair import how_to_repair
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _ROOM = "make room and run the command again: nothing is lost"
+OURS_ALONE = "move it out of the staging, which is ours alone"
 _RIGHTS = "let this user write there, or change HALO_STAGING"
 _REMEDIES = {
     errno.ENOSPC: _ROOM,
@@ -30,6 +31,9 @@ _REMEDIES = {
     errno.EACCES: _RIGHTS,
     errno.EPERM: _RIGHTS,
     errno.EROFS: _RIGHTS,
+    errno.ELOOP: OURS_ALONE,
+    errno.ENOTDIR: OURS_ALONE,
+    errno.EISDIR: OURS_ALONE,
 }
 
 
@@ -155,8 +159,7 @@ def faults(where: object) -> Iterator[None]:
 
 
 def _fault(fault: OSError, where: object) -> StagingError:
-    remedy = _REMEDIES.get(fault.errno or 0, "put it right and run the command again")
-    return StagingError(f"{fault.filename or where}: {fault.strerror or fault}; {remedy}")
+    return StagingError(explain(fault, where, _REMEDIES))
 
 
 def in_use(owner: str, holder: object = None) -> InUseError:

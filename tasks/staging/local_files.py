@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pyarrow as pa
 
 from tasks.errors import InUseError, StagingError
-from tasks.staging.files import Pending, faults, in_use, reading
+from tasks.staging.files import OURS_ALONE, Pending, faults, in_use, reading
 from tasks.staging.layout import SUFFIX, unique
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ def _refuse(path: Path) -> None:
     """Say what bears the name of a file and is none: whoever opens it might wait for ever."""
     with contextlib.suppress(FileNotFoundError):  # removed since it was listed
         kind = _KINDS.get(stat.S_IFMT(path.lstat().st_mode), "a device")
-        raise StagingError(
-            f"{str(path)!r} is no file but {kind}; move it out of the staging, which is ours alone"
-        )
+        raise StagingError(f"{str(path)!r} is no file but {kind}; {OURS_ALONE}")
 
 
 def _remove(leftovers: list[Path]) -> None:

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from tasks.errors import SettingsError, StagingError
 from tasks.shown import foreign_text, redact_address
+from tasks.staging.files import OURS_ALONE
 from tasks.staging.layout import STAGES
 from tasks.staging.local_files import LocalFiles
 from tasks.staging.remote_files import RemoteFiles
@@ -57,10 +58,7 @@ def _day(parent: str, folder: str) -> date:
 
 
 def _stranger(parent: str, folder: str, ours: str) -> str:
-    return (
-        f"{f'{parent}/{folder}'!r} is no {ours} folder; "
-        "move it out of the staging, which is ours alone"
-    )
+    return f"{f'{parent}/{folder}'!r} is no {ours} folder; {OURS_ALONE}"
 
 
 @dataclass(frozen=True)
