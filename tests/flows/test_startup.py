@@ -65,10 +65,11 @@ def test_a_command_imports_only_what_it_needs(idle: Command) -> None:
 def test_who_imports_our_modules_keeps_pandas_and_the_certificates() -> None:
     """What a command does without, it does without for itself: a notebook has all it ever had."""
     script = (
-        "import ssl; usual = ssl.create_default_context\n"
+        "import ssl; usual = ssl.create_default_context, ssl.SSLContext.set_default_verify_paths\n"
+        "import flows.startup; flows.startup.import_aiohttp()\n"
         "import flows.cli, flows.pipeline, tasks.extract, tasks.load, tasks.transform\n"
         "import aiohttp, pandas, pyarrow, sys\n"
-        "assert ssl.create_default_context is usual\n"
+        "assert usual == (ssl.create_default_context, ssl.SSLContext.set_default_verify_paths)\n"
         "print(list(pyarrow.table({'a': [1]}).to_pandas()['a']), sys.meta_path[0].__module__)\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
