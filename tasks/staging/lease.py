@@ -22,14 +22,12 @@ import time
 import uuid
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
-
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from typing import TYPE_CHECKING
 
 from tasks.errors import StagingError
 from tasks.staging.files import in_use
+from tasks.staging.lease_holder import Holder, holder_of
 from tasks.staging.objects import Changed, Found, ObjectError, Objects, without_conditions
-from tasks.windows import isoformat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,38 +49,6 @@ _FROZEN = "this process did not run meanwhile"
 _TAKEN = "another run has taken it"
 _ENDED: set[str] = set()
 """Holdings of this process that are over, and could not be given back."""
-
-_Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{0,128}$")]
-
-
-class Holder(BaseModel):
-    """What a lease's object says. No two writes are alike: an ETag may be a sum of the content.
-
-    Attributes:
-        id: Of this one holding, known to nobody else.
-        host: The machine.
-        process: The process there.
-        run: The run, as in the ledger.
-        since: When it was taken, by that machine's clock.
-        seconds: After so many without a write it lapses.
-        writes: How often it was written.
-        released: Whether it was given back.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    id: _Word
-    host: _Word
-    process: int
-    run: _Word
-    since: AwareDatetime
-    seconds: Annotated[float, Field(gt=0, le=3600)]
-    writes: int = 0
-    released: bool = False
-
-    def __str__(self) -> str:
-        run = f", run {self.run}" if self.run else ""
-        return f"host {self.host}, process {self.process}{run}, since {isoformat(self.since)}"
 
 
 class Leases:
@@ -162,6 +128,9 @@ class Leases:
         renewing.start()
         try:
             yield lease
+        except StagingError:
+            if not lease.lost:  # else that is the cause, and said below
+                raise
         finally:
             lease.done.set()
             renewing.join()
@@ -206,17 +175,17 @@ class Lease:
         """
         found = self._leases.objects.read(self._path)
         if found is not None and not self._is_free(found):
-            raise in_use(self._owner, _holder(found))
+            raise in_use(self._owner, holder_of(found))
         try:
             taken = self._write(found.version if found else "nothing")
         except ObjectError:
             _ENDED.add(self._holder.id)  # it may be ours all the same
             raise
         if not taken:
-            raise in_use(self._owner, _holder(self._leases.objects.read(self._path)))
+            raise in_use(self._owner, holder_of(self._leases.objects.read(self._path)))
 
     def _is_free(self, found: Found) -> bool:
-        holder = _holder(found)
+        holder = holder_of(found)
         if holder is not None and (holder.released or holder.id in _ENDED):
             return True
         seconds = holder.seconds if holder is not None else self._leases.seconds
@@ -254,9 +223,11 @@ class Lease:
         """See that nobody else can hold the lease yet, nor soon, as far as this machine can tell.
 
         Raises:
-            StagingError: It was not renewed in time.
+            StagingError: It was not renewed in time, and is lost.
         """
         if self._age() > self._leases.seconds * _WRITTEN_UNDER:
+            self.lost = True
+            self._stop.set()
             raise StagingError(f"the lease of {self._owner} was lost: nothing is written without")
 
     def fault(self) -> StagingError:
@@ -294,7 +265,7 @@ class Lease:
         except Changed:
             # it may have been changed by a write of our own whose answer was lost
             found = self._leases.objects.read(self._path)
-            holder = _holder(found)
+            holder = holder_of(found)
             if found is None or holder is None or holder.id != self._holder.id:
                 return False
             self._version = found.version
@@ -309,13 +280,3 @@ def _clock() -> float:
     if sys.platform == "linux":
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
-
-
-def _holder(found: Found | None) -> Holder | None:
-    """Who an object says holds it; None where it says nothing that can be understood."""
-    if found is None:
-        return None
-    try:
-        return Holder.model_validate_json(found.content)
-    except ValidationError:
-        return None
