@@ -21,8 +21,9 @@ from tasks.syslog.message import encode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from tasks.staging.last_attempts import LastAttempts
     from tasks.staging.layout import NormalizedFile
-    from tasks.staging.ledger import LastAttempts, Ledger
+    from tasks.staging.ledger import Ledger
     from tasks.staging.segments import Segment
     from tasks.syslog.destination import Destination
 

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.staging.ledger import DELIVERED, DELIVERIES_SCHEMA, FAILED_ALONE, FAILED_BETWEEN
+from tasks.staging.last_attempts import DELIVERED, FAILED_ALONE, FAILED_BETWEEN
+from tasks.staging.ledger import DELIVERIES_SCHEMA
 from tasks.syslog.transport import CONFIRMED, FAILED, SENT, UNCONFIRMED, Outcome
 
 if TYPE_CHECKING:

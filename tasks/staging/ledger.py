@@ -8,14 +8,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import StagingError
 from tasks.staging import layout
+from tasks.staging.last_attempts import LastAttempts, last_of
 from tasks.staging.segments import segments_of
 from tasks.staging.writer import in_bytes
 
@@ -53,20 +53,8 @@ DELIVERIES_SCHEMA = pa.schema(
 SHA-256, in hex, of the CEF text in UTF-8, without syslog header and framing.
 """
 
-DELIVERED = ("confirmed", "sent")
-"""The statuses of an event that needs nothing more."""
-
-_ALONE = "failed alone"
-FAILED_ALONE = f"{_ALONE}: "
-"""How the error of an attempt begins that sent the event alone and failed."""
-FAILED_BETWEEN = f"{_ALONE} between others that were delivered: "
-"""How it begins where, in that run, others were delivered right before and right after it."""
-_OLDER_FAILED_BETWEEN = f"{_ALONE}, tried again after a day: "
-"""How it begins there in ledgers of earlier versions."""
-
 _FILE_BYTES = 16_384  # a file of no rows has some 3,000
 _ROW_BYTES = 256  # a row has 50 to 100 beside its id
-_NEVER = np.datetime64("NaT", "us")
 
 
 class LedgerError(StagingError):
@@ -79,33 +67,6 @@ def _recording() -> Iterator[None]:
         yield
     except StagingError as fault:
         raise LedgerError(str(fault)) from fault
-
-
-@dataclass(frozen=True)
-class LastAttempts:
-    """The last attempt of each of some events; aligned numpy arrays.
-
-    Attributes:
-        number: How many attempts there were; 0 for an event never tried.
-        delivered: Whether the last one is `confirmed` or `sent`.
-        at: When the last one was (datetime64[us]); NaT for an event never tried.
-        failed_alone: Whether the event was sent alone and failed since it was last delivered.
-        faults: In how many runs since then others were delivered right before and right after it
-            when it failed alone.
-        fault_at: When it last did (datetime64[us]); NaT where it never did.
-    """
-
-    number: Any
-    delivered: Any
-    at: Any
-    failed_alone: Any
-    faults: Any
-    fault_at: Any
-
-    @property
-    def failed(self) -> Any:
-        """Whether the last attempt is `failed` or `unconfirmed`."""
-        return (self.number > 0) & ~self.delivered
 
 
 @dataclass
@@ -207,44 +168,8 @@ class Ledger:
             FileGone: The ledger was compacted since it was listed.
             StagingError: It cannot be read.
         """
-        count = events.num_rows
-        last = LastAttempts(
-            number=np.zeros(count, np.int32),
-            delivered=np.zeros(count, np.bool_),
-            at=np.full(count, _NEVER),
-            failed_alone=np.zeros(count, np.bool_),
-            faults=np.zeros(count, np.int32),
-            fault_at=np.full(count, _NEVER),
-        )
         rows = self._attempts(files, events)
-        if rows is None:
-            return last
-        position = pc.index_in(rows["event_id"], value_set=events["event_id"].combine_chunks())
-        ours = pc.is_valid(position)
-        rows = rows.filter(ours)
-        attempt = rows["attempt"].to_numpy()
-        # where an index is repeated numpy keeps the last value: the last attempt's
-        order = np.argsort(attempt, kind="stable")
-        where = position.filter(ours).to_numpy()[order]
-        last.number[where] = attempt[order]
-        delivered = pc.is_in(rows["status"], value_set=pa.array(DELIVERED)).to_numpy()
-        last.delivered[where] = delivered[order]
-        times = rows["attempted_at"].cast(pa.timestamp("us")).to_numpy()
-        last.at[where] = times[order]
-        errors = rows["error"].fill_null("")
-        alone = pc.starts_with(errors, _ALONE).to_numpy()
-        if alone.any():
-            now, older = FAILED_BETWEEN, _OLDER_FAILED_BETWEEN
-            fault = pc.or_(pc.starts_with(errors, now), pc.starts_with(errors, older)).to_numpy()
-            _add_blame(
-                last,
-                where,
-                delivered=delivered[order],
-                alone=alone[order],
-                fault=fault[order],
-                times=times[order],
-            )
-        return last
+        return LastAttempts.never(events.num_rows) if rows is None else last_of(rows, events)
 
     def _attempts(self, files: Iterable[AttemptsFile], events: pa.Table) -> pa.Table | None:
         if not events.num_rows:
@@ -301,22 +226,6 @@ class Ledger:
             since, until = note.span.split("-")
             if note.name != name and segment.since <= since and until <= segment.until:
                 self.store.remove(f"{self.folder}/{note.name}")
-
-
-def _add_blame(
-    last: LastAttempts, where: Any, *, delivered: Any, alone: Any, fault: Any, times: Any
-) -> None:
-    """Note what speaks against single events since they were last delivered.
-
-    `where` are their indices in `last`, the others tell about the attempt: in order of attempts.
-    """
-    row = np.arange(len(where))
-    last_delivered = np.full(len(last.number), -1)
-    last_delivered[where[delivered]] = row[delivered]
-    since = row > last_delivered[where]
-    last.failed_alone[where[alone & since]] = True
-    np.add.at(last.faults, where[fault & since], 1)
-    last.fault_at[where[fault & since]] = times[fault & since]
 
 
 def _bounds(events: pa.Table) -> Window:

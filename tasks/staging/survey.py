@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from tasks.staging.last_attempts import LastAttempts
     from tasks.staging.layout import NormalizedFile
-    from tasks.staging.ledger import LastAttempts, Ledger
+    from tasks.staging.ledger import Ledger
     from tasks.staging.segments import Segment
     from tasks.windows import Window
 

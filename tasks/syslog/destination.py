@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from tasks.errors import SettingsError, explain
-from tasks.shown import HIDDEN, LONGEST_PATH, foreign_text
+from tasks.errors import SettingsError
+from tasks.syslog.option_reader import OptionReader
 from tasks.syslog.priority import FACILITIES, SEVERITIES
-from tasks.windows import parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -29,8 +27,6 @@ _MAX_BATCH = 1_000_000
 _MAX_SECONDS = 3600.0
 _MAX_RATE = 1_000_000.0
 _MAX_PORT = 65535
-# With "destination=" in front a folder's name stays below 255 bytes, as file systems want it.
-_MAX_NAME = 200
 _MAX_HOST = 253
 _TLS_OPTIONS = frozenset({"ca", "cert", "key", "close_notify"})
 _OPTIONS = frozenset(
@@ -134,7 +130,7 @@ def _parse(url: str, number: int, base: Path) -> Destination:
     scheme, host, port = parts.scheme, unquote(parts.hostname or ""), parts.port
     assert port is not None
     here = f"sensor {number} ({_address(scheme, host, port)})"
-    reader = _Reader(_options(parts.query, here, scheme), here, base)
+    reader = OptionReader(_options(parts.query, here, scheme), here, base)
     cert, key = reader.file("cert"), reader.file("key")
     if key and not cert:
         raise reader.error("key", "cert= beside it: a private key alone proves nothing")
@@ -231,81 +227,3 @@ def _options(query: str, here: str, scheme: str) -> dict[str, str]:
             raise SettingsError(f"{here} has {name}=, which only tls:// knows; use tls://")
         options[name] = value
     return options
-
-
-class _Reader:
-    """Options by type; every refusal names the sensor, the option, its value and what is right."""
-
-    def __init__(self, options: Mapping[str, str], here: str, base: Path) -> None:
-        self._options = options
-        self._here = here
-        self._base = base
-
-    def error(self, option: str, wanted: str) -> SettingsError:
-        value = self._options.get(option, "")
-        return SettingsError(
-            f"{self._here}: {option}='{foreign_text(value)}' cannot be used; it takes {wanted}"
-        )
-
-    def text(self, option: str) -> str | None:
-        return self._options.get(option)
-
-    def name(self, other: str) -> str:
-        value = self._options.get("name")
-        if value is None:
-            return other[:_MAX_NAME]
-        if not re.fullmatch(rf"[A-Za-z0-9_-]{{1,{_MAX_NAME}}}", value):
-            wanted = f"1 to {_MAX_NAME} characters of A-Z a-z 0-9 _ - (it becomes a folder)"
-            raise self.error("name", wanted)
-        return value
-
-    def choice(self, option: str, choices: Mapping[str, int] | tuple[str, ...], other: str) -> str:
-        value = self._options.get(option, other).lower()
-        if value not in choices:
-            raise self.error(option, ", ".join(choices))
-        return value
-
-    def whole(self, option: str, other: int, most: int) -> int:
-        value = self._options.get(option)
-        if value is None:
-            return other
-        if not re.fullmatch(r"[0-9]{1,9}", value) or not 1 <= int(value) <= most:
-            raise self.error(option, f"a whole number, 1 to {most}")
-        return int(value)
-
-    def number(self, option: str, most: float) -> float | None:
-        value = self._options.get(option)
-        if value is None:
-            return None
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", value) or not 0 < float(value) <= most:
-            raise self.error(option, f"a number above 0 and up to {most:g}")
-        return float(value)
-
-    def time(self, option: str) -> datetime | None:
-        value = self._options.get(option)
-        if value is None:
-            return None
-        wanted = (
-            "an ISO 8601 time such as 2026-01-31, 2026-01-31T12:00 or 2026-01-31T12:00:00+02:00"
-        )
-        try:
-            return parse_time(value)
-        except SettingsError:
-            raise self.error(option, wanted) from None
-
-    def file(self, option: str, *, folder: bool = False) -> Path | None:
-        value = self._options.get(option)
-        if value is None:
-            return None
-        path = self._base / value
-        shown = HIDDEN if "-----BEGIN" in value else foreign_text(path, LONGEST_PATH)
-        try:
-            there = path.is_file() or (folder and path.is_dir())
-        except OSError as error:
-            raise SettingsError(f"{self._here}: {option}=: {explain(error)}") from None
-        if not there:
-            raise SettingsError(
-                f"{self._here}: {option}= names no file at {shown}; correct the path (a relative "
-                "one starts from the settings file's folder)"
-            )
-        return path

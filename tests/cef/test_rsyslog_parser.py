@@ -16,7 +16,7 @@ import pytest
 from tasks.cef.render import render
 from tasks.plugin.fields import FIELDS, NORMALIZED_SCHEMA
 from tasks.plugin.normalize import normalize
-from tasks.staging.ledger import DELIVERED
+from tasks.staging.last_attempts import DELIVERED
 from tasks.syslog.message import encode
 from tasks.syslog.transport import open_transport
 from tests.cef.decode import decode

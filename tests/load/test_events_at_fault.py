@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tasks.staging.ledger import FAILED_BETWEEN, Ledger
+from tasks.staging.last_attempts import FAILED_BETWEEN
+from tasks.staging.ledger import Ledger
 from tests.load.helpers import load, replay, rows
 from tests.staging.fussy import Fussy, ids_in
 from tests.staging.material import DAY, at, normalized, window

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.staging.ledger import FAILED_BETWEEN
+from tasks.staging.last_attempts import FAILED_BETWEEN
 from tests.load.helpers import closed_port, load, rows
 from tests.staging.fussy import Fussy
 from tests.staging.material import normalized

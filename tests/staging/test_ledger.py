@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from tasks.staging import layout
-from tasks.staging.ledger import DELIVERIES_SCHEMA, FAILED_ALONE, FAILED_BETWEEN, Ledger
+from tasks.staging.last_attempts import FAILED_ALONE, FAILED_BETWEEN
+from tasks.staging.ledger import DELIVERIES_SCHEMA, Ledger
 from tasks.staging.normalized import current_files
 from tasks.staging.survey import Survey, survey
 from tests.staging.material import DAY, at, normalized
