@@ -45,10 +45,10 @@ class Haul:
 
     def add(self, page: Page) -> None:
         """Add what a page lists; the page is emptied where that is nothing new."""
-        known = len(self._known)
-        for event in page.events:
-            self._known.setdefault((event.id, event.created_at), self._takes)
-        if not page.malformed and len(self._known) == known:
+        dated = [(event.id, event.created_at) for event in page.events]
+        new = [event for event in dated if event not in self._known]
+        self._known.update(dict.fromkeys(new, self._takes))
+        if not page.malformed and not new:
             page.empty()
             return
         self._pages.append(page)

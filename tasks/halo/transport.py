@@ -7,19 +7,20 @@ aiohttp's does not.
 from __future__ import annotations
 
 import asyncio
-import ssl
 import urllib.request
 import zlib
 from typing import TYPE_CHECKING
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
+from yarl import URL
 
 from tasks.errors import HaloInvalid, SettingsError
 from tasks.halo.answers import AnswerFault
 
 if TYPE_CHECKING:
+    import ssl
+
     from tasks.halo.pace import Pace
 
 LARGEST_ANSWER = 64 * 1024 * 1024
@@ -28,36 +29,99 @@ LARGEST_ANSWER = 64 * 1024 * 1024
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _READ_BUFFER = 1024 * 1024
 _KEEP_ALIVE = 60.0
+_OF_A_BODY = {b"content-encoding", b"content-length", b"transfer-encoding"}
+"""Headers that no longer hold once an answer is read and unpacked."""
 
 
-def open_transport(
-    base_url: httpx.URL, connections: int, pace: Pace, timeout: httpx.Timeout, attempt: float
-) -> httpx.AsyncBaseTransport:
-    """The transport for one origin; the limits are those of `BoundedTransport`.
+class Transport(httpx.AsyncBaseTransport):
+    """Sends to one origin, and reads each answer whole, up to `LARGEST_ANSWER` bytes.
 
-    TLS is verified, against `SSL_CERT_FILE` or `SSL_CERT_DIR` where they are set. A proxy is
-    taken from the environment (`HTTPS_PROXY`, `NO_PROXY`, …).
+    What is asked for is the path of a request's URL, or its extension `target` (httpx, "Request
+    extensions").
+
+    Redirects are not followed, and cookies not kept. TLS is verified, against `SSL_CERT_FILE` or
+    `SSL_CERT_DIR` where they are set. A proxy is taken from the environment (`HTTPS_PROXY`,
+    `NO_PROXY`, …).
+
+    Every request has the same time limits, the login that `httpx.Auth` makes among them. They
+    begin when it is its turn: at a low rate, or while the API asks for silence, that may be long.
+
+    Args:
+        base_url: Of the API.
+        connections: How many at most.
+        pace: The account's.
+        timeout: For connecting, and until the next bytes of an answer.
+        attempt: Seconds from connecting to the last byte of the answer.
+
+    Raises:
+        SettingsError: What the environment says of certificates or proxies cannot be used.
     """
-    context = _tls() if base_url.scheme == "https" else None
 
-    def session() -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=connections,
-                keepalive_timeout=_KEEP_ALIVE,
-                ssl=context or True,
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=_READ_BUFFER,
+    def __init__(
+        self,
+        base_url: httpx.URL,
+        *,
+        connections: int,
+        pace: Pace,
+        timeout: httpx.Timeout,
+        attempt: float,
+    ) -> None:
+        self._origin = f"{base_url.scheme}://{base_url.netloc.decode('ascii')}"
+        self._connections = connections
+        self._pace = pace
+        self._timeout = aiohttp.ClientTimeout(sock_connect=timeout.connect, sock_read=timeout.read)
+        self._attempt = attempt
+        self._tls = _tls() if base_url.scheme == "https" else None
+        self._proxy = _proxy(base_url)
+        self._opened: aiohttp.ClientSession | None = None
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and read its answer.
+
+        Raises:
+            HaloInvalid: The answer is too large, or packed in a way that was not asked for.
+            AnswerFault: The packed body is broken.
+            TimeoutError: The answer was not whole in time.
+            aiohttp.ClientError, OSError: The exchange failed otherwise.
+        """
+        await self._pace.turn()
+        target: bytes = request.extensions.get("target", request.url.raw_path)
+        exchange = self._session.request(
+            request.method,
+            URL(self._origin + target.decode("ascii"), encoded=True),
+            headers=request.headers.multi_items(),
+            data=request.content or None,
+            allow_redirects=False,
         )
+        async with asyncio.timeout(self._attempt), exchange as answer:
+            body = await _read(answer.content, answer.headers.get("Content-Encoding", ""))
+            headers = [pair for pair in answer.raw_headers if pair[0].lower() not in _OF_A_BODY]
+            return httpx.Response(answer.status, headers=headers, content=body, request=request)
 
-    inner = AiohttpTransport(
-        # only the session's context is used; given one, httpx does not read certificates again
-        verify=context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-        proxy=_proxy(base_url),
-        client=session,
-    )
-    return BoundedTransport(inner, pace, timeout, attempt)
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        """Made at the first request: a session belongs to the event loop that is running."""
+        if self._opened is None:
+            connector = aiohttp.TCPConnector(
+                limit=self._connections, keepalive_timeout=_KEEP_ALIVE, ssl=self._tls or True
+            )
+            self._opened = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=self._timeout,
+                proxy=str(self._proxy.url) if self._proxy else None,
+                proxy_auth=aiohttp.BasicAuth(*self._proxy.auth)
+                if self._proxy and self._proxy.auth
+                else None,
+                auto_decompress=False,
+                read_bufsize=_READ_BUFFER,
+            )
+        return self._opened
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._opened is not None:
+            await self._opened.close()
 
 
 def _tls() -> ssl.SSLContext:
@@ -89,66 +153,13 @@ def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
     return httpx.Proxy(url)
 
 
-class BoundedTransport(httpx.AsyncBaseTransport):
-    """Sends at the account's pace, and reads each answer whole, up to `LARGEST_ANSWER` bytes.
-
-    Every request has the same time limits, the login that `httpx.Auth` makes among them. They
-    begin when it is its turn: at a low rate, or while the API asks for silence, that may be long.
-
-    Args:
-        inner: Sends.
-        pace: The account's.
-        timeout: For connecting, and until the next bytes of an answer.
-        attempt: Seconds from connecting to the last byte of the answer.
-    """
-
-    def __init__(
-        self, inner: httpx.AsyncBaseTransport, pace: Pace, timeout: httpx.Timeout, attempt: float
-    ) -> None:
-        self._inner = inner
-        self._pace = pace
-        self._timeout = timeout.as_dict()
-        self._attempt = attempt
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request and read its answer.
-
-        Raises:
-            HaloInvalid: The answer is too large, or packed in a way that was not asked for.
-            AnswerFault: The packed body is broken.
-            TimeoutError: The answer was not whole in time.
-        """
-        await self._pace.turn()
-        async with asyncio.timeout(self._attempt):
-            return await self._exchange(request)
-
-    async def _exchange(self, request: httpx.Request) -> httpx.Response:
-        request.extensions["timeout"] = self._timeout
-        response = await self._inner.handle_async_request(request)
-        stream = response.stream
-        assert isinstance(stream, httpx.AsyncByteStream)
-        try:
-            body = await _read(stream, response.headers.get("content-encoding", ""))
-        finally:
-            await stream.aclose()
-        for name in ("content-encoding", "content-length", "transfer-encoding"):
-            response.headers.pop(name, None)
-        return httpx.Response(
-            response.status_code, headers=response.headers, content=body, request=request
-        )
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._inner.aclose()
-
-
-async def _read(stream: httpx.AsyncByteStream, encoding: str) -> bytes:
+async def _read(content: aiohttp.StreamReader, encoding: str) -> bytes:
     packed = encoding.strip().lower()
     if packed not in {"", "identity", "gzip", "x-gzip", "deflate"}:
         raise HaloInvalid(f"the API packed its answer as {encoding[:20]!r}, nobody asked for that")
     unpack = zlib.decompressobj(_GZIP_OR_ZLIB) if packed not in {"", "identity"} else None
     body = bytearray()
-    async for chunk in stream:
+    async for chunk in content.iter_any():
         try:
             part = unpack.decompress(chunk, LARGEST_ANSWER + 1 - len(body)) if unpack else chunk
         except zlib.error:
