@@ -39,7 +39,7 @@ PROVEN_SECONDS = 0.02
 # And so long after the last byte: what a receiver has read it may still hold in its memory, and one
 # that is killed then is found out, too. Without either, syslog-ng killed 150 times under batches of
 # 100 lost 3,276 confirmed messages; with 10 ms none.
-_FINISHING_SECONDS = 0.005
+FINISHING_SECONDS = 0.005
 # Less than this in a whole time limit is no progress: it bounds the time for any size of batch.
 _PROGRESS = 16 * 1024
 _FIRST_STEP, _LAST_STEP = 0.00005, 0.01
@@ -171,7 +171,7 @@ class Connection:
     def _wait_for_early_end(self) -> None:
         """The first condition: the receiver has not ended its side of its own accord."""
         acknowledge_now(self._sock)
-        until = max(self._connected + self._close_grace, time.monotonic() + _FINISHING_SECONDS)
+        until = max(self._connected + self._close_grace, time.monotonic() + FINISHING_SECONDS)
         while not self._has_ended() and (left := until - time.monotonic()) > 0:
             self._ready(0, left)
         if not self._has_ended():

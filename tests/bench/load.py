@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 DAYS = 3
 EVENTS_OF_A_DAY = 100_000
 LISTENER = "tcp-rfc3164"
-BATCHES = ((1000, 0.03), (20_000, 0.3))
+BATCHES = ((1000, 0.03), (20_000, 0.2))
 """Events a batch, the default first, and the ratio to reach."""
 ROUNDS = 3
 MESSAGE_BYTES = 820
