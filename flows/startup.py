@@ -14,8 +14,8 @@ from typing import NoReturn
 
 def start_lightly() -> None:
     """Prepare to load modules; to be called before the first."""
-    # loading modules makes objects by the ten thousand, and no garbage
-    gc.set_threshold(10_000)
+    # loading modules makes objects by the hundred thousand, and no garbage
+    gc.set_threshold(50_000)
     sys.meta_path.insert(0, _NotNeeded)
     # it would look into every installed package for plugins (pydantic, "Disable plugins")
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

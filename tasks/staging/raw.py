@@ -98,7 +98,7 @@ def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
     now = now or datetime.now(UTC)
     ids = ids or KnownIds(store, account)
     with store.backend.lock(f"staging={account}", wait=True):
-        rejected = _reject(store, account, window, malformed_rows(malformed, run_id, now))
+        rejected = _reject(store, account, window, malformed, run_id, now)
         names = store.files("raw", account, window.day)
         files = layout.raw_files(names, layout.partition(account, window.day))
         listed = _inside(_conform(events, now), window)
@@ -281,11 +281,16 @@ def _publish_idle(store: Store, account: str, idle: list[Window], files: Iterabl
                     store.remove(f"{store.folder('raw', account, day)}/{name}")
 
 
-def _reject(store: Store, account: str, window: Window, malformed: pa.Table) -> int:
+def _reject(  # noqa: PLR0917 - as `stage_window`
+    store: Store, account: str, window: Window, malformed: pa.Table, run_id: str, now: datetime
+) -> int:
     """Put malformed events into rejected, each once however often it is seen.
 
     What has a date belongs to the window that holds it, as any event does.
     """
-    dateless = malformed.filter(pc.is_null(malformed["created_at"]))
-    ours = pa.concat_tables([_inside(malformed, window), dateless])
+    if not malformed.num_rows:
+        return 0
+    rows = malformed_rows(malformed, run_id, now)
+    dateless = rows.filter(pc.is_null(rows["created_at"]))
+    ours = pa.concat_tables([_inside(rows, window), dateless])
     return reject(store, account, window.day, ours)
