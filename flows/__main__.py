@@ -26,10 +26,10 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, lambda *_: os._exit(_INTERRUPTED))  # until a command takes over
     try:
-        from flows.startup import start_lightly
+        from flows.cli.startup import start_lightly
 
         start_lightly()
-        from flows.cli import run
+        from flows.cli.app import run
 
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
@@ -40,7 +40,7 @@ def main() -> None:
         leave = threading.Timer(_LEAVE_SECONDS, os._exit, [code])
         leave.daemon = True
         leave.start()
-    from flows.startup import end_at_once
+    from flows.cli.startup import end_at_once
 
     end_at_once(code)
 

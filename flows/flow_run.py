@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from prefect.exceptions import CancelledRun, FailedRun
 from prefect.states import Cancelled, Failed
 
+from flows.context import Progress, RunContext, prepare, silent
 from flows.prefect_runner import PrefectRunner, end_message, end_state
-from flows.work import Progress, Work, prepare, silent
 from tasks.errors import HaloUsmError, explain
-from tasks.shown import foreign_text
+from tasks.redaction import foreign_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,7 @@ def in_session(session: Session, call: Callable[[], State[Any]]) -> Callable[[],
 
 def flow_body(
     read: Callable[[], Settings],
-    pipeline: Callable[[Work, Runner], list[StageResult]],
+    pipeline: Callable[[RunContext, Runner], list[StageResult]],
     *,
     accounts: bool,
     destination: str | None = None,
@@ -74,7 +74,7 @@ def flow_body(
     logging.getLogger("prefect.flow_runs").addFilter(_is_no_state)
     session = _SESSION.get() or Session()
     try:
-        work = prepare(
+        context = prepare(
             read(),
             accounts=accounts,
             sensors=True,
@@ -85,7 +85,7 @@ def flow_body(
         )
         session.begun.set()
         try:
-            session.results = pipeline(work, PrefectRunner())
+            session.results = pipeline(context, PrefectRunner())
         finally:
             session.ended.set()
     except HaloUsmError as error:

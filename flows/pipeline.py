@@ -16,47 +16,47 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from flows.context import RunContext
     from flows.runner import Runner
-    from flows.work import Work
-    from tasks.choice import Only
+    from tasks.load.selection import Only
     from tasks.results import StageResult
-    from tasks.windows import Window
+    from tasks.time_window import Window
 
 
-def sync(work: Work, runner: Runner, *, wait: float = 0.0) -> list[StageResult]:
+def sync(context: RunContext, runner: Runner, *, wait: float = 0.0) -> list[StageResult]:
     """One pass: extract what is new, transform it, load it, for all accounts.
 
     An account is transformed as soon as it is extracted; destinations wait for all accounts. What
     another run holds is waited for so many seconds, here as in all of these.
     """
-    extracted = _extract(work, runner, wait=wait)
-    after = dict(zip([account.name for account in work.accounts], extracted, strict=True))
-    transformed = _transform(work, runner, after=after, wait=wait)
-    loaded = _load(work, runner, after=transformed, wait=wait)
+    extracted = _extract(context, runner, wait=wait)
+    after = dict(zip([account.name for account in context.accounts], extracted, strict=True))
+    transformed = _transform(context, runner, after=after, wait=wait)
+    loaded = _load(context, runner, after=transformed, wait=wait)
     return runner.results([*extracted, *transformed, *loaded])
 
 
 def extract(
-    work: Work, runner: Runner, window: Window | None = None, *, wait: float = 0.0
+    context: RunContext, runner: Runner, window: Window | None = None, *, wait: float = 0.0
 ) -> list[StageResult]:
     """Only stage raw events: of a range, or what a sync would."""
-    return runner.results(_extract(work, runner, window, wait=wait, say_why=True))
+    return runner.results(_extract(context, runner, window, wait=wait, say_why=True))
 
 
 def transform(
-    work: Work, runner: Runner, window: Window | None = None, *, wait: float = 0.0
+    context: RunContext, runner: Runner, window: Window | None = None, *, wait: float = 0.0
 ) -> list[StageResult]:
     """Only normalize: what is not normalized yet, or a range anew."""
-    return runner.results(_transform(work, runner, window, wait=wait, say_why=True))
+    return runner.results(_transform(context, runner, window, wait=wait, say_why=True))
 
 
-def load(work: Work, runner: Runner) -> list[StageResult]:
+def load(context: RunContext, runner: Runner) -> list[StageResult]:
     """Only deliver what is normalized and not delivered."""
-    return runner.results(_load(work, runner, say_why=True))
+    return runner.results(_load(context, runner, say_why=True))
 
 
 def replay(
-    work: Work,
+    context: RunContext,
     runner: Runner,
     window: Window,
     only: Only,
@@ -65,19 +65,19 @@ def replay(
     env_file: Path | None = None,
 ) -> list[StageResult]:
     """Deliver a range again from staging; `env_file` is what a replay that goes on needs, too."""
-    from tasks.load import replay_destination
+    from tasks.load.destination import replay_destination
 
-    by_name = {destination.name: destination for destination in work.destinations}
+    by_name = {destination.name: destination for destination in context.destinations}
     step = Step(
         "replay",
         lambda name: replay_destination(
-            work.store,
+            context.store,
             by_name[name],
             window,
             only=only,
-            run_id=work.run_id,
-            stop=work.stop,
-            progress=partial(work.progress, "replay", name),
+            run_id=context.run_id,
+            stop=context.stop,
+            progress=partial(context.progress, "replay", name),
             wait=wait,
             options=f" --env-file {shlex.quote(str(env_file))}" if env_file else "",
         ),
@@ -87,26 +87,26 @@ def replay(
 
 
 def _extract(
-    work: Work,
+    context: RunContext,
     runner: Runner,
     window: Window | None = None,
     *,
     wait: float = 0.0,
     say_why: bool = False,
 ) -> list[Any]:
-    from tasks.extract import extract_account
+    from tasks.extract.account import extract_account
 
-    by_name = {account.name: account for account in work.accounts}
+    by_name = {account.name: account for account in context.accounts}
     step = Step(
         "extract",
         lambda name: extract_account(
-            work.store,
+            context.store,
             by_name[name],
-            work.settings,
+            context.settings,
             window=window,
-            run_id=work.run_id,
-            stop=work.stop,
-            progress=partial(work.progress, "extract", name),
+            run_id=context.run_id,
+            stop=context.stop,
+            progress=partial(context.progress, "extract", name),
             wait=wait,
             say_why=say_why,
         ),
@@ -115,7 +115,7 @@ def _extract(
 
 
 def _transform(
-    work: Work,
+    context: RunContext,
     runner: Runner,
     window: Window | None = None,
     *,
@@ -123,25 +123,25 @@ def _transform(
     wait: float = 0.0,
     say_why: bool = False,
 ) -> list[Any]:
-    from tasks.transform import transform_account
+    from tasks.transform.account import transform_account
 
     step = Step(
         "transform",
         lambda name: transform_account(
-            work.store,
+            context.store,
             name,
-            device_address=work.settings.halo_device_address,
+            device_address=context.settings.halo_device_address,
             window=window,
-            run_id=work.run_id,
-            stop=work.stop,
-            progress=partial(work.progress, "transform", name),
+            run_id=context.run_id,
+            stop=context.stop,
+            progress=partial(context.progress, "transform", name),
             wait=wait,
             say_why=say_why,
         ),
     )
     after = after or {}
     # Accounts that are no longer in the auth file may still have events to normalize, or to drop.
-    staged = {*work.store.accounts("raw"), *work.store.accounts("normalized")}
+    staged = {*context.store.accounts("raw"), *context.store.accounts("normalized")}
     names = [*after, *sorted(staged.difference(after))]
     return [
         runner.submit(step, name, after=[after[name]] if name in after else []) for name in names
@@ -149,24 +149,24 @@ def _transform(
 
 
 def _load(
-    work: Work,
+    context: RunContext,
     runner: Runner,
     after: Sequence[Any] = (),
     *,
     wait: float = 0.0,
     say_why: bool = False,
 ) -> list[Any]:
-    from tasks.load import load_destination
+    from tasks.load.destination import load_destination
 
-    by_name = {destination.name: destination for destination in work.destinations}
+    by_name = {destination.name: destination for destination in context.destinations}
     step = Step(
         "load",
         lambda name: load_destination(
-            work.store,
+            context.store,
             by_name[name],
-            run_id=work.run_id,
-            stop=work.stop,
-            progress=partial(work.progress, "load", name),
+            run_id=context.run_id,
+            stop=context.stop,
+            progress=partial(context.progress, "load", name),
             wait=wait,
             say_why=say_why,
         ),

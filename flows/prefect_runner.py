@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed, Failed
 
-from flows.report import remarks, summary
+from flows.cli.progress import remarks, summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

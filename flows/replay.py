@@ -8,8 +8,8 @@ from typing import Any, Literal
 from prefect import State, flow
 
 from flows import pipeline
+from flows.context import parse_range, wait_seconds
 from flows.flow_run import flow_body
-from flows.work import parse_range, wait_seconds
 from tasks.settings import read_settings
 
 
@@ -34,8 +34,8 @@ def replay(  # noqa: PLR0917 - in the order of Prefect's form
     """
     return flow_body(
         lambda: read_settings(env_file),
-        lambda work, runner: pipeline.replay(
-            work,
+        lambda context, runner: pipeline.replay(
+            context,
             runner,
             parse_range(since, until),
             only,

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tasks.shown import foreign_text
+from tasks.redaction import foreign_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

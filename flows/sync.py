@@ -8,8 +8,8 @@ from typing import Any
 from prefect import State, flow
 
 from flows import pipeline
+from flows.context import wait_seconds
 from flows.flow_run import flow_body
-from flows.work import wait_seconds
 from tasks.settings import read_settings
 
 
@@ -38,8 +38,8 @@ def sync(
             halo_lookback_minutes=lookback,
             halo_auth_file=auth_file,
         ),
-        lambda work, runner: pipeline.sync(
-            work, runner, wait=wait_seconds(wait, asked=lookback is not None)
+        lambda context, runner: pipeline.sync(
+            context, runner, wait=wait_seconds(wait, asked=lookback is not None)
         ),
         accounts=True,
     )

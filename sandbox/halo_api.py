@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Account", "Clock", "HaloStandIn", "StandInProcess", "Switches", "account_names"]
 
-_PATIENCE = 30.0
+_RETRY_POLICY = 30.0
 _NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa")
 
 
@@ -194,7 +194,7 @@ class HaloStandIn:
             target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True
         )
         self._thread.start()
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _RETRY_POLICY
         while not self._server.started:
             if time.monotonic() > deadline or not self._thread.is_alive():
                 raise RuntimeError("the Halo API stand-in did not start")
@@ -203,7 +203,7 @@ class HaloStandIn:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._thread.join(_PATIENCE)
+        self._thread.join(_RETRY_POLICY)
         self._socket.close()
 
     def run(self) -> None:

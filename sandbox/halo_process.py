@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import timedelta
 
-_PATIENCE = 30.0
+_RETRY_POLICY = 30.0
 _ROOT = Path(__file__).parents[1]
 
 
@@ -60,7 +60,7 @@ class StandInProcess:
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
         try:
-            self.process.wait(_PATIENCE)
+            self.process.wait(_RETRY_POLICY)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -94,7 +94,7 @@ class StandInProcess:
     def _ask(self, what: str, values: Mapping[str, object] | None = None) -> dict[str, Any]:
         query = {name: json.dumps(value) for name, value in (values or {}).items()}
         url = f"{self.url}/-/{what}?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=_PATIENCE) as answer:  # noqa: S310 - our own
+        with urllib.request.urlopen(url, timeout=_RETRY_POLICY) as answer:  # noqa: S310 - our own
             found: dict[str, Any] = json.load(answer)
         return found
 

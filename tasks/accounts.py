@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from tasks.errors import SettingsError, explain
-from tasks.shown import LONGEST_PATH, foreign_text
+from tasks.redaction import LONGEST_PATH, foreign_text
 
 if TYPE_CHECKING:
     from pathlib import Path

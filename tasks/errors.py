@@ -18,7 +18,7 @@ import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from tasks.shown import LONGEST_PATH, foreign_text
+from tasks.redaction import LONGEST_PATH, foreign_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

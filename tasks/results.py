@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import ClassVar
 
 
 @dataclass
@@ -10,6 +11,7 @@ class StageResult:
     """What a step did for one account or destination; each stage adds its counts.
 
     Attributes:
+        DONE: What such a step has done, in one word.
         subject: The account or destination.
         problems: What failed or stays pending: a sentence each, with who, how many, what to do.
         warnings: What is no failure and should be looked at.
@@ -17,6 +19,8 @@ class StageResult:
         held: Whether another run holds the subject, so that nothing was done.
         interrupted: Whether it ended early because it was asked to; the next run goes on.
     """
+
+    DONE: ClassVar[str] = "done"
 
     subject: str
     problems: list[str] = field(default_factory=list)

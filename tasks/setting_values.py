@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from tasks.errors import explain
-from tasks.shown import HIDDEN, foreign_text, redact_address
+from tasks.redaction import HIDDEN, foreign_text, redact_address
 
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+")
 _URI = re.compile(r"(?![/.~])[^:@?]*[:@?]|.*://|//", re.DOTALL)

@@ -21,7 +21,8 @@ from pydantic import (
 )
 
 from tasks.errors import SettingsError, explain
-from tasks.plan import HALO_BEGAN
+from tasks.extract.plan import HALO_BEGAN
+from tasks.redaction import LONGEST_PATH, foreign_text, redact_address
 from tasks.setting_values import (
     address,
     api_url,
@@ -31,8 +32,7 @@ from tasks.setting_values import (
     shown,
     staging,
 )
-from tasks.shown import LONGEST_PATH, foreign_text, redact_address
-from tasks.windows import parse_time
+from tasks.time_window import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,8 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import startup
 from flows.__main__ import main
+from flows.cli import startup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

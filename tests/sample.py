@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flows import pipeline
+from flows.context import prepare
 from flows.runner import ThreadRunner
-from flows.work import prepare
 from sandbox.halo_api import Clock, HaloStandIn
 from sandbox.receiver import Receiver
 from tasks.settings import read_settings
-from tasks.windows import Window
+from tasks.time_window import Window
 from tests.documents import ROOT
 
 SAMPLE = ROOT / "data" / "sample"

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.audit import audit_range
-from tasks.load import load_destination, replay_destination
+from tasks.load.destination import load_destination, replay_destination
+from tasks.reports.audit import audit_range
+from tasks.staging.coverage import covered_windows
 from tasks.staging.store import open_store
-from tasks.staging.timeline import coverage
 from tests.staging.crashing import BATCH, EVENTS, LATE, REJECTED, pipeline, start
-from tests.staging.fussy import Fussy, ids_in
-from tests.staging.material import ids, normalized, read, window
+from tests.staging.rejecting_receiver import RejectingReceiver, ids_in
+from tests.staging.staged_data import ids, normalized, read, window
 from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
@@ -26,24 +26,28 @@ if TYPE_CHECKING:
 ALL = sorted(event_id for event_id, _ in [*EVENTS, LATE])
 
 
-def check(folder: Path, receiver: Fussy) -> None:
+def check(folder: Path, receiver: RejectingReceiver) -> None:
     """Whatever happened, everything is exact now, and at most one batch was sent twice."""
     store = open_store(str(folder))
     assert ids(store, "raw") == ALL
     assert ids(store, "normalized") == [event_id for event_id in ALL if event_id != REJECTED]
     assert ids(store, "rejected") == sorted([REJECTED, "no date", "dated"])
-    assert coverage(store, "alpha") == [window(2, 6)]
+    assert covered_windows(store, "alpha") == [window(2, 6)]
     complaints: list[str] = []
     sensor = destination(receiver.url(batch=BATCH))
     found = audit_range(store, window(0, 24), [sensor], complaints.append)
     assert complaints == []
-    assert found["destinations"]["fussy"] == {"delivered": len(ALL) - 1, "pending": 0, "failed": 0}
+    assert found["destinations"]["rejecting"] == {
+        "delivered": len(ALL) - 1,
+        "pending": 0,
+        "failed": 0,
+    }
     received = Counter(receiver.received)
     assert sorted(received) == ids(store, "normalized")
     assert received.total() - len(received) <= BATCH
     last = {
         row["event_id"]: row["status"]
-        for row in read(store, "deliveries", destination="fussy").to_pylist()
+        for row in read(store, "deliveries", destination="rejecting").to_pylist()
     }
     assert set(last.values()) == {"confirmed"}
     assert list((folder / ".tmp").iterdir()) == []
@@ -53,7 +57,7 @@ def kinds(folder: Path) -> list[str]:
     """What the pipeline does, step by step."""
     record = folder / "kinds"
     (folder / "whole").mkdir()
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         child = start(folder / "whole", receiver.url(batch=BATCH), None, record)
         child.join()
         assert child.exitcode == 0
@@ -64,7 +68,7 @@ def kinds(folder: Path) -> list[str]:
 def die_and_go_on(folder: Path, step: int) -> None:
     """Kill the pipeline at a step, run it again to its end, and check."""
     folder.mkdir()
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         url = receiver.url(batch=BATCH)
         child = start(folder, url, step)
         child.join()
@@ -93,7 +97,7 @@ def test_every_death(tmp_path: Path) -> None:
 
 def test_two_processes_at_once(tmp_path: Path) -> None:
     """Two pipelines at once on one staging stage, normalize and send everything once."""
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         url = receiver.url(batch=BATCH)
         children = [start(tmp_path, url) for _ in range(2)]
         for child in children:
@@ -112,7 +116,7 @@ def deliver_to_a_mortal(folder: Path, kills: int) -> None:
         port = free.getsockname()[1]
     sensor = destination(f"tcp://127.0.0.1:{port}?name=mortal&batch=20&timeout=2")
     received = folder / "received"
-    command = [sys.executable, "-m", "tests.staging.mortal", str(port), str(received)]
+    command = [sys.executable, "-m", "tests.staging.killable_receiver", str(port), str(received)]
     random = Random(kills)
     over = threading.Event()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from flows.cli import app
+from flows.cli.app import app
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
 from tasks.plugin.fields import FIELDS

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 import pytest
 
-from tasks.load import load_destination
+from tasks.load.destination import load_destination
 from tasks.staging.store import open_store
 from tasks.syslog.transport import CONFIRMED
 from tests import rsyslog, syslog_ng
 from tests.rsyslog import RSyslog
-from tests.staging.fussy import ids_in
-from tests.staging.material import normalized, read
+from tests.staging.rejecting_receiver import ids_in
+from tests.staging.staged_data import normalized, read
 from tests.syslog.helpers import destination
 from tests.syslog_ng import SyslogNG
 

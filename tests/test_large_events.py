@@ -11,7 +11,7 @@ import pytest
 
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
-from tests.extract.site import event, events
+from tests.extract.harness import event, events
 from tests.flows.command import command_for
 from tests.peak import peak_of
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 COMMANDS = ("extract", "transform", "load")
 LIMITS = {
-    "tasks.halo.listing:MOST_HELD": 16 * MIB,
-    "tasks.halo.listing:MOST_IN_FLIGHT": 128 * MIB,
-    "tasks.halo.room:UNKNOWN": 32 * MIB,
-    "tasks.halo.room:SMALL": MIB,
-    "tasks.halo.sweep:SMALL": MIB,
+    "tasks.halo.window_reader:MOST_HELD": 16 * MIB,
+    "tasks.halo.window_reader:MOST_IN_FLIGHT": 128 * MIB,
+    "tasks.halo.page_budget:UNKNOWN": 32 * MIB,
+    "tasks.halo.page_budget:SMALL": MIB,
+    "tasks.halo.paginator:SMALL": MIB,
     "tasks.staging.writer:ROW_GROUP_BYTES": 32 * MIB,
-    "tasks.parcels:_BYTES": 32 * MIB,
+    "tasks.load.batches:_BYTES": 32 * MIB,
 }
 """What bounds memory."""
 HOUR = timedelta(hours=1)

@@ -6,10 +6,10 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from sandbox.receiver import Receiver
-from tasks.load import load_destination, replay_destination
+from tasks.load.destination import load_destination, replay_destination
 from tasks.staging.raw import stage_window
-from tests.staging.fussy import ids_in
-from tests.staging.material import at, malformed, raw, read, realistic, stage, transform, window
+from tests.staging.rejecting_receiver import ids_in
+from tests.staging.staged_data import at, malformed, raw, read, realistic, stage, transform, window
 from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:

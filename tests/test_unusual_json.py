@@ -14,9 +14,9 @@ from sandbox import odd_events
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
 from tasks.halo.decode import decode
-from tasks.halo.haul import Haul
+from tasks.halo.fetched_events import FetchedEvents
 from tasks.plugin.normalize import normalize
-from tasks.windows import Window
+from tasks.time_window import Window
 from tests.cef.decode import decode as decode_cef
 from tests.flows.command import command_for
 
@@ -67,9 +67,9 @@ def test_any_such_event_is_raw_once_and_normalized_and_costs_no_neighbour(data: 
     """Raw controls and any depth: the text is kept to the byte, and becomes one normalized row."""
     odd = [data.draw(unusual(number)) for number in range(1, 4)]
     texts = [plain(10), odd[0], odd[1], plain(11), odd[2], odd[0], plain(12)]
-    haul = Haul()
-    haul.add(decode(b'{"count":7,"events":[' + b",".join(texts) + b"]}"))
-    events, malformed = haul.tables(Window.of_day(NOON.date()))
+    fetched = FetchedEvents()
+    fetched.add(decode(b'{"count":7,"events":[' + b",".join(texts) + b"]}"))
+    events, malformed = fetched.tables(Window.of_day(NOON.date()))
     assert malformed.num_rows == 0
     staged = dict(zip(events["event_id"].to_pylist(), events["event"].to_pylist(), strict=True))
     assert len(staged) == events.num_rows == 6

@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.cef.assemble import ELLIPSIS, Assembled, Place, assemble, small_batches
 from tasks.cef.escape import Escape, holds
 from tasks.cef.times import receipt_times
-from tasks.cef.weave import ELLIPSIS, Place, Woven, small_batches, weave
 from tasks.plugin.fields import CEF_ORDER, CEF_PREFIX, FIELDS, PRODUCT
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def _render(batch: pa.RecordBatch) -> Rendered:
     columns = {name: _text(batch.column(name)) for name in _COLUMNS}
     for name in _ADDRESSES:
         columns[name], columns[name + _IPV6] = _by_version(columns[name])
-    woven = weave(_PLACES, [columns[name] for name in _NAMES], separator=" ")
-    return Rendered(*_fit(woven))
+    assembled = assemble(_PLACES, [columns[name] for name in _NAMES], separator=" ")
+    return Rendered(*_fit(assembled))
 
 
 def _text(column: pa.Array) -> pa.StringArray:
@@ -128,19 +128,21 @@ _ADDRESSES = [field.name for field in CEF_ORDER if field.ipv6]
 _COLUMNS = [name for name in _NAMES if not name.endswith(_IPV6)]
 
 
-def _fit(woven: Woven) -> tuple[pa.StringArray, pa.BooleanArray]:
+def _fit(assembled: Assembled) -> tuple[pa.StringArray, pa.BooleanArray]:
     """Shorten the lines that are longer than `LONGEST_LINE`."""
-    offsets = np.frombuffer(woven.lines.buffers()[1], np.int32)
+    offsets = np.frombuffer(assembled.lines.buffers()[1], np.int32)
     too_long = np.diff(offsets) > LONGEST_LINE
     if not too_long.any():
-        return woven.lines, pa.array(woven.cut)
-    width = 2 * len(woven.places) + 1
+        return assembled.lines, pa.array(assembled.cut)
+    width = 2 * len(assembled.places) + 1
     shortened = [
-        _shorten_line(woven.pieces.slice(row * width, width).to_pylist(), woven.places)
+        _shorten_line(assembled.pieces.slice(row * width, width).to_pylist(), assembled.places)
         for row in np.flatnonzero(too_long).tolist()
     ]
-    lines = pc.replace_with_mask(woven.lines, pa.array(too_long), pa.array(shortened, pa.string()))
-    return lines, pa.array(woven.cut | too_long)
+    lines = pc.replace_with_mask(
+        assembled.lines, pa.array(too_long), pa.array(shortened, pa.string())
+    )
+    return lines, pa.array(assembled.cut | too_long)
 
 
 def _shorten_line(pieces: list[str], places: Sequence[Place]) -> str:

@@ -17,7 +17,7 @@ import httpx
 import msgspec
 
 from tasks.errors import HaloInvalid, HaloRefused
-from tasks.halo.answers import AnswerFault, check_status, detail
+from tasks.halo.responses import RetryableFault, check_status, detail
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -81,7 +81,7 @@ class BearerAuth(httpx.Auth):
 
         Raises:
             HaloRefused: The key is not accepted.
-            AnswerFault: The login failed in a way that may pass.
+            RetryableFault: The login failed in a way that may pass.
         """
         if not _same_origin(request.url, self._base):
             raise HaloInvalid(f"the key is not sent to {request.url.host}: it is not HALO_API_URL")
@@ -123,9 +123,9 @@ class BearerAuth(httpx.Auth):
         try:
             grant = msgspec.json.decode(response.content, type=_Grant)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise AnswerFault("the answer to the login holds no token") from None
+            raise RetryableFault("the answer to the login holds no token") from None
         if not grant.access_token.isascii() or not grant.access_token.isprintable():
-            raise AnswerFault("the answer to the login holds no usable token")
+            raise RetryableFault("the answer to the login holds no usable token")
         self._token = grant.access_token
         self._serial += 1
         self._ends = time.monotonic() + _life(grant.expires_in)

@@ -1,4 +1,4 @@
-"""The Halo API of one account: pages of events, asked for until they come or patience ends.
+"""The Halo API of one account: pages of events, asked for until they come or the retry policy ends.
 
 This is the only layer that tries again. Whatever goes wrong below leaves it as one of
 `tasks.errors`: `HaloUnavailable`, `HaloRefused` or `HaloInvalid`.
@@ -20,19 +20,19 @@ import aiohttp
 import httpx
 
 from tasks.errors import HaloError, HaloUnavailable
-from tasks.halo.answers import AnswerFault, check_status, http_date
 from tasks.halo.auth import ApiKey, BearerAuth
 from tasks.halo.decode import Page, decode
-from tasks.halo.pace import Pace
+from tasks.halo.rate_limit import RateLimit
+from tasks.halo.responses import RetryableFault, check_status, http_date
 from tasks.halo.transport import Transport
-from tasks.shown import foreign_text, redact
-from tasks.windows import isoformat
+from tasks.redaction import foreign_text, redact
+from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-__all__ = ["ApiKey", "HaloClient", "Listing", "Order", "Patience"]
+__all__ = ["ApiKey", "HaloClient", "Listing", "Order", "RetryPolicy"]
 
 _LOG = logging.getLogger(__name__)
 _PASSING = (httpx.HTTPError, aiohttp.ClientError, OSError, TimeoutError)
@@ -40,7 +40,7 @@ _CLOCKS_APART = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long the API is waited for; all in seconds.
 
     Attributes:
@@ -100,14 +100,14 @@ class HaloClient:
         key: The account's key.
         concurrency: Requests in flight at most.
         requests_per_second: A ceiling, None for none.
-        patience: How long to wait and to try again.
+        retry_policy: How long to wait and to try again.
         clock: This machine's time, aware.
 
     Attributes:
         ahead: How far this machine's clock is ahead of the API's, the least that the `Date` of an
             answer has shown (one that a proxy kept shows more); None where none had one.
-        silences: How many requests were given up while no other succeeded. After the first, every
-            request is tried once; after the second, there is no use in asking.
+        consecutive_failures: How many requests were given up while no other succeeded. After the
+            first, every request is tried once; after the second, there is no use in asking.
     """
 
     def __init__(
@@ -117,17 +117,17 @@ class HaloClient:
         *,
         concurrency: int = 8,
         requests_per_second: float | None = None,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._base_url = base_url
-        self._patience = patience or Patience()
+        self._retry_policy = retry_policy or RetryPolicy()
         self._clock = clock
         self.ahead: timedelta | None = None
-        self._pace = Pace(requests_per_second)
+        self._rate_limit = RateLimit(requests_per_second)
         self._slots = asyncio.Semaphore(concurrency)
         self._auth = BearerAuth(base_url, key)
-        self.silences = 0
+        self.consecutive_failures = 0
         self._last_success = 0.0
         self._url = httpx.URL(f"{base_url}/v1/events")
         # packing spares bandwidth, of which loopback has plenty
@@ -137,13 +137,15 @@ class HaloClient:
             "Accept-Encoding": packing,
             "User-Agent": "halo-usm",
         }
-        timeout = httpx.Timeout(self._patience.read, connect=self._patience.connect, pool=None)
+        timeout = httpx.Timeout(
+            self._retry_policy.read, connect=self._retry_policy.connect, pool=None
+        )
         self._transport = Transport(
             httpx.URL(base_url),
             connections=concurrency,
-            pace=self._pace,
+            rate_limit=self._rate_limit,
             timeout=timeout,
-            attempt=self._patience.attempt,
+            attempt=self._retry_policy.attempt,
         )
 
     async def __aenter__(self) -> Self:
@@ -187,36 +189,36 @@ class HaloClient:
             async with self._slots:
                 if not attempts:
                     started = loop.time()
-                    patience = 0.0 if self.silences else self._patience.total
+                    limit = 0.0 if self.consecutive_failures else self._retry_policy.total
                 attempts += 1
                 try:
                     page = await self._attempt(listing.query(number, per_page))
-                except AnswerFault as answer:
+                except RetryableFault as answer:
                     fault = answer
                 else:
                     self._last_success = loop.time()
-                    self.silences = 0
+                    self.consecutive_failures = 0
                     return page
-            pause = self._patience.pause(attempts)
+            pause = self._retry_policy.pause(attempts)
             if fault.wait is not None:
                 pause += fault.wait
-            if not (self._last_success or fault.crowded or fault.wait):
-                patience = min(patience, self._patience.greeting)
-            if loop.time() + pause > started + patience:
+            if not (self._last_success or fault.throttled or fault.wait):
+                limit = min(limit, self._retry_policy.greeting)
+            if loop.time() + pause > started + limit:
                 tried = loop.time() - started
-                lasting = fault.crowded or tried >= patience / 2
-                self.silences += lasting and self._last_success <= started
+                lasting = fault.throttled or tried >= limit / 2
+                self.consecutive_failures += lasting and self._last_success <= started
                 raise self._give_up(fault)
             _LOG.info("Halo API: %s; trying again in %.1f s", fault.reason, pause)
-            if fault.crowded:
-                self._pace.silence(pause)
+            if fault.throttled:
+                self._rate_limit.silence(pause)
             await asyncio.sleep(pause)
 
     async def _attempt(self, query: str) -> Page:
         """Ask once; whatever goes wrong is ours to say from here on, and says no secret."""
         try:
             return await self._ask(query)
-        except AnswerFault as fault:
+        except RetryableFault as fault:
             fault.reason = self._auth.redact(fault.reason)
             raise
         except HaloError as error:
@@ -259,14 +261,14 @@ class HaloClient:
         finally:
             await flow.aclose()
 
-    def _translate(self, error: Exception) -> AnswerFault | HaloUnavailable:
+    def _translate(self, error: Exception) -> RetryableFault | HaloUnavailable:
         """What went wrong on the way to the API and back, in words."""
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(
                 cause, ssl.SSLCertVerificationError | aiohttp.ClientConnectorCertificateError
             ):
-                self.silences += 1
+                self.consecutive_failures += 1
                 return HaloUnavailable(
                     f"the certificate of {self._base_url} (HALO_API_URL) is not to be trusted: "
                     f"{_words(cause)}; name the authority that signed it in SSL_CERT_FILE, if you "
@@ -274,10 +276,10 @@ class HaloClient:
                 )
             cause = cause.__cause__
         if isinstance(error, TimeoutError | httpx.TimeoutException) and not _words(error):
-            return AnswerFault("it did not answer in time")
-        return AnswerFault(self._auth.redact(_words(error)) or type(error).__name__)
+            return RetryableFault("it did not answer in time")
+        return RetryableFault(self._auth.redact(_words(error)) or type(error).__name__)
 
-    def _give_up(self, fault: AnswerFault) -> HaloUnavailable:
+    def _give_up(self, fault: RetryableFault) -> HaloUnavailable:
         asked = f", which asks to wait {fault.wait:,.0f} s" if fault.wait else ""
         return HaloUnavailable(
             f"the Halo API at {self._base_url} did not answer as it should "

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from tasks.halo.answers import AnswerFault, words_of
-from tasks.json_slices import NotJson, elements, members
+from tasks.halo.responses import RetryableFault, words_of
+from tasks.raw_json import NotJson, elements, members
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +119,7 @@ def decode(body: bytes) -> Page:
     """Read a page.
 
     Raises:
-        AnswerFault: The body is no page: not JSON, cut off, or an error instead of events, or
+        RetryableFault: The body is no page: not JSON, cut off, or an error instead of events, or
             beside those there are.
     """
     try:
@@ -135,7 +135,7 @@ def decode(body: bytes) -> Page:
 def _check(*errors: bytes) -> None:
     for error in errors:
         if error not in _NO_ERROR:
-            raise AnswerFault(f"its answer holds an error: {words_of(error)}")
+            raise RetryableFault(f"its answer holds an error: {words_of(error)}")
 
 
 def _utf8(text: bytes) -> bytes:
@@ -180,7 +180,9 @@ def _items(body: bytes) -> tuple[list[bytes], bytes]:
         # an empty listing as null, from servers that know no empty lists
         items = [] if found == b"null" and _count(count) == 0 else elements(found)
     except NotJson as fault:
-        raise AnswerFault(f"its answer is no page of events ({fault}): {words_of(body)}") from None
+        raise RetryableFault(
+            f"its answer is no page of events ({fault}): {words_of(body)}"
+        ) from None
     return items, count
 
 

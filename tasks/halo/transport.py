@@ -16,12 +16,12 @@ import httpx
 from yarl import URL
 
 from tasks.errors import HaloInvalid, SettingsError
-from tasks.halo.answers import AnswerFault
+from tasks.halo.responses import RetryableFault
 
 if TYPE_CHECKING:
     import ssl
 
-    from tasks.halo.pace import Pace
+    from tasks.halo.rate_limit import RateLimit
 
 LARGEST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer, unpacked: 100 events of 640 KiB each. More is an attack or a mistake."""
@@ -49,7 +49,7 @@ class Transport(httpx.AsyncBaseTransport):
     Args:
         base_url: Of the API.
         connections: How many at most.
-        pace: The account's.
+        rate_limit: The account's.
         timeout: For connecting, and until the next bytes of an answer.
         attempt: Seconds from connecting to the last byte of the answer.
 
@@ -62,13 +62,13 @@ class Transport(httpx.AsyncBaseTransport):
         base_url: httpx.URL,
         *,
         connections: int,
-        pace: Pace,
+        rate_limit: RateLimit,
         timeout: httpx.Timeout,
         attempt: float,
     ) -> None:
         self._origin = f"{base_url.scheme}://{base_url.netloc.decode('ascii')}"
         self._connections = connections
-        self._pace = pace
+        self._rate_limit = rate_limit
         self._timeout = aiohttp.ClientTimeout(sock_connect=timeout.connect, sock_read=timeout.read)
         self._attempt = attempt
         self._tls = _tls() if base_url.scheme == "https" else None
@@ -80,11 +80,11 @@ class Transport(httpx.AsyncBaseTransport):
 
         Raises:
             HaloInvalid: The answer is too large, or packed in a way that was not asked for.
-            AnswerFault: The packed body is broken.
+            RetryableFault: The packed body is broken.
             TimeoutError: The answer was not whole in time.
             aiohttp.ClientError, OSError: The exchange failed otherwise.
         """
-        await self._pace.turn()
+        await self._rate_limit.turn()
         target: bytes = request.extensions.get("target", request.url.raw_path)
         exchange = self._session.request(
             request.method,
@@ -163,7 +163,7 @@ async def _read(content: aiohttp.StreamReader, encoding: str) -> bytes:
         try:
             part = unpack.decompress(chunk, LARGEST_ANSWER + 1 - len(body)) if unpack else chunk
         except zlib.error:
-            raise AnswerFault("its packed body is broken") from None
+            raise RetryableFault("its packed body is broken") from None
         body += part
         if len(body) > LARGEST_ANSWER:
             raise HaloInvalid(
@@ -171,5 +171,5 @@ async def _read(content: aiohttp.StreamReader, encoding: str) -> bytes:
                 "something else than the Halo API at HALO_API_URL?"
             )
     if unpack and body and not unpack.eof:
-        raise AnswerFault("its packed body was cut off")
+        raise RetryableFault("its packed body was cut off")
     return bytes(body)

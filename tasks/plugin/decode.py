@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from tasks.json_slices import NotJson, members
+from tasks.raw_json import NotJson, members
 
 Event = dict[str, Any]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pyarrow as pa
 
 from tasks.errors import InUseError, StagingError, explain
-from tasks.shown import foreign_text
+from tasks.redaction import foreign_text
 from tasks.staging.repair import how_to_repair
 
 if TYPE_CHECKING:

@@ -25,13 +25,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import StagingError
-from tasks.staging import layout
+from tasks.staging import file_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import date
 
-    from tasks.staging.layout import RawFile
+    from tasks.staging.file_names import RawFile
     from tasks.staging.store import Store
 
 FOLDER = ".ids"
@@ -113,7 +113,7 @@ class KnownIds:
         with self._store.backend.create(FOLDER, owner) as pending:
             table = pa.table([pa.array(self._files), ids], schema=_SCHEMA)
             pq.write_table(table, pending.sink, compression="none", use_dictionary=False)
-            pending.name = f"{owner}{layout.SUFFIX}"
+            pending.name = f"{owner}{file_names.SUFFIX}"
         self._not_saved = 0
 
     def _load(self) -> None:
@@ -145,7 +145,7 @@ class KnownIds:
     def _listed(self) -> dict[date, list[RawFile]]:
         tree = self._store.tree("raw", self._account)
         return {
-            day: layout.raw_files(names, layout.partition(self._account, day))
+            day: file_names.raw_files(names, file_names.partition(self._account, day))
             for day, names in tree.items()
         }
 
@@ -153,7 +153,7 @@ class KnownIds:
         import pyarrow.parquet as pq
 
         try:
-            path = f"{FOLDER}/account={self._account}{layout.SUFFIX}"
+            path = f"{FOLDER}/account={self._account}{file_names.SUFFIX}"
             with self._store.backend.open(path) as source:
                 table = pq.ParquetFile(source).read()
         except StagingError:

@@ -25,16 +25,22 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tasks.errors import StagingError
+from tasks.staging.conditional_objects import (
+    Changed,
+    ConditionalObjects,
+    Found,
+    ObjectError,
+    without_conditions,
+)
 from tasks.staging.files import in_use
 from tasks.staging.lease_holder import Holder, holder_of
-from tasks.staging.objects import Changed, Found, ObjectError, Objects, without_conditions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from obstore import UpdateVersion
 
-    from tasks.staging.objects import Replaces
+    from tasks.staging.conditional_objects import Replaces
 
 SECONDS = 120.0
 """After how many seconds without a write a lease lapses."""
@@ -59,7 +65,7 @@ class Leases:
         seconds: After how many seconds without a write they lapse.
     """
 
-    def __init__(self, objects: Objects, seconds: float | None = None) -> None:
+    def __init__(self, objects: ConditionalObjects, seconds: float | None = None) -> None:
         self.objects = objects
         self.seconds = SECONDS if seconds is None else seconds
         self._checked = False

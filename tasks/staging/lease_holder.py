@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from tasks.windows import isoformat
+from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
-    from tasks.staging.objects import Found
+    from tasks.staging.conditional_objects import Found
 
 _Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{0,128}$")]
 

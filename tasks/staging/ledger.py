@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import StagingError
-from tasks.staging import layout
+from tasks.staging import file_names
 from tasks.staging.last_attempts import LastAttempts, last_of
 from tasks.staging.segments import segments_of
 from tasks.staging.writer import in_bytes
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from datetime import date, datetime
 
+    from tasks.staging.file_names import AttemptsFile, NormalizedFile, SettledNote
     from tasks.staging.files import Pending
-    from tasks.staging.layout import AttemptsFile, NormalizedFile, SettledNote
     from tasks.staging.segments import Segment
     from tasks.staging.store import Store
-    from tasks.windows import Window
+    from tasks.time_window import Window
 
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -96,7 +96,9 @@ class Attempt:
             raise ValueError("neither rows nor anything expected")
         self._pending.sink.write(encoded)
         attempted_at = rows["attempted_at"][0].as_py()
-        self._pending.name = layout.attempts_name(attempted_at, _bounds(rows), rows.num_rows, delta)
+        self._pending.name = file_names.attempts_name(
+            attempted_at, _bounds(rows), rows.num_rows, delta
+        )
 
 
 def _encoded(make: Callable[[], pa.Table]) -> tuple[pa.Table, pa.Buffer]:
@@ -131,11 +133,11 @@ class Ledger:
             StagingError: A name is not one of ours.
         """
         listed = self.names() if names is None else names
-        return layout.deliveries_files(listed, self._partition)
+        return file_names.deliveries_files(listed, self._partition)
 
     @property
     def _partition(self) -> str:
-        return layout.partition(self.account, self.day, self.destination)
+        return file_names.partition(self.account, self.day, self.destination)
 
     def segments(
         self,
@@ -175,7 +177,10 @@ class Ledger:
         if not events.num_rows:
             return None
         window = _bounds(events)
-        since, until = layout.clock(window.since, self.day), layout.clock(window.until, self.day)
+        since, until = (
+            file_names.clock(window.since, self.day),
+            file_names.clock(window.until, self.day),
+        )
         columns = ["event_id", "attempt", "status", "error", "attempted_at"]
         tables = [
             self.store.read(f"{self.folder}/{file.name}", columns, within=window)
@@ -213,7 +218,7 @@ class Ledger:
         """
         span = f"{segment.since}-{segment.until}"
         sums = segment.rows, segment.total, segment.ledger_rows
-        name = layout.settled_name(span, *sums, after=segment.after, delivered=delivered)
+        name = file_names.settled_name(span, *sums, after=segment.after, delivered=delivered)
         self.store.publish(
             DELIVERIES_SCHEMA.empty_table(),
             "deliveries",
@@ -230,4 +235,4 @@ class Ledger:
 
 def _bounds(events: pa.Table) -> Window:
     bounds = pc.min_max(events["created_at"]).as_py()
-    return layout.around(bounds["min"], bounds["max"])
+    return file_names.around(bounds["min"], bounds["max"])

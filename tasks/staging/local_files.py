@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pyarrow as pa
 
 from tasks.errors import InUseError, StagingError
+from tasks.staging.file_names import SUFFIX, unique
 from tasks.staging.files import OURS_ALONE, Pending, faults, in_use, reading
-from tasks.staging.layout import SUFFIX, unique
 
 if TYPE_CHECKING:
     import threading

@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tasks.staging import layout
+from tasks.staging import file_names
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
     from datetime import date
 
-    from tasks.staging.layout import NormalizedFile, RawFile, RejectedFile
+    from tasks.staging.file_names import NormalizedFile, RawFile, RejectedFile
     from tasks.staging.store import Store
 
     _Names = Sequence[str]
 
-_EMPTY = tuple(f"-0{mark}" for mark in ("", *(f"-{m}" for m in layout.MARKS)))
+_EMPTY = tuple(f"-0{mark}" for mark in ("", *(f"-{m}" for m in file_names.MARKS)))
 
 
 _ORDER = ("normalized", "rejected", "raw")
@@ -44,7 +44,7 @@ from: a normalized file whose raw file is not listed after it has none.
 
 
 @dataclass(frozen=True)
-class Day:
+class DayFiles:
     """What the names of an account's day say.
 
     Attributes:
@@ -75,14 +75,14 @@ class Day:
 
 def read_day(
     raw: Iterable[str], normalized: Iterable[str], rejected: Iterable[str], folder: str = ""
-) -> Day:
+) -> DayFiles:
     """Sort out the names of one account and day, whose `folder` it is. No file is opened.
 
     Raises:
         StagingError: A name is not one of ours.
     """
-    raw_files = layout.raw_files(raw, folder)
-    generations = layout.normalized_files(normalized, folder)
+    raw_files = file_names.raw_files(raw, folder)
+    generations = file_names.normalized_files(normalized, folder)
     newest = _newest(generations)
     current = _counting(newest, {file.key for file in raw_files})
     orphans = [file for key, file in newest.items() if current[key] is not file]
@@ -91,7 +91,7 @@ def read_day(
     counted: list[RejectedFile] = []
     orphaned: list[RejectedFile] = []
     stale: list[RejectedFile] = []
-    for file in layout.rejected_files(rejected, folder):
+    for file in file_names.rejected_files(rejected, folder):
         if file.key is None:
             malformed.append(file)
         elif file.key not in newest or newest[file.key].generation != file.generation:
@@ -99,7 +99,7 @@ def read_day(
         else:
             (orphaned if file.key in gone else counted).append(file)
     old = [file.name for file in generations if newest[file.key] is not file]
-    return Day(
+    return DayFiles(
         raw_files,
         current,
         counted,
@@ -124,25 +124,25 @@ def _counting(
     }
 
 
-def days(store: Store, account: str) -> dict[date, Day]:
+def days(store: Store, account: str) -> dict[date, DayFiles]:
     """Every day of an account, oldest first, by names alone."""
     return {
-        day: read_day(raw, normalized, rejected, layout.partition(account, day))
+        day: read_day(raw, normalized, rejected, file_names.partition(account, day))
         for day, raw, normalized, rejected in _listed(store, account)
     }
 
 
-def day_of(store: Store, account: str, day: date) -> Day:
+def day_of(store: Store, account: str, day: date) -> DayFiles:
     """One day of an account, by names alone.
 
     Raises:
         StagingError: A name is not one of ours.
     """
     listed, rejected, raw = (store.files(stage, account, day) for stage in _ORDER)
-    return read_day(raw, listed, rejected, layout.partition(account, day))
+    return read_day(raw, listed, rejected, file_names.partition(account, day))
 
 
-def unfinished(store: Store, account: str) -> dict[date, Day]:
+def unfinished(store: Store, account: str) -> dict[date, DayFiles]:
     """The days of an account that have raw files waiting, leftovers or orphans; by names alone.
 
     Days that are plainly done cost little more than their listing.
@@ -150,7 +150,7 @@ def unfinished(store: Store, account: str) -> dict[date, Day]:
     found = {}
     for day, raw, normalized, rejected in _listed(store, account):
         if rejected or not _plainly_done(raw, normalized):
-            state = read_day(raw, normalized, rejected, layout.partition(account, day))
+            state = read_day(raw, normalized, rejected, file_names.partition(account, day))
             if state.waiting or state.leftovers or state.orphans:
                 found[day] = state
     return found
@@ -166,7 +166,7 @@ def _listed(store: Store, account: str) -> Iterator[tuple[date, _Names, _Names, 
 def _plainly_done(raw: Sequence[str], normalized: Sequence[str]) -> bool:
     """Whether each raw file with rows has one normalized file, and each of those its raw file."""
     done = {name.rpartition("-g")[0] for name in normalized}
-    keys = {name[: -len(layout.SUFFIX)] for name in raw}
+    keys = {name[: -len(file_names.SUFFIX)] for name in raw}
     if len(done) < len(normalized) or not done <= keys:
         return False
     return all(key.endswith(_EMPTY) for key in keys - done)
@@ -188,9 +188,9 @@ def current_files(
     """
     if names is None:
         names = store.files("normalized", account, day)
-    newest = _newest(layout.normalized_files(names, layout.partition(account, day)))
+    newest = _newest(file_names.normalized_files(names, file_names.partition(account, day)))
     # in this order: see `_ORDER`
-    raw = {name.removesuffix(layout.SUFFIX) for name in store.files("raw", account, day)}
+    raw = {name.removesuffix(file_names.SUFFIX) for name in store.files("raw", account, day)}
     return list(_counting(newest, raw).values())
 
 

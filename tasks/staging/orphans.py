@@ -15,17 +15,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import StagingError
-from tasks.staging import layout, normalized
-from tasks.windows import isoformat, union
+from tasks.staging import file_names, normalized
+from tasks.time_window import isoformat, union
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
 
-    from tasks.staging.layout import NormalizedFile
-    from tasks.staging.normalized import Day
+    from tasks.staging.file_names import NormalizedFile
+    from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
-    from tasks.windows import Window
+    from tasks.time_window import Window
 
 _NAMED = 3
 """So many ranges are named."""
@@ -85,7 +85,9 @@ def describe(account: str, dropped: list[Dropped]) -> str:
     return note
 
 
-def _drop(store: Store, account: str, day: date, state: Day, orphan: NormalizedFile) -> Dropped:
+def _drop(
+    store: Store, account: str, day: date, state: DayFiles, orphan: NormalizedFile
+) -> Dropped:
     folder, of_rejected = (store.folder(tree, account, day) for tree in ("normalized", "rejected"))
     refused = [file for file in state.orphaned if file.key == orphan.key]
     here = [
@@ -106,7 +108,7 @@ def _drop(store: Store, account: str, day: date, state: Day, orphan: NormalizedF
     if lost or orphan.lost:
         from tasks.plugin.fields import NORMALIZED_SCHEMA
 
-        name = layout.normalized_name(
+        name = file_names.normalized_name(
             orphan.key, orphan.generation + 1, 0, lost=orphan.lost + lost, gone=True
         )
         store.publish(NORMALIZED_SCHEMA.empty_table(), "normalized", account, day, name)

@@ -15,16 +15,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.staging import layout
+from tasks.staging import file_names
 from tasks.staging.known_ids import KnownIds
 from tasks.staging.rejected import malformed_rows, reject
-from tasks.windows import Window, difference, union
+from tasks.time_window import Window, difference, union
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
 
-    from tasks.staging.layout import RawFile
+    from tasks.staging.file_names import RawFile
     from tasks.staging.store import Store
 
 _TIME = pa.timestamp("us", tz="UTC")
@@ -87,20 +87,20 @@ def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
             none), `reason`, `event`.
         run_id: The run that read them; kept with what is rejected.
         now: The time of extraction; this machine's by default.
-        mark: Why this does not cover the window, where it doesn't; see `layout.RawFile`.
+        mark: Why this does not cover the window, where it doesn't; see `file_names.RawFile`.
         ids: What is known of the account's ids, kept up to date; read anew by default.
 
     Raises:
         ValueError: The window is not within one UTC day, or an event lacks its id or date.
         StagingError: The staging cannot be read or written.
     """
-    layout.span(window)
+    file_names.span(window)
     now = now or datetime.now(UTC)
     ids = ids or KnownIds(store, account)
     with store.backend.lock(f"staging={account}", wait=True):
         rejected = _reject(store, account, window, malformed, run_id, now)
         names = store.files("raw", account, window.day)
-        files = layout.raw_files(names, layout.partition(account, window.day))
+        files = file_names.raw_files(names, file_names.partition(account, window.day))
         listed = _inside(_conform(events, now), window)
         inside = _once(listed)
         near = _near(store, account, window.day, files, inside)
@@ -144,7 +144,7 @@ def stage_beside(  # noqa: PLR0917 - as `stage_window`
     new = wrong = redated = 0
     times = pa.chunked_array([*events["created_at"].chunks, *malformed["created_at"].chunks], _TIME)
     bounds = pc.min_max(times).as_py()
-    found = [layout.around(bounds["min"], bounds["max"])] if bounds["min"] else []
+    found = [file_names.around(bounds["min"], bounds["max"])] if bounds["min"] else []
     for beside in (piece for window in found for piece in difference(window, [listed])):
         rows, bad = _inside(events, beside), _inside(malformed, beside)
         if rows.num_rows or bad.num_rows:
@@ -167,7 +167,10 @@ def covered_by(files: Iterable[RawFile], day: date, mark: str = "") -> list[Wind
             merged[-1][1] = max(merged[-1][1], file.until)
         else:
             merged.append([file.since, file.until])
-    return [Window(layout.moment(since, day), layout.moment(until, day)) for since, until in merged]
+    return [
+        Window(file_names.moment(since, day), file_names.moment(until, day))
+        for since, until in merged
+    ]
 
 
 def _conform(events: pa.Table, now: datetime) -> pa.Table:
@@ -208,7 +211,7 @@ def _near(
     if not events.num_rows:
         return found[0]
     bounds = _bounds(events)
-    since, until = layout.clock(bounds.since, day), layout.clock(bounds.until, day)
+    since, until = file_names.clock(bounds.since, day), file_names.clock(bounds.until, day)
     folder = store.folder("raw", account, day)
     found += [
         store.read(f"{folder}/{file.name}", _STAGED.names)
@@ -250,12 +253,12 @@ def _of_several_dates(listed: pa.Table, once: pa.Table) -> pa.StringArray:
 def _bounds(events: pa.Table) -> Window:
     """The smallest window that holds events in order of creation."""
     created = events["created_at"]
-    return layout.around(created[0].as_py(), created[-1].as_py())
+    return file_names.around(created[0].as_py(), created[-1].as_py())
 
 
 def publish(store: Store, account: str, window: Window, rows: pa.Table, mark: str = "") -> str:
     """Write a file about a window within one UTC day; its name."""
-    name = layout.raw_name(window, rows.num_rows, mark)
+    name = file_names.raw_name(window, rows.num_rows, mark)
     store.publish(rows, "raw", account, window.day, name)
     return name
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.staging import layout
+from tasks.staging import file_names
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -77,7 +77,7 @@ def reject(store: Store, account: str, day: date, malformed: pa.Table) -> int:
     for part, dated in ((rows.filter(pc.invert(without)), True), (rows.filter(without), False)):
         if part.num_rows:
             folder_day = day if dated else part["rejected_at"][0].as_py().date()
-            name = layout.extract_name(part.num_rows)
+            name = file_names.extract_name(part.num_rows)
             store.publish(part, "rejected", account, folder_day, name)
     return int(rows.num_rows)
 
@@ -93,7 +93,7 @@ def _rejected_ids(store: Store, account: str, since: date) -> set[str]:
             continue
         folder = store.folder("rejected", account, day)
         names = store.files("rejected", account, day)
-        for file in layout.rejected_files(names, layout.partition(account, day)):
+        for file in file_names.rejected_files(names, file_names.partition(account, day)):
             if file.key is None:
                 known.update(
                     store.read(f"{folder}/{file.name}", ["event_id"])["event_id"].to_pylist()

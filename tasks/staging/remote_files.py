@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from tasks.staging.file_names import SUFFIX
 from tasks.staging.files import Pending, faults, in_use, reading
-from tasks.staging.layout import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from datetime import date
 
-from tasks.staging import layout
-from tasks.windows import Window, isoformat
+from tasks.staging import file_names
+from tasks.time_window import Window, isoformat
 
 _DAY = re.compile(r"/date=(\d{4}-\d{2}-\d{2})/", re.ASCII)
 _ALL_THAT_HALO_KEEPS = 90 * 24 * 60
@@ -38,5 +38,5 @@ def _range(path: str) -> str:
     if found is None:
         return ""
     day = date.fromisoformat(found[1])
-    window = layout.window_of(path.rpartition("/")[2], day) or Window.of_day(day)
+    window = file_names.window_of(path.rpartition("/")[2], day) or Window.of_day(day)
     return f" --since {isoformat(window.since)} --until {isoformat(window.until)}"

@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tasks.staging import layout
+from tasks.staging import file_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import date, datetime
 
-    from tasks.staging.layout import AttemptsFile, NormalizedFile, SettledNote
+    from tasks.staging.file_names import AttemptsFile, NormalizedFile, SettledNote
 
 _FIRST_GENERATION = re.compile(r"-g1-(\d+)u?\.parquet/")
 _DELTA = re.compile(r"-([+-]\d+)\.parquet/")
@@ -106,8 +106,8 @@ def segments_of(
     folder: str = "",
 ) -> list[Segment]:
     """The segments of a day that have normalized events; see `Ledger.segments`."""
-    attempts, notes = layout.deliveries_files(deliveries, folder)
-    start = layout.after(since, day)
+    attempts, notes = file_names.deliveries_files(deliveries, folder)
+    start = file_names.after(since, day)
     groups = _segments([*normalized, *attempts])
     found = (_segment(group, notes, start) for group in groups)
     return [part for part in found if part.normalized and part.until > start]
@@ -129,11 +129,11 @@ def _segment(
     group: list[NormalizedFile | AttemptsFile], notes: list[SettledNote], start: str
 ) -> Segment:
     since, until = group[0].since, max(file.until for file in group)
-    attempts = [file for file in group if isinstance(file, layout.AttemptsFile)]
+    attempts = [file for file in group if isinstance(file, file_names.AttemptsFile)]
     part = Segment(
         since,
         until,
-        tuple(file for file in group if isinstance(file, layout.NormalizedFile)),
+        tuple(file for file in group if isinstance(file, file_names.NormalizedFile)),
         tuple(sorted(attempts, key=lambda file: file.name)),
         start if start > since else "all",
     )

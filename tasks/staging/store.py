@@ -6,7 +6,7 @@
     <staging>/deliveries/destination=<name>/account=<account>/date=<YYYY-MM-DD>/*.parquet
 
 A file is complete and on disk once it has its final name, and never changes afterwards. What
-the names mean is `tasks.staging.layout`'s.
+the names mean is `tasks.staging.file_names`'s.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from tasks.errors import SettingsError, StagingError
-from tasks.shown import foreign_text, redact_address
+from tasks.redaction import foreign_text, redact_address
+from tasks.staging.file_names import STAGES
 from tasks.staging.files import OURS_ALONE
-from tasks.staging.layout import STAGES
 from tasks.staging.local_files import LocalFiles
 from tasks.staging.remote_files import RemoteFiles
 from tasks.staging.repair import how_to_repair
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from tasks.staging.files import Files, Pending
-    from tasks.windows import Window
+    from tasks.time_window import Window
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
 """Names of accounts and destinations, which reach logs and pages as they are."""
@@ -53,11 +53,11 @@ def _day(parent: str, folder: str) -> date:
     # beside the first and the last year there is no time to look back or ahead to
     known = day is not None and date.min.year < day.year < date.max.year
     if day is None or not known or name != "date" or day.isoformat() != value:
-        raise StagingError(_stranger(parent, folder, "date=YYYY-MM-DD"))
+        raise StagingError(_unexpected(parent, folder, "date=YYYY-MM-DD"))
     return day
 
 
-def _stranger(parent: str, folder: str, ours: str) -> str:
+def _unexpected(parent: str, folder: str, ours: str) -> str:
     return f"{f'{parent}/{folder}'!r} is no {ours} folder; {OURS_ALONE}"
 
 
@@ -97,7 +97,7 @@ class Store:
         """Accounts that a stage knows."""
         return self._named(self.folder(stage, destination=destination), "account")[0]
 
-    def strangers(self, stage: str = "", destination: str = "") -> list[str]:
+    def unexpected_entries(self, stage: str = "", destination: str = "") -> list[str]:
         """What is foreign beside a stage's accounts: a sentence each, with what to do.
 
         It belongs to no account, and so it is no trouble of any. Without `stage` in all of the
@@ -105,21 +105,23 @@ class Store:
         """
         if stage:
             return self._named(self.folder(stage, destination=destination), "account")[1]
-        found = [text for name in STAGES[:3] for text in self.strangers(name)]
+        found = [text for name in STAGES[:3] for text in self.unexpected_entries(name)]
         destinations, beside = self._named("deliveries", "destination")
-        inside = [text for name in destinations for text in self.strangers("deliveries", name)]
+        inside = [
+            text for name in destinations for text in self.unexpected_entries("deliveries", name)
+        ]
         return [*found, *beside, *inside]
 
     def _named(self, parent: str, key: str) -> tuple[list[str], list[str]]:
         """The values of a folder's `key=value` folders, and what is said of all others."""
-        values, strangers = [], []
+        values, unexpected_entries = [], []
         for folder in self.backend.folders(parent):
             name, _, value = folder.partition("=")
             if name == key and _NAME.fullmatch(value):
                 values.append(value)
             else:
-                strangers.append(_stranger(parent, folder, f"{key}=…"))
-        return values, strangers
+                unexpected_entries.append(_unexpected(parent, folder, f"{key}=…"))
+        return values, unexpected_entries
 
     def dates(self, stage: str, account: str, destination: str = "") -> list[date]:
         """Days of which a stage has a folder, oldest first."""
@@ -299,7 +301,7 @@ def open_store(uri: str, locks: Literal["auto", "none"] = "auto") -> Store:
         ) from None
     if locks == "none" or filesystem.type_name == "mock":  # the memory of this process
         return Store(RemoteFiles(filesystem, path))
+    from tasks.staging.conditional_objects import ConditionalObjects
     from tasks.staging.lease import Leases
-    from tasks.staging.objects import Objects
 
-    return Store(RemoteFiles(filesystem, path, Leases(Objects(filesystem, path))))
+    return Store(RemoteFiles(filesystem, path, Leases(ConditionalObjects(filesystem, path))))

@@ -74,7 +74,7 @@ def explain(error: OSError, timeout: float) -> str:
     return error.strerror or str(error) or type(error).__name__
 
 
-class Pace:
+class SendingRate:
     """At most so many messages a second, in bursts of a hundredth of a second.
 
     Time that was not used is not made up for later, but for one burst, which evens out how late a

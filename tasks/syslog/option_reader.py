@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from tasks.errors import SettingsError, explain
-from tasks.shown import HIDDEN, LONGEST_PATH, foreign_text
-from tasks.windows import parse_time
+from tasks.redaction import HIDDEN, LONGEST_PATH, foreign_text
+from tasks.time_window import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

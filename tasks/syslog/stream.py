@@ -8,14 +8,14 @@ import time
 from typing import TYPE_CHECKING
 
 from tasks.errors import SensorError
-from tasks.syslog.batch import runs_of, touched
 from tasks.syslog.connection import (
     DOUBTED_SECONDS,
     PROVEN_SECONDS,
     UNPROVEN_SECONDS,
     Connection,
 )
-from tasks.syslog.network import Address, Pace, explain, name_of, resolve
+from tasks.syslog.message_buffers import buffers_of, touched
+from tasks.syslog.network import Address, SendingRate, explain, name_of, resolve
 from tasks.syslog.tls import TlsConnection, client_context
 from tasks.syslog.tls import explain as explain_tls
 from tasks.syslog.transport import CONFIRMED, FAILED, UNCONFIRMED, Outcome
@@ -23,8 +23,8 @@ from tasks.syslog.transport import CONFIRMED, FAILED, UNCONFIRMED, Outcome
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tasks.syslog.batch import Run
     from tasks.syslog.destination import Destination
+    from tasks.syslog.message_buffers import MessageBuffer
 
 _LEAST_SHARE = 0.05
 
@@ -34,7 +34,7 @@ class StreamTransport:
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
-        self._pace = Pace(destination.rate)
+        self._sending_rate = SendingRate(destination.rate)
         self._preferred: Address | None = None
         self._close_grace = UNPROVEN_SECONDS
         self._context: ssl.SSLContext | None = None
@@ -46,7 +46,7 @@ class StreamTransport:
         total = len(messages)
         if not total:
             return Outcome.of()
-        runs = runs_of(messages)
+        runs = buffers_of(messages)
         try:
             connection = self._connect()
         except SensorError as error:
@@ -85,11 +85,11 @@ class StreamTransport:
         connection.close()
         return f"{about}, closes in order"
 
-    def _send(self, connection: Connection, run: Run) -> None:
-        burst = self._pace.burst or len(run)
+    def _send(self, connection: Connection, run: MessageBuffer) -> None:
+        burst = self._sending_rate.burst or len(run)
         for first in range(0, len(run), burst):
             last = min(first + burst, len(run))
-            self._pace.wait(last - first)
+            self._sending_rate.wait(last - first)
             connection.send(run.slice(first, last))
 
     def _connect(self) -> Connection:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tasks.errors import SettingsError
 from tasks.errors import explain as explain_fault
-from tasks.shown import LONGEST_PATH, foreign_text
+from tasks.redaction import LONGEST_PATH, foreign_text
 from tasks.syslog.connection import Connection
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tasks.errors import SensorError
-from tasks.syslog.batch import Run, runs_of
-from tasks.syslog.network import Address, Pace, explain, name_of, resolve
+from tasks.syslog.message_buffers import MessageBuffer, buffers_of
+from tasks.syslog.network import Address, SendingRate, explain, name_of, resolve
 from tasks.syslog.transport import FAILED, SENT, Outcome
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class UdpTransport:
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
-        self._pace = Pace(destination.rate)
+        self._sending_rate = SendingRate(destination.rate)
         self._preferred: Address | None = None
 
     def deliver(self, messages: pa.BinaryArray | pa.ChunkedArray) -> Outcome:
@@ -49,7 +49,7 @@ class UdpTransport:
         total = len(messages)
         if not total:
             return Outcome.of()
-        runs = runs_of(messages)
+        runs = buffers_of(messages)
         here = self._destination.address
         faults = []
         try:
@@ -98,7 +98,7 @@ class UdpTransport:
         return sock
 
     def _deliver_to(
-        self, address: Address, runs: list[Run], total: int
+        self, address: Address, runs: list[MessageBuffer], total: int
     ) -> tuple[list[str], list[str]]:
         """Statuses, one a message, and what went wrong.
 
@@ -109,7 +109,7 @@ class UdpTransport:
         errors: dict[str, None] = {}
         with self._open(address) as sock:
             for burst in self._bursts(runs):
-                self._pace.wait(len(burst))
+                self._sending_rate.wait(len(burst))
                 for payload in burst:
                     try:
                         _send(sock, payload)
@@ -125,9 +125,9 @@ class UdpTransport:
             _require_not_refused(sock)
         return statuses, list(errors)
 
-    def _bursts(self, runs: list[Run]) -> Iterator[list[memoryview]]:
+    def _bursts(self, runs: list[MessageBuffer]) -> Iterator[list[memoryview]]:
         """Messages to send at once: few, and few bytes."""
-        most = self._pace.burst or 1
+        most = self._sending_rate.burst or 1
         burst: list[memoryview] = []
         size = 0
         for run in runs:

@@ -31,9 +31,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.cef.render import render
-from tasks.delivery import Courier
-from tasks.parcels import Parcel, line_hashes
-from tasks.sending import Sender
+from tasks.load.batch_sender import BatchSender
+from tasks.load.batches import Batch, line_hashes
+from tasks.load.recorded_transport import RecordedTransport
 from tasks.staging.ledger import Ledger
 from tasks.staging.store import open_store
 from tasks.syslog.connection import FINISHING_SECONDS, PROVEN_SECONDS
@@ -184,7 +184,7 @@ def _now(count: int) -> pa.Array:
     return pa.repeat(pa.scalar(NOW, pa.timestamp("us", tz="UTC")), count)
 
 
-def _parcel(ledger: Ledger, lines: pa.Array, to: Destination) -> Parcel:
+def _parcel(ledger: Ledger, lines: pa.Array, to: Destination) -> Batch:
     """What a load makes of normalized events, of these lines."""
     messages = _encode(lines, to)
     hashes = line_hashes(lines)
@@ -198,23 +198,23 @@ def _parcel(ledger: Ledger, lines: pa.Array, to: Destination) -> Parcel:
         }
     )
     numbers = np.zeros(len(lines), np.int32)
-    return Parcel(ledger, facts, messages, numbers, *np.zeros((3, len(lines)), np.bool_))
+    return Batch(ledger, facts, messages, numbers, *np.zeros((3, len(lines)), np.bool_))
 
 
-def _rate(batches: Iterable[Parcel], to: Destination) -> float:
+def _rate(batches: Iterable[Batch], to: Destination) -> float:
     """Messages a second, from the first batch until the last is confirmed and recorded."""
     transport = open_transport(to)
     transport.deliver(_encode(pa.array([_line(0)]), to))
-    sender = Sender(to, transport, "bench", threading.Event())
-    courier = Courier(sender, pauses=())
+    recorded = RecordedTransport(to, transport, "bench", threading.Event())
+    sender = BatchSender(recorded, pauses=())
     count = 0
     start = time.perf_counter()
     for batch in batches:
-        courier.deliver(batch)
+        sender.deliver(batch)
         count += len(batch)
     seconds = time.perf_counter() - start
-    if sender.delivered != count:
-        raise AssertionError(sender.error)
+    if recorded.delivered != count:
+        raise AssertionError(recorded.error)
     return count / seconds
 
 
@@ -256,7 +256,7 @@ def _small_batches(
     )
 
 
-def _by_hand(batch: Parcel, to: Destination, folder: Path) -> float:
+def _by_hand(batch: Batch, to: Destination, folder: Path) -> float:
     """Seconds for one batch, its record being its identifiers and hashes as they lie in memory."""
     data = b"".join(batch.messages.to_pylist())
     record = repr(batch.facts.select(["event_id", "line_sha256"]).to_pydict()).encode()

@@ -19,12 +19,12 @@ import orjson
 import pyarrow as pa
 
 from sandbox.events import generate_encoded
-from tasks.load import load_destination
+from tasks.load.destination import load_destination
 from tasks.staging.raw import RAW_SCHEMA
 from tasks.staging.store import open_store
-from tasks.windows import Window
+from tasks.time_window import Window
 from tests.bench import Measured, loggen
-from tests.staging.material import DAY, stage, transform
+from tests.staging.staged_data import DAY, stage, transform
 from tests.syslog.helpers import destination
 from tests.syslog_ng import SyslogNG
 

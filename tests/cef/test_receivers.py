@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.cef.other import export_lines
+from tasks.cef.export_formats import export_lines
 from tasks.cef.render import render
 from tasks.plugin.fields import CEF_ORDER, FIELDS
 from tests import syslog_ng

@@ -23,7 +23,7 @@ from tests.cef.decode import decode
 from tests.cef.events import NASTY, Row, event, table
 from tests.cef.test_properties import expected
 from tests.rsyslog import LISTENERS, RSyslog, require
-from tests.staging.material import DAY, realistic
+from tests.staging.staged_data import DAY, realistic
 from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:

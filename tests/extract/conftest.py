@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.halo_api import HaloStandIn
-from tests.extract.site import NOW, Site
+from tests.extract.harness import NOW, Harness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +30,6 @@ def halo(running: HaloStandIn) -> HaloStandIn:
 
 
 @pytest.fixture
-def site(halo: HaloStandIn, tmp_path: Path) -> Site:
+def harness(halo: HaloStandIn, tmp_path: Path) -> Harness:
     """A staging of that API's accounts."""
-    return Site(halo, tmp_path)
+    return Harness(halo, tmp_path)

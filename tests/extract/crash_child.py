@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow.parquet  # noqa: F401
 
 from tasks.accounts import read_accounts
-from tasks.extract import extract_account
+from tasks.extract.account import extract_account
 from tasks.settings import Settings
 from tasks.staging.store import open_store
 

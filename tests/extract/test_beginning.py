@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox import faults
-from tasks.staging import layout
-from tasks.windows import Window
-from tests.extract.site import BRIEF, MINUTE, NOW, START, Site, events
+from tasks.staging import file_names
+from tasks.time_window import Window
+from tests.extract.harness import BRIEF, MINUTE, NOW, START, Harness, events
 from tests.flows.command import command_for
 
 if TYPE_CHECKING:
@@ -22,122 +22,124 @@ DAY = timedelta(days=1)
 MIDDLE = Window(START + DAY, START + 2 * DAY)
 
 
-def test_an_extract_is_no_first_sync(halo: HaloStandIn, site: Site) -> None:
+def test_an_extract_is_no_first_sync(halo: HaloStandIn, harness: Harness) -> None:
     """What lies before an extracted range is read by the first sync, and the range not again."""
     halo["alpha"].add(events(300, START, NOW))
-    assert site.sync(window=MIDDLE).new == 100
-    result = site.sync()
+    assert harness.sync(window=MIDDLE).new == 100
+    result = harness.sync()
     assert (result.new, result.problems, result.notes) == (200, [], [])
     # nothing but the look before where the range ended
     assert result.known < 5
-    site.assert_exact()
-    assert site.coverage() == [Window(START, NOW)]
+    harness.assert_exact()
+    assert harness.coverage() == [Window(START, NOW)]
 
 
 def test_an_extract_of_the_whole_history_leaves_nothing_to_the_first_sync(
-    halo: HaloStandIn, site: Site
+    halo: HaloStandIn, harness: Harness
 ) -> None:
     """A history that is covered is not read twice; from then on the beginning is fixed."""
     halo["alpha"].add(events(300, START - DAY, NOW))
-    site.sync(window=Window(START, NOW))
+    harness.sync(window=Window(START, NOW))
     halo.reset_counters()
-    site.sync()
+    harness.sync()
     assert halo.counters.requests == 2, "one login, one listing"
-    site.settings = site.settings.model_copy(update={"halo_start": START - DAY})
-    site.sync()
-    assert site.coverage() == [Window(START, NOW)]
+    harness.settings = harness.settings.model_copy(update={"halo_start": START - DAY})
+    harness.sync()
+    assert harness.coverage() == [Window(START, NOW)]
 
 
 @pytest.mark.parametrize("extracted", [True, False])
 def test_the_first_sync_fixes_the_beginning(
-    halo: HaloStandIn, site: Site, *, extracted: bool
+    halo: HaloStandIn, harness: Harness, *, extracted: bool
 ) -> None:
     """The default of 90 days ago moves along: it opens no gap, and nothing older is read."""
-    site.settings = site.settings.model_copy(update={"halo_start": None})
+    harness.settings = harness.settings.model_copy(update={"halo_start": None})
     halo["alpha"].add(events(300, START, NOW))
     if extracted:
-        site.sync(window=MIDDLE)
-    site.sync()
+        harness.sync(window=MIDDLE)
+    harness.sync()
     covered = [Window(NOW - 90 * DAY, NOW)]
-    assert site.coverage() == covered
-    files = site.files()
+    assert harness.coverage() == covered
+    files = harness.files()
     halo.reset_counters()
-    site.sync()
+    harness.sync()
     assert halo.counters.requests == 2, "one login, one listing"
-    assert site.files() == files
-    site.settings = site.settings.model_copy(update={"halo_start": NOW - 95 * DAY})
-    site.sync()
+    assert harness.files() == files
+    harness.settings = harness.settings.model_copy(update={"halo_start": NOW - 95 * DAY})
+    harness.sync()
     halo.clock.advance(5 * DAY)
-    site.settings = site.settings.model_copy(update={"halo_start": None})
-    assert site.sync().problems == []
-    assert site.coverage() == [Window(NOW - 90 * DAY, NOW + 5 * DAY)]
-    site.assert_exact()
+    harness.settings = harness.settings.model_copy(update={"halo_start": None})
+    assert harness.sync().problems == []
+    assert harness.coverage() == [Window(NOW - 90 * DAY, NOW + 5 * DAY)]
+    harness.assert_exact()
 
 
-def test_a_first_sync_that_fails_in_part_has_begun(halo: HaloStandIn, site: Site) -> None:
+def test_a_first_sync_that_fails_in_part_has_begun(halo: HaloStandIn, harness: Harness) -> None:
     """Where it was to begin stays a gap, which a later sync fills though its start is later."""
     halo["alpha"].add(events(300, START, NOW))
-    site.sync(window=MIDDLE)
+    harness.sync(window=MIDDLE)
     halo.fail(faults.status(500), since=START, until=START + 2 * MINUTE, times=None)
-    assert len(site.sync(patience=BRIEF).problems) == 1
+    assert len(harness.sync(retry_policy=BRIEF).problems) == 1
     halo.heal()
-    site.settings = site.settings.model_copy(update={"halo_start": START + DAY / 2})
-    site.sync()
-    site.assert_exact()
-    assert site.coverage() == [Window(START, NOW)]
+    harness.settings = harness.settings.model_copy(update={"halo_start": START + DAY / 2})
+    harness.sync()
+    harness.assert_exact()
+    assert harness.coverage() == [Window(START, NOW)]
 
 
-def test_a_first_sync_that_reads_nothing_has_not_begun(halo: HaloStandIn, site: Site) -> None:
+def test_a_first_sync_that_reads_nothing_has_not_begun(halo: HaloStandIn, harness: Harness) -> None:
     """Where nothing at all could be read, the next sync is the first one again."""
     halo["alpha"].add(events(300, START, NOW))
-    site.sync(window=MIDDLE)
+    harness.sync(window=MIDDLE)
     halo.fail(faults.status(500), times=None)
-    assert site.sync(patience=BRIEF).problems
+    assert harness.sync(retry_policy=BRIEF).problems
     halo.heal()
-    site.sync()
-    site.assert_exact()
+    harness.sync()
+    harness.assert_exact()
 
 
-def test_several_extracts_are_no_first_sync_either(halo: HaloStandIn, site: Site) -> None:
+def test_several_extracts_are_no_first_sync_either(halo: HaloStandIn, harness: Harness) -> None:
     """Ranges in any order, before the start too: the first sync reads what lies between them."""
     halo["alpha"].add(events(500, START - 2 * DAY, NOW))
-    site.sync(window=MIDDLE)
-    site.sync(window=Window(NOW - DAY / 2, NOW - DAY / 4))
-    site.sync(window=Window(START - 2 * DAY, START - DAY))
-    site.sync()
-    site.assert_exact()
-    assert site.coverage() == [Window(START - 2 * DAY, NOW)]
+    harness.sync(window=MIDDLE)
+    harness.sync(window=Window(NOW - DAY / 2, NOW - DAY / 4))
+    harness.sync(window=Window(START - 2 * DAY, START - DAY))
+    harness.sync()
+    harness.assert_exact()
+    assert harness.coverage() == [Window(START - 2 * DAY, NOW)]
 
 
-def test_an_account_of_an_earlier_version_has_begun(halo: HaloStandIn, site: Site) -> None:
+def test_an_account_of_an_earlier_version_has_begun(halo: HaloStandIn, harness: Harness) -> None:
     """Coverage without any mark of where it begins was synced: nothing older is read."""
     halo["alpha"].add(events(300, START, NOW))
-    site.sync()
-    for day, names in site.store.tree("raw", "alpha").items():
-        for file in layout.raw_files(names):
+    harness.sync()
+    for day, names in harness.store.tree("raw", "alpha").items():
+        for file in file_names.raw_files(names):
             if file.mark:
-                site.store.remove(f"{site.store.folder('raw', 'alpha', day)}/{file.name}")
-    site.settings = site.settings.model_copy(update={"halo_start": START - DAY})
+                harness.store.remove(f"{harness.store.folder('raw', 'alpha', day)}/{file.name}")
+    harness.settings = harness.settings.model_copy(update={"halo_start": START - DAY})
     halo.clock.advance(5 * MINUTE)
-    site.sync()
-    assert site.coverage() == [Window(START, NOW + 5 * MINUTE)]
+    harness.sync()
+    assert harness.coverage() == [Window(START, NOW + 5 * MINUTE)]
 
 
-def test_a_start_before_the_beginning_is_said_and_not_read(halo: HaloStandIn, site: Site) -> None:
+def test_a_start_before_the_beginning_is_said_and_not_read(
+    halo: HaloStandIn, harness: Harness
+) -> None:
     """A setting that comes too late says so with the command that reads the time before."""
     halo["alpha"].add(events(400, START - DAY, NOW))
-    assert site.sync().notes == []
-    site.settings = site.settings.model_copy(update={"halo_start": START - DAY})
-    (note,) = site.sync().notes
+    assert harness.sync().notes == []
+    harness.settings = harness.settings.model_copy(update={"halo_start": START - DAY})
+    (note,) = harness.sync().notes
     assert "account alpha" in note
     assert "begins at 2026-03-01T12:00:00Z" in note
     assert "`halo-usm extract --since 2026-02-28T12:00:00Z --until 2026-03-01T12:00:00Z`" in note
-    assert site.sync(window=Window(START - DAY, START)).notes == []
-    site.assert_exact()
-    assert site.sync().notes == []
-    site.settings = site.settings.model_copy(update={"halo_start": None})
+    assert harness.sync(window=Window(START - DAY, START)).notes == []
+    harness.assert_exact()
+    assert harness.sync().notes == []
+    harness.settings = harness.settings.model_copy(update={"halo_start": None})
     halo.clock.advance(DAY)
-    assert site.sync().notes == []
+    assert harness.sync().notes == []
 
 
 @pytest.mark.parametrize(

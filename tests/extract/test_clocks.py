@@ -9,13 +9,13 @@ import pytest
 
 from sandbox.faults import Fault
 from tasks.errors import HaloInvalid
-from tasks.extract import check_account
-from tasks.windows import Window, parse_time, union
-from tests.extract.site import COVERED, MINUTE, NOW, QUICK, START, Site, events
+from tasks.extract.account import check_account
+from tasks.time_window import Window, parse_time, union
+from tests.extract.harness import COVERED, MINUTE, NOW, QUICK, START, Harness, events
 
 if TYPE_CHECKING:
     from sandbox.halo_api import HaloStandIn
-    from tasks.extracted import Extracted
+    from tasks.extract.result import ExtractResult
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -23,22 +23,22 @@ LONG_AGO = datetime(1970, 1, 2, tzinfo=UTC)
 
 
 @pytest.fixture
-def synced(halo: HaloStandIn, site: Site) -> Site:
+def synced(halo: HaloStandIn, harness: Harness) -> Harness:
     """An account that was synced two hours ago; events have come since."""
     halo["alpha"].add(events(500, START, NOW))
     halo.clock.set(NOW - 2 * HOUR)
-    site.sync()
+    harness.sync()
     halo.clock.set(NOW)
-    return site
+    return harness
 
 
-def gaps(result: Extracted) -> list[Window]:
+def gaps(result: ExtractResult) -> list[Window]:
     """What the result calls a gap, merged."""
     return union(Window(parse_time(gap.since), parse_time(gap.until)) for gap in result.gaps)
 
 
 @pytest.mark.parametrize("minutes", [-15, -2, 2, 15])
-def test_clocks_some_minutes_apart_are_a_note(synced: Site, minutes: int) -> None:
+def test_clocks_some_minutes_apart_are_a_note(synced: Harness, minutes: int) -> None:
     """Events are read up to the earlier of both; those after it come later, and all come."""
     result = synced.sync(clock=lambda: NOW + minutes * MINUTE)
     assert (result.problems, result.gaps) == ([], [])
@@ -51,7 +51,7 @@ def test_clocks_some_minutes_apart_are_a_note(synced: Site, minutes: int) -> Non
     synced.assert_exact()
 
 
-def test_clocks_a_minute_apart_are_the_same(synced: Site) -> None:
+def test_clocks_a_minute_apart_are_the_same(synced: Harness) -> None:
     """What networks and rounding do to a clock is not spoken of."""
     for minutes in (-1, 1):
         result = synced.sync(clock=lambda minutes=minutes: NOW + minutes * MINUTE)
@@ -60,7 +60,7 @@ def test_clocks_a_minute_apart_are_the_same(synced: Site) -> None:
 
 @pytest.mark.parametrize("ahead", [16 * MINUTE, 120 * DAY, 20_000 * DAY])
 def test_a_fast_clock_is_a_problem_and_never_covers_the_future(
-    halo: HaloStandIn, synced: Site, ahead: timedelta
+    halo: HaloStandIn, synced: Harness, ahead: timedelta
 ) -> None:
     """What there is by the API's time is staged; both clocks are named; a right clock goes on."""
     halo.reset_counters()
@@ -81,26 +81,26 @@ def test_a_fast_clock_is_a_problem_and_never_covers_the_future(
 
 
 def test_a_first_sync_by_a_fast_clock_reads_nothing_or_says_what_it_left_out(
-    halo: HaloStandIn, site: Site
+    halo: HaloStandIn, harness: Harness
 ) -> None:
     """Its 90 days end in the future, or leave out the first: the command for those is named."""
     halo["alpha"].add(events(300, NOW - 80 * DAY, NOW))
-    site.settings = site.settings.model_copy(update={"halo_start": None})
-    result = site.sync(clock=lambda: NOW + 120 * DAY)
+    harness.settings = harness.settings.model_copy(update={"halo_start": None})
+    result = harness.sync(clock=lambda: NOW + 120 * DAY)
     assert (result.new, len(result.problems), result.notes) == (0, 1, [])
-    assert site.files() == []
-    result = site.sync(clock=lambda: NOW + 30 * DAY)
+    assert harness.files() == []
+    result = harness.sync(clock=lambda: NOW + 30 * DAY)
     assert 0 < result.new < 300
     (note,) = result.warnings
     begins = NOW - 60 * DAY
     command = f"--since 2025-12-04T12:00:00Z --until {begins:%Y-%m-%dT%H:%M:%SZ}"
     assert f"`halo-usm extract {command}`" in note
-    site.sync(window=Window(NOW - 90 * DAY, begins))
-    assert site.sync().problems == []
-    site.assert_exact()
+    harness.sync(window=Window(NOW - 90 * DAY, begins))
+    assert harness.sync().problems == []
+    harness.assert_exact()
 
 
-def test_a_date_of_long_ago_is_a_problem(halo: HaloStandIn, synced: Site) -> None:
+def test_a_date_of_long_ago_is_a_problem(halo: HaloStandIn, synced: Harness) -> None:
     """A proxy that alters the API's answers keeps every event away: that is said, and a gap."""
     halo.switches.date_skew = (LONG_AGO - NOW).total_seconds()
     before = synced.files()
@@ -115,7 +115,7 @@ def test_a_date_of_long_ago_is_a_problem(halo: HaloStandIn, synced: Site) -> Non
     synced.assert_exact()
 
 
-def test_some_answers_of_long_ago_are_a_gap(halo: HaloStandIn, site: Site) -> None:
+def test_some_answers_of_long_ago_are_a_gap(halo: HaloStandIn, harness: Harness) -> None:
     """What a proxy kept has an earlier `Date`: those windows are not covered, the others are."""
     halo["alpha"].add(events(500, START, NOW))
     day = Window(NOW.replace(day=3, hour=0), NOW.replace(day=4, hour=0))
@@ -126,18 +126,18 @@ def test_some_answers_of_long_ago_are_a_gap(halo: HaloStandIn, site: Site) -> No
         halo.switches.date_skew = 0
 
     halo.fail(Fault("kept by a proxy", happen), since=day.since, until=day.until, times=None)
-    result = site.sync()
+    result = harness.sync()
     (problem,) = result.problems
     assert "30 days earlier" in problem
     assert gaps(result) == [day]
-    assert site.coverage() == [Window(START, day.since), Window(day.until, NOW)]
+    assert harness.coverage() == [Window(START, day.since), Window(day.until, NOW)]
     halo.heal()
-    assert site.sync().problems == []
-    site.assert_exact()
+    assert harness.sync().problems == []
+    harness.assert_exact()
 
 
 @pytest.mark.parametrize("behind", [16 * MINUTE, HOUR])
-def test_a_slow_clock_is_a_problem(synced: Site, behind: timedelta) -> None:
+def test_a_slow_clock_is_a_problem(synced: Harness, behind: timedelta) -> None:
     """Events that are newer than this machine's time don't come: both clocks are named."""
     result = synced.sync(clock=lambda: NOW - behind)
     (problem,) = result.problems
@@ -149,7 +149,7 @@ def test_a_slow_clock_is_a_problem(synced: Site, behind: timedelta) -> None:
     synced.assert_exact()
 
 
-def test_a_clock_that_was_set_back_is_a_problem_though_nothing_is_asked(synced: Site) -> None:
+def test_a_clock_that_was_set_back_is_a_problem_though_nothing_is_asked(synced: Harness) -> None:
     """Where raw covers time that has not come, nothing is read: no sync calls that a success."""
     result = synced.sync(clock=lambda: NOW - 120 * DAY)
     (problem,) = result.problems
@@ -160,7 +160,7 @@ def test_a_clock_that_was_set_back_is_a_problem_though_nothing_is_asked(synced: 
     assert synced.sync(clock=lambda: NOW - 10 * MINUTE, window=past).problems == []
 
 
-def test_a_range_in_the_past_is_read_by_a_slow_clock(halo: HaloStandIn, synced: Site) -> None:
+def test_a_range_in_the_past_is_read_by_a_slow_clock(halo: HaloStandIn, synced: Harness) -> None:
     """Nothing of it was kept from being read, and so it is a note; by a `Date` before it, a gap."""
     past = Window(START, START + DAY)
     result = synced.sync(clock=lambda: NOW - HOUR, window=past)
@@ -173,17 +173,17 @@ def test_a_range_in_the_past_is_read_by_a_slow_clock(halo: HaloStandIn, synced: 
 
 
 def test_an_extraction_that_takes_an_hour_is_no_difference_of_clocks(
-    halo: HaloStandIn, site: Site
+    halo: HaloStandIn, harness: Harness
 ) -> None:
     """Both clocks move on while events are read."""
     halo["alpha"].add(events(500, START, NOW))
     halo.clock.per_request = 10 * MINUTE
-    result = site.sync()
+    result = harness.sync()
     assert halo.clock.now() - NOW >= HOUR
     assert (result.problems, result.notes) == ([], [])
 
 
-def test_a_fast_clock_gives_nothing_up_as_lost(halo: HaloStandIn, synced: Site) -> None:
+def test_a_fast_clock_gives_nothing_up_as_lost(halo: HaloStandIn, synced: Harness) -> None:
     """Time that is older than 90 days by a wrong clock alone is covered, events or not."""
     halo.renew()
     halo.clock.set(NOW)
@@ -194,7 +194,7 @@ def test_a_fast_clock_gives_nothing_up_as_lost(halo: HaloStandIn, synced: Site) 
 
 @pytest.mark.parametrize("ahead", [-HOUR, HOUR])
 def test_a_check_says_that_clocks_are_apart(
-    halo: HaloStandIn, site: Site, ahead: timedelta
+    halo: HaloStandIn, harness: Harness, ahead: timedelta
 ) -> None:
     """`check` fails where a sync would."""
     halo.clock.run()
@@ -202,4 +202,4 @@ def test_a_check_says_that_clocks_are_apart(
     with pytest.raises(
         HaloInvalid, match=r"this machine's clock says .*: set this machine's clock"
     ):
-        check_account(site.account(), site.settings, QUICK)
+        check_account(harness.account(), harness.settings, QUICK)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox import odd_events
-from tests.extract.site import MINUTE, NOW, START, Site, event, events
+from tests.extract.harness import MINUTE, NOW, START, Harness, event, events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,15 +32,15 @@ class Killer:
             text=True,
         )
 
-    def extract(self, site: Site, last: int) -> list[str]:
+    def extract(self, harness: Harness, last: int) -> list[str]:
         """Extract alpha's events, killed at step `last`; the steps that were begun."""
-        notes = site.folder / f"steps-{last}"
-        site.account()
+        notes = harness.folder / f"steps-{last}"
+        harness.account()
         job = {
-            "url": site.halo.url,
-            "auth": str(site.folder / "haloEvents.auth"),
-            "staging": str(site.folder / "data"),
-            "now": site.halo.clock.now().isoformat(),
+            "url": harness.halo.url,
+            "auth": str(harness.folder / "haloEvents.auth"),
+            "staging": str(harness.folder / "data"),
+            "now": harness.halo.clock.now().isoformat(),
             "start": START.isoformat(),
             "last": last,
             "notes": str(notes),
@@ -67,14 +67,14 @@ def killer() -> Iterator[Killer]:
     process.end()
 
 
-def first_sync(halo: HaloStandIn, base: Site) -> None:
+def first_sync(halo: HaloStandIn, base: Harness) -> None:
     """Nothing is staged, some events are malformed, one day is parted."""
     del base
     halo["alpha"].add(events(700, START, NOW))
     halo["alpha"].add(odd_events.malformed(START + MINUTE).values(), created_at=START + MINUTE)
 
 
-def later_sync(halo: HaloStandIn, base: Site) -> None:
+def later_sync(halo: HaloStandIn, base: Harness) -> None:
     """Much is staged; late events lie on both sides of midnight, others are new."""
     midnight = NOW.replace(hour=0)
     halo.clock.set(midnight + MINUTE)
@@ -87,7 +87,7 @@ def later_sync(halo: HaloStandIn, base: Site) -> None:
     halo["alpha"].add(odd_events.malformed(midnight).values(), created_at=midnight)
 
 
-def quiet_sync(halo: HaloStandIn, base: Site) -> None:
+def quiet_sync(halo: HaloStandIn, base: Harness) -> None:
     """Nothing is new; a window without events takes the place of others."""
     for _ in range(3):
         base.sync()
@@ -97,36 +97,36 @@ def quiet_sync(halo: HaloStandIn, base: Site) -> None:
 SCENES = {"first": first_sync, "later": later_sync, "quiet": quiet_sync}
 
 
-def kill_and_finish(killer: Killer, base: Site, last: int) -> list[str]:
+def kill_and_finish(killer: Killer, base: Harness, last: int) -> list[str]:
     """On a copy of the staging: extract up to a step, then finish, and look."""
     folder = base.folder / f"killed-{last}"
     folder.mkdir()
     if (base.folder / "data").exists():
         shutil.copytree(base.folder / "data", folder / "data")
-    site = Site(base.halo, folder)
-    steps = killer.extract(site, last)
-    result = site.sync()
+    harness = Harness(base.halo, folder)
+    steps = killer.extract(harness, last)
+    result = harness.sync()
     assert result.problems == []
-    staged = {row["event_id"]: row["event"].encode() for row in site.raw()}
-    assert len(staged) == len(site.raw())
-    apart = [row["event"].encode() for row in site.rejected()]
+    staged = {row["event_id"]: row["event"].encode() for row in harness.raw()}
+    assert len(staged) == len(harness.raw())
+    apart = [row["event"].encode() for row in harness.rejected()]
     listed = set(base.halo["alpha"].visible())
     assert set(staged.values()) | set(apart) == listed
     assert len(staged) + len(apart) == len(listed)
-    assert site.coverage()[0].until == base.halo.clock.now()
+    assert harness.coverage()[0].until == base.halo.clock.now()
     assert list((folder / "data" / ".tmp").glob("*")) == []
     shutil.rmtree(folder)
     return steps
 
 
 @pytest.fixture(params=SCENES)
-def base(request: pytest.FixtureRequest, halo: HaloStandIn, site: Site) -> Site:
+def base(request: pytest.FixtureRequest, halo: HaloStandIn, harness: Harness) -> Harness:
     """A staging before the extraction that will be killed."""
-    SCENES[request.param](halo, site)
-    return site
+    SCENES[request.param](halo, harness)
+    return harness
 
 
-def test_a_crash_at_one_step_of_each_kind_costs_nothing(killer: Killer, base: Site) -> None:
+def test_a_crash_at_one_step_of_each_kind_costs_nothing(killer: Killer, base: Harness) -> None:
     """Killed at a file operation or request of each kind, and finished: raw is exact."""
     steps = kill_and_finish(killer, base, 0)
     assert {"open", "os.rename", "fsync", "send", "fcntl.flock"} <= set(steps)
@@ -136,7 +136,7 @@ def test_a_crash_at_one_step_of_each_kind_costs_nothing(killer: Killer, base: Si
 
 
 @pytest.mark.soak
-def test_a_crash_at_any_step_costs_nothing(killer: Killer, base: Site) -> None:
+def test_a_crash_at_any_step_costs_nothing(killer: Killer, base: Harness) -> None:
     """Killed at every single file operation and request, one after the other: raw is exact."""
     steps = kill_and_finish(killer, base, 0)
     for last in range(1, len(steps) + 1):

@@ -10,8 +10,8 @@ import pytest
 
 from sandbox.false_pages import made_up, same
 from sandbox.halo_api import HaloStandIn
-from tasks.windows import Window
-from tests.extract.site import MINUTE, NOW, START, Site, events
+from tasks.time_window import Window
+from tests.extract.harness import MINUTE, NOW, START, Harness, events
 from tests.flows.command import command_for
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox.faults import Fault
-    from tasks.extracted import Extracted
+    from tasks.extract.result import ExtractResult
 
 PAGE = [json.dumps(one).encode() for one in events(100, NOW - 2 * MINUTE, NOW - MINUTE)]
 MIB = 1024 * 1024
@@ -50,13 +50,13 @@ FAULTS: dict[str, tuple[Callable[[], Fault], int]] = {
 
 @pytest.fixture(autouse=True)
 def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Less patience, for less time."""
-    monkeypatch.setattr("tasks.halo.budget.REQUESTS_BESIDE", BESIDE)
-    monkeypatch.setattr("tasks.halo.budget.REQUESTS_IN_DOUBT", BESIDE)
-    monkeypatch.setattr("tasks.halo.budget.REQUESTS_WITHOUT_COUNT", BESIDE)
+    """Less retry_policy, for less time."""
+    monkeypatch.setattr("tasks.halo.request_budget.REQUESTS_BESIDE", BESIDE)
+    monkeypatch.setattr("tasks.halo.request_budget.REQUESTS_IN_DOUBT", BESIDE)
+    monkeypatch.setattr("tasks.halo.request_budget.REQUESTS_WITHOUT_COUNT", BESIDE)
 
 
-def named(result: Extracted) -> list[str]:
+def named(result: ExtractResult) -> list[str]:
     """What is said of gaps, each with the figures."""
     assert result.gaps
     for problem in result.problems:
@@ -67,20 +67,20 @@ def named(result: Extracted) -> list[str]:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_windows_without_end_are_gaps_after_so_many_requests(
-    halo: HaloStandIn, site: Site, fault: str
+    halo: HaloStandIn, harness: Harness, fault: str
 ) -> None:
     """A day and a half of it: named with figures, the other windows go on, and it heals."""
     make, most = FAULTS[fault]
     halo["alpha"].add(events(300, START, NOW - 2880 * MINUTE, first=1000))
     halo.fail(make(), since=NOW - 1440 * MINUTE, times=None)
-    result = site.sync()
+    result = harness.sync()
     assert named(result)
     assert halo.counters.requests <= 2 * most + 20
-    staged = {row["event_id"] for row in site.raw()}
+    staged = {row["event_id"] for row in harness.raw()}
     assert {f"{1000 + at:032x}" for at in range(300)} <= staged
     halo.heal()
-    assert site.sync().problems == []
-    assert site.coverage()[0].since == START
+    assert harness.sync().problems == []
+    assert harness.coverage()[0].since == START
 
 
 @pytest.mark.parametrize(
@@ -95,29 +95,29 @@ def test_windows_without_end_are_gaps_after_so_many_requests(
     ],
 )
 def test_a_short_window_without_end_is_a_gap_after_so_many_requests(
-    halo: HaloStandIn, site: Site, fault: str
+    halo: HaloStandIn, harness: Harness, fault: str
 ) -> None:
     """What every sync reads, the last minutes: the same."""
     make, most = FAULTS[fault]
     halo.clock.set(NOW - 5 * MINUTE)
-    assert site.sync().problems == []
+    assert harness.sync().problems == []
     halo.clock.set(NOW)
     halo.fail(make(), times=None)
     before = halo.counters.requests
-    result = site.sync()
+    result = harness.sync()
     assert named(result)
     assert halo.counters.requests - before <= most + 120
     halo.heal()
-    assert site.sync().problems == []
+    assert harness.sync().problems == []
 
 
 def test_an_api_that_ignores_the_page_is_read_where_one_page_is_all(
-    halo: HaloStandIn, site: Site
+    halo: HaloStandIn, harness: Harness
 ) -> None:
     """A hundred events are a full page; that the next one is the same says that there are none."""
     halo.fail(same(PAGE, 100), since=NOW.replace(hour=0), times=None)
-    assert site.sync().problems == []
-    assert len(site.raw()) == 100
+    assert harness.sync().problems == []
+    assert len(harness.raw()) == 100
 
 
 def test_a_sync_without_end_exits_1_and_names_the_gap(tmp_path: Path) -> None:
@@ -137,15 +137,15 @@ def test_a_sync_without_end_exits_1_and_names_the_gap(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_pages(
-    halo: HaloStandIn, site: Site, monkeypatch: pytest.MonkeyPatch
+    halo: HaloStandIn, harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of what is listed without end, nothing but ids is kept."""
-    monkeypatch.setattr("tasks.halo.listing.MOST_HELD", MIB)
-    monkeypatch.setattr("tasks.halo.budget.REQUESTS_WITHOUT_COUNT", 60)
+    monkeypatch.setattr("tasks.halo.window_reader.MOST_HELD", MIB)
+    monkeypatch.setattr("tasks.halo.request_budget.REQUESTS_WITHOUT_COUNT", 60)
     halo.fail(made_up(None, apart=0, message="m" * 20_000), times=None)
     tracemalloc.start()
     try:
-        assert site.sync(window=Window(NOW - MINUTE, NOW)).gaps
+        assert harness.sync(window=Window(NOW - MINUTE, NOW)).gaps
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

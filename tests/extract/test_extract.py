@@ -13,53 +13,55 @@ import pytest
 
 from sandbox import faults, odd_events
 from tasks.errors import HaloRefused, HaloUnavailable
-from tasks.extract import check_account
+from tasks.extract.account import check_account
+from tasks.reports.status import status
 from tasks.staging.raw import RAW_SCHEMA
-from tasks.status import status
-from tasks.windows import Window, isoformat
-from tests.extract.site import BRIEF, COVERED, MINUTE, NOW, QUICK, START, Site, event, events
+from tasks.time_window import Window, isoformat
+from tests.extract.harness import BRIEF, COVERED, MINUTE, NOW, QUICK, START, Harness, event, events
 
 if TYPE_CHECKING:
     from sandbox.halo_api import HaloStandIn
 
 
-def test_a_first_sync_stages_everything_and_a_second_nothing(halo: HaloStandIn, site: Site) -> None:
+def test_a_first_sync_stages_everything_and_a_second_nothing(
+    halo: HaloStandIn, harness: Harness
+) -> None:
     """All events from the start on are staged once; a second sync asks once and writes nothing."""
     halo.populate(1000, days=3, until=NOW)
-    first = site.sync()
+    first = harness.sync()
     assert (first.new, first.problems, first.notes) == (500, [], [])
-    site.assert_exact()
-    assert site.coverage() == COVERED
-    files = site.files()
+    harness.assert_exact()
+    assert harness.coverage() == COVERED
+    files = harness.files()
     halo.reset_counters()
-    second = site.sync()
+    second = harness.sync()
     assert (second.new, second.problems) == (0, [])
     assert halo.counters.requests == 2, "one login, one listing"
-    assert site.files() == files
+    assert harness.files() == files
 
 
-def test_files_are_small_in_number(halo: HaloStandIn, site: Site) -> None:
+def test_files_are_small_in_number(halo: HaloStandIn, harness: Harness) -> None:
     """A file a day, perhaps one for the beginning; syncs without events add one between them."""
     halo["alpha"].add(events(400, START, NOW - timedelta(hours=2)))
-    site.sync()
-    many = len(site.files())
+    harness.sync()
+    many = len(harness.files())
     assert many <= 5
     for _ in range(5):
         halo.clock.advance(5 * MINUTE)
-        site.sync()
-    assert len(site.files()) == many + 1
-    assert site.coverage() == [Window(START, NOW + 25 * MINUTE)]
+        harness.sync()
+    assert len(harness.files()) == many + 1
+    assert harness.coverage() == [Window(START, NOW + 25 * MINUTE)]
 
 
-def test_raw_rows_hold_the_event_in_typed_columns(halo: HaloStandIn, site: Site) -> None:
+def test_raw_rows_hold_the_event_in_typed_columns(halo: HaloStandIn, harness: Harness) -> None:
     """Each raw column is what the event says; text stays as it was, to the byte."""
     halo["alpha"].add([event(1, START, critical=True), event(2, START, critical="False")])
     halo["alpha"].add([{"id": "x", "created_at": "2026-03-02T00:00:00Z"}])
-    site.sync()
-    rows = {row["event_id"]: row for row in site.raw()}
+    harness.sync()
+    rows = {row["event_id"]: row for row in harness.raw()}
     assert {row["critical"] for row in rows.values()} == {True, False, None}
-    files = list((site.folder / "data" / "raw").rglob("*.parquet"))
-    assert len(files) == len(site.files())
+    files = list((harness.folder / "data" / "raw").rglob("*.parquet"))
+    assert len(files) == len(harness.files())
     assert all(pq.read_schema(file).equals(RAW_SCHEMA) for file in files)
     (full, *_) = (meta for file in files if (meta := pq.read_metadata(file)).num_rows)
     columns = [full.row_group(0).column(at) for at in range(full.num_columns)]
@@ -68,47 +70,47 @@ def test_raw_rows_hold_the_event_in_typed_columns(halo: HaloStandIn, site: Site)
     assert rows[f"{1:032x}"]["type"] == "type_1"
     assert rows["x"]["type"] is None
     assert rows["x"]["name"] is None
-    site.assert_exact()
+    harness.assert_exact()
 
 
-def test_odd_events_keep_every_value(halo: HaloStandIn, site: Site) -> None:
+def test_odd_events_keep_every_value(halo: HaloStandIn, harness: Harness) -> None:
     """What a fast decoder refuses or changes is staged as it was sent, beside ordinary events."""
     halo["alpha"].add(events(150, START, NOW))
     halo["alpha"].add(odd_events.odd(START + MINUTE).values(), created_at=START + MINUTE)
-    assert site.sync().problems == []
-    site.assert_exact()
+    assert harness.sync().problems == []
+    harness.assert_exact()
 
 
-def test_malformed_events_are_put_apart_once(halo: HaloStandIn, site: Site) -> None:
+def test_malformed_events_are_put_apart_once(halo: HaloStandIn, harness: Harness) -> None:
     """What has no id or no date is rejected with its reason, once, and costs no other event."""
     fine = events(250, START, NOW)
     bad = odd_events.malformed(NOW - MINUTE)
     halo["alpha"].add(fine)
     halo["alpha"].add(bad.values(), created_at=NOW - MINUTE)
-    result = site.sync()
+    result = harness.sync()
     assert (result.new, result.malformed, result.problems) == (250, len(bad), [])
-    rejected = site.rejected()
+    rejected = harness.rejected()
     assert sorted(row["event"] for row in rejected) == sorted(b.decode() for b in bad.values())
     assert all(row["reason"] and row["stage"] == "extract" for row in rejected)
-    again = site.sync()
+    again = harness.sync()
     assert (again.new, again.malformed) == (0, 0)
-    assert len(site.rejected()) == len(bad)
+    assert len(harness.rejected()) == len(bad)
 
 
 def test_what_has_no_id_and_a_date_of_another_time_is_put_apart(
-    halo: HaloStandIn, site: Site
+    halo: HaloStandIn, harness: Harness
 ) -> None:
     """No window but the one that lists it would ever stage it, whatever date it has."""
     bad = [{"created_at": date, "message": date} for date in ("2009-01-01T00:00:00Z", "9999-12-31")]
     halo["alpha"].add(bad, created_at=NOW - MINUTE)
-    assert site.sync().malformed == len(bad)
-    assert [row["created_at"] for row in site.rejected()] == [None] * len(bad)
-    assert site.sync().malformed == 0
+    assert harness.sync().malformed == len(bad)
+    assert [row["created_at"] for row in harness.rejected()] == [None] * len(bad)
+    assert harness.sync().malformed == 0
 
 
 @pytest.mark.parametrize("count", [True, False])
 def test_what_has_no_id_and_a_date_shortly_before_or_after_is_put_apart(
-    halo: HaloStandIn, site: Site, *, count: bool
+    halo: HaloStandIn, harness: Harness, *, count: bool
 ) -> None:
     """However near its date is to the window that lists it, and however that is read; once."""
     halo.switches.set(count=count, pagination=count, max_per_page=7)
@@ -119,17 +121,17 @@ def test_what_has_no_id_and_a_date_shortly_before_or_after_is_put_apart(
     halo["alpha"].add(bad, created_at=NOW - 10 * MINUTE)
     for item in inside:
         halo["alpha"].add([item], created_at=datetime.fromisoformat(str(item["created_at"])))
-    assert site.sync().problems == []
-    rejected = site.rejected()
+    assert harness.sync().problems == []
+    rejected = harness.rejected()
     listed = [json.dumps(item) for item in [*bad, *inside]]
     assert sorted(row["event"].replace(" ", "") for row in rejected) == sorted(
         text.replace(" ", "") for text in listed
     )
     assert [row["created_at"] for row in rejected].count(None) == len(bad)
-    assert site.sync().malformed == 0
-    assert site.sync(window=Window(START, NOW)).malformed == 0
+    assert harness.sync().malformed == 0
+    assert harness.sync(window=Window(START, NOW)).malformed == 0
     halo.clock.advance(timedelta(hours=6))
-    assert site.sync().malformed == 0
+    assert harness.sync().malformed == 0
 
 
 @pytest.mark.parametrize(
@@ -142,71 +144,71 @@ def test_what_has_no_id_and_a_date_shortly_before_or_after_is_put_apart(
     ],
 )
 def test_an_event_shown_beside_the_window_that_lists_it_is_staged_once(
-    halo: HaloStandIn, site: Site, listed: datetime, shown: datetime
+    halo: HaloStandIn, harness: Harness, listed: datetime, shown: datetime
 ) -> None:
     """An API that rounds the dates it shows lists it nowhere else; it is counted, and no gap."""
     halo["alpha"].add([event(1, shown), {"created_at": isoformat(shown)}], created_at=listed)
     halo["alpha"].add([event(2, NOW - MINUTE)])
-    first = site.sync()
+    first = harness.sync()
     assert (first.new, first.malformed, first.problems) == (2, 1, [])
     for _ in range(3):
-        assert sorted(row["event_id"] for row in site.raw()) == [
+        assert sorted(row["event_id"] for row in harness.raw()) == [
             event(n, NOW)["id"] for n in (1, 2)
         ]
-        assert len(site.rejected()) == 1
-        assert status(site.store)["accounts"]["alpha"]["gaps"] == []
+        assert len(harness.rejected()) == 1
+        assert status(harness.store)["accounts"]["alpha"]["gaps"] == []
         halo.clock.advance(MINUTE)
-        again = site.sync()
+        again = harness.sync()
         assert (again.new, again.malformed, again.problems) == (0, 0, [])
 
 
-def test_a_range_is_read_again_and_staged_once(halo: HaloStandIn, site: Site) -> None:
+def test_a_range_is_read_again_and_staged_once(halo: HaloStandIn, harness: Harness) -> None:
     """`extract --since --until` reads covered time too; only unknown ids are staged."""
     halo["alpha"].add(events(300, START, NOW))
-    site.sync()
+    harness.sync()
     halo["alpha"].add(events(50, START, NOW, first=1000))
     window = Window(START, NOW - timedelta(days=1))
-    result = site.sync(window=window)
+    result = harness.sync(window=window)
     assert 0 < result.new < 50
-    assert site.sync(window=Window(START, NOW)).new == 50 - result.new
-    site.assert_exact()
+    assert harness.sync(window=Window(START, NOW)).new == 50 - result.new
+    harness.assert_exact()
 
 
-def test_the_first_day_of_the_calendar_is_a_range_as_any(site: Site) -> None:
+def test_the_first_day_of_the_calendar_is_a_range_as_any(harness: Harness) -> None:
     """No time before it is reckoned with."""
     day = datetime(1, 1, 1, tzinfo=UTC)
-    result = site.sync(window=Window(day, day + timedelta(days=1)))
+    result = harness.sync(window=Window(day, day + timedelta(days=1)))
     assert not result.problems
     assert result.windows == 1
 
 
-def test_a_range_before_the_covered_time_joins_it(halo: HaloStandIn, site: Site) -> None:
+def test_a_range_before_the_covered_time_joins_it(halo: HaloStandIn, harness: Harness) -> None:
     """A backfill before the first covered time leaves a gap that the next sync fills."""
     halo["alpha"].add(events(300, START - timedelta(days=4), NOW))
-    site.sync()
-    site.sync(window=Window(START - timedelta(days=4), START - timedelta(days=3)))
-    assert len(site.coverage()) == 2
-    site.sync()
-    assert site.coverage() == [Window(START - timedelta(days=4), NOW)]
-    site.assert_exact()
+    harness.sync()
+    harness.sync(window=Window(START - timedelta(days=4), START - timedelta(days=3)))
+    assert len(harness.coverage()) == 2
+    harness.sync()
+    assert harness.coverage() == [Window(START - timedelta(days=4), NOW)]
+    harness.assert_exact()
 
 
-def test_results_can_be_pickled_and_written_as_json(halo: HaloStandIn, site: Site) -> None:
+def test_results_can_be_pickled_and_written_as_json(halo: HaloStandIn, harness: Harness) -> None:
     """What a step returns can go through Prefect: plain values, no secrets."""
     halo.fail(faults.status(400), times=None)
-    result = site.sync()
+    result = harness.sync()
     assert pickle.loads(pickle.dumps(result)) == result
     text = json.dumps(asdict(result))
-    assert site.account().secret.get_secret_value() not in text
+    assert harness.account().secret.get_secret_value() not in text
 
 
-def test_check_says_how_much_there_is(halo: HaloStandIn, site: Site) -> None:
+def test_check_says_how_much_there_is(halo: HaloStandIn, harness: Harness) -> None:
     """A check logs in, lists one event, and says what it found."""
     halo.clock.run()
-    assert "may read" in check_account(site.account(), site.settings, QUICK)
+    assert "may read" in check_account(harness.account(), harness.settings, QUICK)
     halo.fail(faults.status(403), times=None)
     with pytest.raises(HaloRefused, match="read access"):
-        check_account(site.account(), site.settings, BRIEF)
+        check_account(harness.account(), harness.settings, BRIEF)
     halo.fail(faults.status(503), times=None, path="/oauth/access_token")
     with pytest.raises(HaloUnavailable, match="HALO_API_URL"):
-        check_account(site.account(), site.settings, BRIEF)
+        check_account(harness.account(), harness.settings, BRIEF)

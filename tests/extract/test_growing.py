@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.false_pages import meanwhile
-from tasks.windows import Window
-from tests.extract.site import MINUTE, NOW, Site, event, events
+from tasks.time_window import Window
+from tests.extract.harness import MINUTE, NOW, Harness, event, events
 
 if TYPE_CHECKING:
     from sandbox.halo_api import HaloStandIn
@@ -40,60 +40,60 @@ def grow(halo: HaloStandIn, window: Window, many: int, *, after: timedelta = MIN
 @pytest.mark.parametrize("many", [1, 5, 20])
 @pytest.mark.parametrize("order", RANGES)
 def test_a_window_that_grows_is_complete(
-    halo: HaloStandIn, site: Site, order: str, many: int, size: int
+    halo: HaloStandIn, harness: Harness, order: str, many: int, size: int
 ) -> None:
     """All that was there is staged, and what came meanwhile by the next look; it is no gap."""
     window = RANGES[order]
     halo["alpha"].add(events(size, window.since, window.until))
     grow(halo, window, many)
-    result = site.sync(window=window) if order == "desc" else site.sync()
+    result = harness.sync(window=window) if order == "desc" else harness.sync()
     assert (result.problems, result.gaps) == ([], [])
-    assert {f"{at:032x}" for at in range(size)} <= {row["event_id"] for row in site.raw()}
+    assert {f"{at:032x}" for at in range(size)} <= {row["event_id"] for row in harness.raw()}
     pages = size / 100 + 1
     # each page read makes the listing longer by so many hundredths of a page
     assert halo.counters.requests <= READINGS * (pages + 2) * 100 / (100 - many) + 10
     halo.heal()
-    result = site.sync(window=window) if order == "desc" else site.sync()
+    result = harness.sync(window=window) if order == "desc" else harness.sync()
     assert result.problems == []
-    site.assert_exact()
+    harness.assert_exact()
 
 
 @pytest.mark.parametrize("order", RANGES)
 @pytest.mark.parametrize("many", [1, 20])
 def test_a_window_that_grows_beyond_the_page_limit_is_read_in_parts(
-    halo: HaloStandIn, site: Site, order: str, many: int
+    halo: HaloStandIn, harness: Harness, order: str, many: int
 ) -> None:
     """It has 50 full pages when it is begun, and more later."""
     window = RANGES[order]
     halo["alpha"].add(events(5000, window.since, window.until))
     grow(halo, window, many)
-    result = site.sync(window=window)
+    result = harness.sync(window=window)
     assert (result.problems, result.gaps) == ([], [])
-    assert {f"{at:032x}" for at in range(5000)} <= {row["event_id"] for row in site.raw()}
+    assert {f"{at:032x}" for at in range(5000)} <= {row["event_id"] for row in harness.raw()}
     assert halo.counters.requests < 1000
     halo.heal()
-    assert site.sync(window=window).problems == []
-    site.assert_exact()
+    assert harness.sync(window=window).problems == []
+    harness.assert_exact()
 
 
 @pytest.mark.parametrize("many", [1, 5, 20])
 def test_a_window_that_grows_is_complete_without_count(
-    halo: HaloStandIn, site: Site, many: int
+    halo: HaloStandIn, harness: Harness, many: int
 ) -> None:
     """Nothing says how many there are; what was there is read all the same."""
     window = RANGES["asc"]
     halo.switches.set(count=False, pagination=False)
     halo["alpha"].add(events(500, window.since, window.until))
     grow(halo, window, many)
-    assert site.sync().problems == []
-    assert {f"{at:032x}" for at in range(500)} <= {row["event_id"] for row in site.raw()}
+    assert harness.sync().problems == []
+    assert {f"{at:032x}" for at in range(500)} <= {row["event_id"] for row in harness.raw()}
     halo.heal()
-    assert site.sync().problems == []
-    site.assert_exact()
+    assert harness.sync().problems == []
+    harness.assert_exact()
 
 
 def test_events_that_come_while_a_busy_account_is_read_are_staged_by_the_next_sync(
-    halo: HaloStandIn, site: Site
+    halo: HaloStandIn, harness: Harness
 ) -> None:
     """Its clock runs: what is created meanwhile appears some minutes late, and never is a gap."""
     halo["alpha"].add(events(3_000, NOW - 3 * 60 * MINUTE, NOW))
@@ -107,9 +107,9 @@ def test_events_that_come_while_a_busy_account_is_read_are_staged_by_the_next_sy
 
     halo.fail(meanwhile(insert), times=None)
     for _ in range(3):
-        assert site.sync().problems == []
+        assert harness.sync().problems == []
         halo.clock.advance(5 * MINUTE)
     halo.heal()
     halo.clock.advance(MINUTE)
-    assert site.sync().problems == []
-    site.assert_exact()
+    assert harness.sync().problems == []
+    harness.assert_exact()

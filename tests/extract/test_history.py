@@ -14,15 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sandbox import faults
-from tasks.halo.client import Patience
-from tests.extract.site import MINUTE, NOW, Site, event
+from tasks.halo.client import RetryPolicy
+from tests.extract.harness import MINUTE, NOW, Harness, event
 
 if TYPE_CHECKING:
     from sandbox.halo_api import HaloStandIn
 
 BEGIN = NOW.replace(hour=20)
 LOOKBACK = 15
-IMPATIENT = Patience(total=0, attempt=5, read=5)
+IMPATIENT = RetryPolicy(total=0, attempt=5, read=5)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def live(halo: HaloStandIn, history: list[Arrival], runs: list[Sync], odd: dict[
         halo["alpha"].add(group, visible_from=created + arrival.late * MINUTE)
         number += arrival.many
     with tempfile.TemporaryDirectory() as folder:
-        site = Site(halo, Path(folder), halo_start=BEGIN, halo_lookback_minutes=LOOKBACK)
+        harness = Harness(halo, Path(folder), halo_start=BEGIN, halo_lookback_minutes=LOOKBACK)
         for run in runs:
             halo.clock.advance(run.after * MINUTE)
             if run.fails:
@@ -98,13 +98,13 @@ def live(halo: HaloStandIn, history: list[Arrival], runs: list[Sync], odd: dict[
                 if run.stops and done >= run.stops:
                     stop.set()
 
-            site.sync(patience=IMPATIENT, stop=stop, progress=progress)
+            harness.sync(retry_policy=IMPATIENT, stop=stop, progress=progress)
             halo.heal()
         end = max([halo.clock.now(), BEGIN + 13 * 60 * MINUTE])
         halo.clock.set(end)
-        assert site.sync().problems == []
-        site.assert_exact()
-        (covered,) = site.coverage()
+        assert harness.sync().problems == []
+        harness.assert_exact()
+        (covered,) = harness.coverage()
         assert (covered.since, covered.until) == (BEGIN, end)
 
 

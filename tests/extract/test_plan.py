@@ -8,8 +8,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.plan import Plan, plan_range, plan_sync
-from tasks.windows import Window, difference, union
+from tasks.extract.plan import Plan, plan_range, plan_sync
+from tasks.time_window import Window, difference, union
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 LOOKBACK = timedelta(minutes=15)
@@ -51,14 +51,14 @@ def test_a_sync_reads_what_is_not_covered_and_looks_before_it(covered: list[Wind
 
 @given(coverages)
 def test_no_moment_is_read_twice(covered: list[Window]) -> None:
-    """Runs don't overlap, and each has at most one edge, between covered time and what is not."""
+    """Runs don't overlap; each has one boundary at most, between covered time and what is not."""
     runs = sync(covered).runs
     for one, other in pairwise(runs):
         assert one.window.until <= other.window.since
     for run in runs:
-        if run.edge:
-            before = Window(run.window.since, run.edge)
-            after = Window(run.edge, run.window.until)
+        if run.boundary:
+            before = Window(run.window.since, run.boundary)
+            after = Window(run.boundary, run.window.until)
             assert difference(before, covered) == []
             assert difference(after, covered) == [after]
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.audit import audit_range
+from tasks.reports.audit import audit_range
 from tasks.staging.known_ids import FOLDER
-from tasks.transform import transform_account
-from tasks.windows import Window
-from tests.extract.site import MINUTE, NOW, START, Site, event, events
+from tasks.time_window import Window
+from tasks.transform.account import transform_account
+from tests.extract.harness import MINUTE, NOW, START, Harness, event, events
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sandbox.halo_api import HaloStandIn
-    from tasks.extracted import Extracted
+    from tasks.extract.result import ExtractResult
 
 MIDNIGHT = NOW.replace(hour=0)
 DAY = timedelta(days=1)
@@ -35,21 +35,21 @@ MOVES = {
 }
 
 
-def assert_consistent(site: Site, count: int, *dates: datetime) -> None:
+def assert_consistent(harness: Harness, count: int, *dates: datetime) -> None:
     """So many events are staged and normalized, each once; event 1 with one of the dates."""
-    rows = site.raw()
+    rows = harness.raw()
     assert len({row["event_id"] for row in rows}) == len(rows) == count
     (row,) = [row for row in rows if row["event_id"] == event(1, NOW)["id"]]
     assert row["created_at"] in dates
-    transform_account(site.store, "alpha", device_address="192.0.2.1", run_id="run")
+    transform_account(harness.store, "alpha", device_address="192.0.2.1", run_id="run")
     complaints: list[str] = []
-    found = audit_range(site.store, Window(NOW - 365 * DAY, NOW + DAY), (), complaints.append)
+    found = audit_range(harness.store, Window(NOW - 365 * DAY, NOW + DAY), (), complaints.append)
     assert complaints == []
     assert found["consistent"]
     assert found["staged"] == found["normalized"] + found["rejected"] == count
 
 
-def assert_noted(result: Extracted, count: int) -> None:
+def assert_noted(result: ExtractResult, count: int) -> None:
     """The result says how many were listed with another date, and that this is no failure."""
     assert result.problems == []
     assert result.redated == count
@@ -59,14 +59,14 @@ def assert_noted(result: Extracted, count: int) -> None:
 
 
 @pytest.fixture
-def long_ago(site: Site) -> Site:
+def long_ago(harness: Harness) -> Harness:
     """An account whose first sync begins months ago."""
-    site.settings = site.settings.model_copy(update={"halo_start": NOW - 90 * DAY})
-    return site
+    harness.settings = harness.settings.model_copy(update={"halo_start": NOW - 90 * DAY})
+    return harness
 
 
 @pytest.mark.parametrize("move", MOVES)
-def test_a_later_run_stages_it_once(halo: HaloStandIn, long_ago: Site, move: str) -> None:
+def test_a_later_run_stages_it_once(halo: HaloStandIn, long_ago: Harness, move: str) -> None:
     """However far its date moved, and whatever was staged since; the first one counts."""
     first, second = MOVES[move]
     halo["alpha"].add(events(200, MONTHS_AGO, NOW - DAY / 2, first=1000))
@@ -84,7 +84,7 @@ def test_a_later_run_stages_it_once(halo: HaloStandIn, long_ago: Site, move: str
     assert_consistent(long_ago, 202, first)
 
 
-def test_a_sync_stages_it_once(halo: HaloStandIn, long_ago: Site) -> None:
+def test_a_sync_stages_it_once(halo: HaloStandIn, long_ago: Harness) -> None:
     """The usual case: an old id among what is new since the last sync."""
     halo["alpha"].add([event(1, MONTHS_AGO), *events(99, MONTHS_AGO, NOW - DAY, first=1000)])
     long_ago.sync()
@@ -96,7 +96,7 @@ def test_a_sync_stages_it_once(halo: HaloStandIn, long_ago: Site) -> None:
 
 
 @pytest.mark.parametrize("move", MOVES)
-def test_windows_of_one_run_stage_it_once(halo: HaloStandIn, long_ago: Site, move: str) -> None:
+def test_windows_of_one_run_stage_it_once(halo: HaloStandIn, long_ago: Harness, move: str) -> None:
     """Whichever of two windows that are read at the same time is staged first, or one window."""
     halo["alpha"].add(events(200, MONTHS_AGO, NOW, first=1000))
     halo["alpha"].add([event(1, moment) for moment in MOVES[move]])
@@ -104,52 +104,56 @@ def test_windows_of_one_run_stage_it_once(halo: HaloStandIn, long_ago: Site, mov
     assert_consistent(long_ago, 201, *MOVES[move])
 
 
-def test_many_are_counted(halo: HaloStandIn, site: Site) -> None:
+def test_many_are_counted(halo: HaloStandIn, harness: Harness) -> None:
     """A whole day that is listed anew a day later is staged once, and counted."""
     halo["alpha"].add(events(3000, START, START + DAY / 4))
-    site.sync()
+    harness.sync()
     halo["alpha"].add(events(3000, START + DAY, START + DAY + DAY / 4))
     halo["alpha"].add(events(10, START + DAY, START + DAY + DAY / 4, first=5000))
-    result = site.sync(window=Window(START, NOW))
+    result = harness.sync(window=Window(START, NOW))
     assert result.redated == 3000
-    assert (result.new, len(site.raw())) == (10, 3010)
+    assert (result.new, len(harness.raw())) == (10, 3010)
 
 
-def test_what_keeps_its_date_is_no_matter(halo: HaloStandIn, site: Site) -> None:
+def test_what_keeps_its_date_is_no_matter(halo: HaloStandIn, harness: Harness) -> None:
     """Events that a look sees again are known, and nothing is said."""
     halo["alpha"].add(events(300, START, NOW))
-    site.sync()
-    for result in (site.sync(), site.sync(window=Window(START, NOW))):
+    harness.sync()
+    for result in (harness.sync(), harness.sync(window=Window(START, NOW))):
         assert_noted(result, 0)
         assert result.known > 0
 
 
-def test_a_sync_of_nothing_new_looks_up_no_id(halo: HaloStandIn, site: Site) -> None:
+def test_a_sync_of_nothing_new_looks_up_no_id(halo: HaloStandIn, harness: Harness) -> None:
     """Known ids are found about their time; no other file is opened, however many there are."""
     halo["alpha"].add(events(300, START, NOW))
-    site.sync()
-    for day, names in list(site.store.tree("raw", "alpha").items())[:-1]:
+    harness.sync()
+    for day, names in list(harness.store.tree("raw", "alpha").items())[:-1]:
         for name in names:
-            path = site.folder / "data" / site.store.folder("raw", "alpha", day) / name
+            path = harness.folder / "data" / harness.store.folder("raw", "alpha", day) / name
             path.write_bytes(b"cannot be opened")
-    result = site.sync()
+    result = harness.sync()
     assert (result.problems, result.notes, result.new) == ([], [], 0)
 
 
 def test_a_file_that_cannot_be_read_does_not_keep_new_events_away(
-    halo: HaloStandIn, site: Site
+    halo: HaloStandIn, harness: Harness
 ) -> None:
     """Its ids are unknown: that is said, with its path, by every sync that has new events."""
     halo["alpha"].add(events(300, START, NOW))
-    site.sync()
-    (path, *_) = sorted((site.folder / "data" / "raw").rglob("*-0[1-9]*-[1-9]*.parquet")) or sorted(
-        path for path in (site.folder / "data" / "raw").rglob("*.parquet") if "-0" not in path.name
+    harness.sync()
+    (path, *_) = sorted(
+        (harness.folder / "data" / "raw").rglob("*-0[1-9]*-[1-9]*.parquet")
+    ) or sorted(
+        path
+        for path in (harness.folder / "data" / "raw").rglob("*.parquet")
+        if "-0" not in path.name
     )
     path.write_bytes(b"cannot be opened")
     for later in (1, 2):
         halo["alpha"].add([event(5000 + later, NOW + later * MINUTE)])
         halo.clock.set(NOW + (later + 1) * MINUTE)
-        result = site.sync()
+        result = harness.sync()
         assert (result.new, result.problems) == (1, [])
         (note,) = result.warnings
         assert "1 raw files cannot be read" in note
@@ -158,33 +162,33 @@ def test_a_file_that_cannot_be_read_does_not_keep_new_events_away(
 
 @pytest.mark.parametrize("damage", [b"", b"PAR1 no more", None])
 def test_what_is_kept_of_ids_may_be_lost(
-    halo: HaloStandIn, site: Site, damage: bytes | None
+    halo: HaloStandIn, harness: Harness, damage: bytes | None
 ) -> None:
     """It is made anew from raw, which alone counts."""
     halo["alpha"].add(events(300, NOW - 9 * DAY, NOW - DAY, first=1000))
-    site.settings = site.settings.model_copy(update={"halo_start": NOW - 10 * DAY})
+    harness.settings = harness.settings.model_copy(update={"halo_start": NOW - 10 * DAY})
     halo["alpha"].add([event(1, NOW - 9 * DAY)])
-    site.sync()
-    kept = site.folder / "data" / FOLDER / "account=alpha.parquet"
+    harness.sync()
+    kept = harness.folder / "data" / FOLDER / "account=alpha.parquet"
     assert kept.exists()
     kept.unlink() if damage is None else kept.write_bytes(damage)
     halo["alpha"].add([event(1, NOW + MINUTE), event(2, NOW + MINUTE)])
     halo.clock.set(NOW + 2 * MINUTE)
-    assert_noted(site.sync(), 1)
-    assert_consistent(site, 302, NOW - 9 * DAY)
+    assert_noted(harness.sync(), 1)
+    assert_consistent(harness, 302, NOW - 9 * DAY)
     assert kept.exists()
 
 
-def test_an_event_whose_file_is_gone_is_staged_again(halo: HaloStandIn, site: Site) -> None:
+def test_an_event_whose_file_is_gone_is_staged_again(halo: HaloStandIn, harness: Harness) -> None:
     """Whoever moves a damaged file out and extracts its range again gets all its events back."""
-    site.settings = site.settings.model_copy(update={"halo_start": NOW - 10 * DAY})
+    harness.settings = harness.settings.model_copy(update={"halo_start": NOW - 10 * DAY})
     halo["alpha"].add(events(300, NOW - 9 * DAY, NOW))
-    site.sync()
-    assert (site.folder / "data" / FOLDER / "account=alpha.parquet").exists()
-    day = site.store.dates("raw", "alpha")[3]
-    folder = site.folder / "data" / site.store.folder("raw", "alpha", day)
+    harness.sync()
+    assert (harness.folder / "data" / FOLDER / "account=alpha.parquet").exists()
+    day = harness.store.dates("raw", "alpha")[3]
+    folder = harness.folder / "data" / harness.store.folder("raw", "alpha", day)
     for path in folder.glob("*.parquet"):
         path.unlink()
-    assert len(site.raw()) < 300
-    site.sync()
-    site.assert_exact()
+    assert len(harness.raw()) < 300
+    harness.sync()
+    harness.assert_exact()

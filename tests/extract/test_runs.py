@@ -14,81 +14,81 @@ from pydantic import SecretStr
 
 from sandbox import faults
 from tasks.accounts import Account
-from tasks.halo.client import Patience
+from tasks.halo.client import RetryPolicy
 from tasks.staging.locks import hold
-from tasks.windows import Window, isoformat, union
-from tests.extract.site import COVERED, NOW, START, Site, events
+from tasks.time_window import Window, isoformat, union
+from tests.extract.harness import COVERED, NOW, START, Harness, events
 
 if TYPE_CHECKING:
     from sandbox.halo_api import HaloStandIn
 
 
-def test_a_wrong_key_stops_its_own_account_only(halo: HaloStandIn, site: Site) -> None:
+def test_a_wrong_key_stops_its_own_account_only(halo: HaloStandIn, harness: Harness) -> None:
     """A key that is refused is said once, with what to do, and never tried again and again."""
     halo.populate(500, days=3, until=NOW)
-    alpha = site.account()
+    alpha = harness.account()
     wrong = Account(name="alpha", key_id=alpha.key_id, secret=SecretStr("not-the-secret"))
-    result = site.sync(account=wrong)
+    result = harness.sync(account=wrong)
     (problem,) = result.problems
     assert "alpha" in problem
     assert "HALO_AUTH_FILE" in problem
     assert "not-the-secret" not in str(asdict(result))
     assert halo.counters.failed_logins == 1
-    assert site.sync("beta").problems == []
-    site.assert_exact("beta")
+    assert harness.sync("beta").problems == []
+    harness.assert_exact("beta")
 
 
-def test_a_rotated_key_fetches_nothing_anew(halo: HaloStandIn, site: Site) -> None:
+def test_a_rotated_key_fetches_nothing_anew(halo: HaloStandIn, harness: Harness) -> None:
     """Another key of the same account goes on where the old one was."""
     halo["alpha"].add(events(300, START, NOW))
-    site.sync()
+    harness.sync()
     halo["alpha"].rotate_key()
     halo.reset_counters()
-    assert site.sync().new == 0
+    assert harness.sync().new == 0
     assert halo.counters.requests == 2
 
 
-def test_an_account_in_other_hands_is_left(halo: HaloStandIn, site: Site) -> None:
+def test_an_account_in_other_hands_is_left(halo: HaloStandIn, harness: Harness) -> None:
     """An account that another run holds is left to it: said, and no failure."""
     halo["alpha"].add(events(10, START, NOW))
-    with hold(site.store, "account", "alpha"):
-        result = site.sync()
+    with hold(harness.store, "account", "alpha"):
+        result = harness.sync()
     assert result.held
     assert result.problems == []
     assert "another run" in result.notes[0]
-    assert site.raw() == []
+    assert harness.raw() == []
 
 
-def test_nothing_to_do(halo: HaloStandIn, site: Site) -> None:
+def test_nothing_to_do(halo: HaloStandIn, harness: Harness) -> None:
     """An extraction that stages nothing says why, where it is asked."""
     halo["alpha"].add(events(10, START, NOW))
-    assert site.sync(say_why=True).notes == []
-    [note] = site.sync(say_why=True).notes
+    assert harness.sync(say_why=True).notes == []
+    [note] = harness.sync(say_why=True).notes
     assert note.startswith("account alpha: nothing to do: ")
-    [note] = site.sync(say_why=True, window=Window(START, NOW)).notes
+    [note] = harness.sync(say_why=True, window=Window(START, NOW)).notes
     assert "every event that Halo shows in the range is staged already" in note
     early = Window(START - timedelta(days=2), START - timedelta(days=1))
-    [note] = site.sync(say_why=True, window=early).notes
+    [note] = harness.sync(say_why=True, window=early).notes
     assert "Halo shows no event in the range" in note
     late = Window(NOW + timedelta(days=1), NOW + timedelta(days=2))
-    [note] = site.sync(say_why=True, window=late).notes
+    [note] = harness.sync(say_why=True, window=late).notes
     assert "the range is still to come" in note
-    assert site.sync().notes == []
+    assert harness.sync().notes == []
 
 
-def test_two_at_once_stage_everything_once(halo: HaloStandIn, site: Site) -> None:
+def test_two_at_once_stage_everything_once(halo: HaloStandIn, harness: Harness) -> None:
     """Two syncs at the same time: one works, one leaves the account, nothing is staged twice."""
     halo["alpha"].add(events(2000, START, NOW))
     halo.switches.latency_ms = 20
-    account = site.account()
+    account = harness.account()
     with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda _: site.sync(account=account), range(2)))
+        results = list(pool.map(lambda _: harness.sync(account=account), range(2)))
     assert sorted(result.new for result in results) == [0, 2000]
     assert all(not result.problems for result in results)
-    site.assert_exact()
+    harness.assert_exact()
 
 
-def test_it_stops_when_told_and_goes_on(halo: HaloStandIn, site: Site) -> None:
+def test_it_stops_when_told_and_goes_on(halo: HaloStandIn, harness: Harness) -> None:
     """A stop ends the run within moments; what was staged stays, the next run does the rest."""
     halo["alpha"].add(events(3000, START, NOW))
     halo.switches.latency_ms = 50
@@ -98,17 +98,17 @@ def test_it_stops_when_told_and_goes_on(halo: HaloStandIn, site: Site) -> None:
         if done:
             stop.set()
 
-    site.settings = site.settings.model_copy(update={"halo_concurrency": 1})
-    result = site.sync(stop=stop, progress=progress)
+    harness.settings = harness.settings.model_copy(update={"halo_concurrency": 1})
+    result = harness.sync(stop=stop, progress=progress)
     assert result.interrupted
     assert result.problems == []
-    assert len(site.raw()) < 3000
+    assert len(harness.raw()) < 3000
     halo.switches.latency_ms = 0
-    assert not site.sync().interrupted
-    site.assert_exact()
+    assert not harness.sync().interrupted
+    harness.assert_exact()
 
 
-def test_it_stops_at_once_while_the_api_says_nothing(halo: HaloStandIn, site: Site) -> None:
+def test_it_stops_at_once_while_the_api_says_nothing(halo: HaloStandIn, harness: Harness) -> None:
     """Nobody waits for an answer that does not come, and nothing is left running."""
     halo.fail(faults.timeout(), times=None)
     stop = threading.Event()
@@ -116,18 +116,18 @@ def test_it_stops_at_once_while_the_api_says_nothing(halo: HaloStandIn, site: Si
     timer = threading.Timer(0.5, stop.set)
     timer.start()
     started = time.monotonic()
-    result = site.sync(stop=stop, patience=Patience())
+    result = harness.sync(stop=stop, retry_policy=RetryPolicy())
     assert result.interrupted
     assert time.monotonic() - started < 3
     timer.join()
     assert set(threading.enumerate()) == before
     halo.heal()
-    assert site.sync().problems == []
-    assert site.coverage() == COVERED
+    assert harness.sync().problems == []
+    assert harness.coverage() == COVERED
 
 
 def test_a_range_of_any_length_opens_few_windows_and_stops_at_once(
-    halo: HaloStandIn, site: Site
+    halo: HaloStandIn, harness: Harness
 ) -> None:
     """Two thousand years are 740,000 windows, made as they are read; what was not is one gap."""
     always = Window(datetime(2, 1, 1, tzinfo=UTC), NOW)
@@ -140,10 +140,10 @@ def test_a_range_of_any_length_opens_few_windows_and_stops_at_once(
         if done > 50:
             stop.set()
 
-    result = site.sync(window=always, stop=stop, progress=progress)
+    result = harness.sync(window=always, stop=stop, progress=progress)
     assert result.interrupted
     assert 50 <= result.windows < 100
     assert max(open_windows) < 50
     assert len(result.gaps) < 50
     assert result.gaps[-1].until == isoformat(NOW)
-    assert union(site.coverage())[0].since == always.since
+    assert union(harness.coverage())[0].since == always.since

@@ -12,7 +12,7 @@ import json
 import sys
 import traceback
 
-from flows.cli import run
+from flows.cli.app import run
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.prefect_server import PrefectServer, prefect_server
+from flows.cli.prefect_server import PrefectServer, prefect_server
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
 from tests.flows.command import EVENTS

@@ -20,9 +20,9 @@ import pytest
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
 from tasks.staging.store import open_store
-from tasks.windows import Window
+from tasks.time_window import Window
 from tests.flows.command import Command, command_for
-from tests.staging.material import ids, stage
+from tests.staging.staged_data import ids, stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.cli import run
+from flows.cli.app import run
 from sandbox import faults
 from tests.flows.command import Command, command_for
 

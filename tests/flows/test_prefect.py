@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from flows.prefect_server import PrefectServer
+    from flows.cli.prefect_server import PrefectServer
     from sandbox.halo_api import HaloStandIn
     from sandbox.receiver import Receiver
 
@@ -267,7 +267,7 @@ def test_a_prefect_api_that_does_not_answer_is_one_message(
 def test_a_plain_command_does_not_import_prefect() -> None:
     """Without a Prefect API a cron line pays for nothing of it."""
     program = (
-        "import sys, flows.cli, flows.pipeline, tasks.load; "
+        "import sys, flows.cli.app, flows.pipeline, tasks.load.destination; "
         "sys.exit(bool({'prefect', 'pandas'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

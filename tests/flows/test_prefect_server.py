@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.prefect_server import prefect_server
+from flows.cli.prefect_server import prefect_server
 from sandbox.halo_api import HaloStandIn
 from tests.flows.command import EVENTS, Command, command_for, wait_until
 from tests.processes import TEST, left_of, started_with

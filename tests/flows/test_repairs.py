@@ -13,13 +13,13 @@ import pytest
 
 from sandbox import odd_events
 from sandbox.halo_api import HaloStandIn
-from tasks.audit import audit_range
+from tasks.reports.audit import audit_range
+from tasks.reports.status import status
 from tasks.staging.store import open_store
-from tasks.status import status
-from tasks.windows import Window
+from tasks.time_window import Window
 from tests.flows.command import Command, command_for
-from tests.staging.fussy import ids_in
-from tests.staging.material import at, broken, ids, raw, stage, window
+from tests.staging.rejecting_receiver import ids_in
+from tests.staging.staged_data import at, broken, ids, raw, stage, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

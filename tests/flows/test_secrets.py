@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.cli import run
+from flows.cli.app import run
 from tests.flows.command import command_for
-from tests.syslog.helpers import RudeReceiver
-from tests.test_shown import ADDRESSES, MARKER
+from tests.syslog.helpers import ScriptedReceiver
+from tests.test_redaction import ADDRESSES, MARKER
 
 if TYPE_CHECKING:
     import socket
@@ -94,7 +94,7 @@ def said(
 @pytest.mark.parametrize("name", ADDRESSES_OF)
 def test_no_command_shows_the_password_of_an_address(said: Callable[..., str], name: str) -> None:
     """Whatever is wrong with it: not in the output, not in a log, not in a name on disk."""
-    for template in ADDRESSES[::3]:  # tests/test_shown.py has them all
+    for template in ADDRESSES[::3]:  # tests/test_redaction.py has them all
         scheme = ADDRESSES_OF[name]
         address = template.replace("https", scheme).replace("s3:", f"{scheme}:").format(MARKER)
         for command in COMMANDS:
@@ -128,7 +128,7 @@ def test_a_proxy_that_does_not_let_through_shows_no_password(
     tmp_path: Path, halo: HaloStandIn, answer: bytes
 ) -> None:
     """A well-formed address of a proxy that refuses, or hangs up."""
-    with RudeReceiver(lambda connection: refuse(connection, answer)) as proxy:
+    with ScriptedReceiver(lambda connection: refuse(connection, answer)) as proxy:
         address = proxy.url().removeprefix("tcp://").partition("?")[0]
         halo_usm = command_for(tmp_path, halo, "tcp://127.0.0.1:1")
         (tmp_path / "auth").write_text("key|s3cr3t|alpha\n")

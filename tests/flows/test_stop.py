@@ -16,10 +16,10 @@ import pytest
 from sandbox import faults
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
-from tasks.staging import layout
+from tasks.staging import file_names
 from tasks.staging.raw import RAW_SCHEMA
 from tasks.staging.store import open_store
-from tasks.windows import Window
+from tasks.time_window import Window
 from tests.flows.command import Command, command_for
 from tests.flows.test_interruption import wait_until
 
@@ -157,7 +157,7 @@ def stage_many(folder: Path, day: datetime, count: int) -> None:
         "extracted_at": moments,
     }
     store = open_store(str(folder / "staging"))
-    name = layout.raw_name(Window.of_day(day.date()), count)
+    name = file_names.raw_name(Window.of_day(day.date()), count)
     table = pa.table(events, schema=RAW_SCHEMA)
     store.publish(table, "raw", "alpha", day.date(), name)
 

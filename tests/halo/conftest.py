@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.halo_api import HaloStandIn
-from tests.extract.site import NOW, START, events
+from tests.extract.harness import NOW, START, events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from tasks.halo.client import ApiKey, HaloClient, Listing, Patience
-from tests.extract.site import NOW, QUICK, START
+from tasks.halo.client import ApiKey, HaloClient, Listing, RetryPolicy
+from tests.extract.harness import NOW, QUICK, START
 
 if TYPE_CHECKING:
     from sandbox.halo_api import HaloStandIn
@@ -15,10 +15,10 @@ TOKEN = "/oauth/access_token"
 ALL = Listing(START, NOW)
 
 
-def client(halo: HaloStandIn, patience: Patience = QUICK, **given: Any) -> HaloClient:
+def client(halo: HaloStandIn, retry_policy: RetryPolicy = QUICK, **given: Any) -> HaloClient:
     """A client of the one account."""
     key_id, secret = halo["alpha"].key
-    arguments: dict[str, Any] = {"clock": halo.clock.now, "patience": patience} | given
+    arguments: dict[str, Any] = {"clock": halo.clock.now, "retry_policy": retry_policy} | given
     url = arguments.pop("url", halo.url)
     return HaloClient(url, ApiKey(key_id, secret), **arguments)
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from tasks.errors import HaloInvalid, HaloRefused
-from tasks.halo.answers import AnswerFault
 from tasks.halo.auth import ApiKey, BearerAuth
+from tasks.halo.responses import RetryableFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -224,7 +224,7 @@ def test_a_login_that_fails_otherwise_may_be_tried_again(
     async def run() -> None:
         auth = make()
         api.grant = lambda _: response
-        with pytest.raises(AnswerFault):
+        with pytest.raises(RetryableFault):
             await ask(api, auth)
         api.grant = api.good_grant
         assert await ask(api, auth) == 200

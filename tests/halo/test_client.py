@@ -12,8 +12,8 @@ import pytest
 
 from sandbox import faults
 from tasks.errors import HaloError, HaloInvalid, HaloRefused, HaloUnavailable
-from tasks.halo.client import ApiKey, HaloClient, Patience
-from tests.extract.site import BRIEF, NOW, QUICK
+from tasks.halo.client import ApiKey, HaloClient, RetryPolicy
+from tests.extract.harness import BRIEF, NOW, QUICK
 from tests.halo.pages import ALL, TOKEN, client, read
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def test_a_login_that_fails_is_tried_again(halo: HaloStandIn, name: str) -> None
 def test_an_answer_that_never_ends_is_given_up(halo: HaloStandIn, fault: Fault) -> None:
     """No answer, half an answer, an answer byte by byte: each attempt has its time."""
     halo.fail(fault, times=1)
-    slow = Patience(total=10, attempt=0.6, read=0.3, first_pause=0.01)
-    assert len(set(read(halo, patience=slow))) == 250
+    slow = RetryPolicy(total=10, attempt=0.6, read=0.3, first_pause=0.01)
+    assert len(set(read(halo, retry_policy=slow))) == 250
 
 
 LASTING: dict[str, tuple[Fault, type[HaloError], str]] = {
@@ -92,7 +92,7 @@ def test_a_fault_that_lasts_is_an_error_in_words(halo: HaloStandIn, name: str) -
     halo.fail(fault, times=None)
     started = time.monotonic()
     with pytest.raises(kind, match=words):
-        read(halo, pages=1, patience=BRIEF)
+        read(halo, pages=1, retry_policy=BRIEF)
     assert time.monotonic() - started < 4
     assert halo.counters.logins <= 2
 
@@ -137,8 +137,8 @@ def test_waiting_for_its_turn_is_no_fault_of_a_request(
 ) -> None:
     """However low the rate and high the concurrency: an attempt begins when it is sent."""
     caplog.set_level(logging.INFO)
-    impatient = Patience(total=10, attempt=0.5, first_pause=0.01)
-    assert len(set(read(halo, pages=8, requests_per_second=6, patience=impatient))) == 250
+    impatient = RetryPolicy(total=10, attempt=0.5, first_pause=0.01)
+    assert len(set(read(halo, pages=8, requests_per_second=6, retry_policy=impatient))) == 250
     assert not caplog.records
     assert halo.counters.requests == 9
 
@@ -155,7 +155,7 @@ def test_a_wrong_key_is_refused_once(halo: HaloStandIn) -> None:
 
     async def run() -> None:
         wrong = ApiKey(halo["alpha"].key[0], "wrong")
-        async with HaloClient(halo.url, wrong, patience=QUICK) as api:
+        async with HaloClient(halo.url, wrong, retry_policy=QUICK) as api:
             await asyncio.gather(*(api.page(ALL, n + 1, 100) for n in range(5)))
 
     with pytest.raises(HaloRefused, match="HALO_AUTH_FILE"):

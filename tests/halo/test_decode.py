@@ -12,10 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sandbox import odd_events
-from tasks.halo.answers import AnswerFault
 from tasks.halo.decode import Page, decode
-from tasks.halo.haul import Haul, parse_created
-from tasks.windows import Window
+from tasks.halo.fetched_events import FetchedEvents, parse_created
+from tasks.halo.responses import RetryableFault
+from tasks.time_window import Window
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 NOON_DAY = Window.of_day(NOON.date())
@@ -45,9 +45,9 @@ def page(*texts: bytes, count: bytes = b"1") -> bytes:
 
 def staged(*texts: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of events and of what is malformed, of a page with these items."""
-    haul = Haul()
-    haul.add(decode(page(*texts)))
-    events, malformed = haul.tables(NOON_DAY)
+    fetched = FetchedEvents()
+    fetched.add(decode(page(*texts)))
+    events, malformed = fetched.tables(NOON_DAY)
     return events.to_pylist(), malformed.to_pylist()
 
 
@@ -74,9 +74,9 @@ def test_every_item_is_an_event_or_malformed_and_keeps_its_text(
     kept = [bytes(text) for text in found.texts] + [item.text for item in found.malformed]
     assert sorted(kept) == sorted(texts)
     assert len(found.keys) == len(texts)
-    haul = Haul()
-    haul.add(found)
-    events, malformed = haul.tables(NOON_DAY)
+    fetched = FetchedEvents()
+    fetched.add(found)
+    events, malformed = fetched.tables(NOON_DAY)
     keys = events["event_id"].to_pylist() + malformed["event_id"].to_pylist()
     assert set(keys) == set(found.keys)
     assert len(events) == len(set(events["event_id"].to_pylist()))
@@ -207,7 +207,7 @@ def test_count_is_a_number_or_absent(text: bytes, count: int | None) -> None:
 def test_no_events_may_be_null() -> None:
     """Servers without empty lists say null; without a count of 0 that is a fault."""
     assert decode(b'{"count":0,"events":null}') == Page(0, [], [], [], [])
-    with pytest.raises(AnswerFault):
+    with pytest.raises(RetryableFault):
         decode(b'{"events":null}')
 
 
@@ -215,7 +215,7 @@ def test_no_events_may_be_null() -> None:
 def test_a_body_that_is_cut_off_is_never_a_page(cut: int, rest: bytes) -> None:
     """However much of a page arrives, less than all of it is a fault and no events."""
     whole = page(PLAIN, b'{"id":"b","created_at":"x","m":"{[\\"]}"}', PLAIN)
-    with pytest.raises(AnswerFault):
+    with pytest.raises(RetryableFault):
         decode(whole[: min(cut, len(whole) - 1)] + rest)
 
 
@@ -237,7 +237,7 @@ def test_a_body_that_is_cut_off_is_never_a_page(cut: int, rest: bytes) -> None:
 )
 def test_what_is_no_page_is_a_fault_in_words(body: bytes, words: str) -> None:
     """An error inside a 200, HTML, or nothing: said as it is, to be asked again."""
-    with pytest.raises(AnswerFault, match=words):
+    with pytest.raises(RetryableFault, match=words):
         decode(body)
 
 

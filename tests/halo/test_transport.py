@@ -19,8 +19,8 @@ from sandbox.certificates import Authority
 from sandbox.faults import Fault
 from sandbox.halo_api import HaloStandIn
 from tasks.errors import HaloError, HaloInvalid, HaloUnavailable, SettingsError
-from tasks.halo.client import Patience
-from tests.extract.site import NOW, START, events
+from tasks.halo.client import RetryPolicy
+from tests.extract.harness import NOW, START, events
 from tests.halo.pages import ALL, TOKEN, client, read
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def test_nothing_secret_is_said_or_logged(
             halo.heal()
             halo.fail(Fault("echo", echo), path=path, times=None)
             with pytest.raises(HaloError) as error:
-                read(halo, pages=1, patience=Patience(total=0))
+                read(halo, pages=1, retry_policy=RetryPolicy(total=0))
             said.append(str(error.value))
     text = "\n".join([*said, caplog.text])
     assert len(sent) > 3
@@ -82,7 +82,7 @@ def test_tls_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.delenv("SSL_CERT_FILE", raising=False)
         started = time.monotonic()
         with pytest.raises(HaloUnavailable, match="SSL_CERT_FILE"):
-            read(halo, patience=Patience())
+            read(halo, retry_policy=RetryPolicy())
         assert time.monotonic() - started < 5
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.cert))
         assert len(set(read(halo))) == 250
@@ -162,7 +162,7 @@ def test_every_error_of_the_layers_below_is_translated(halo: HaloStandIn) -> Non
     ]
 
     async def run(error: BaseException) -> None:
-        async with client(halo, patience=Patience(total=0)) as api:
+        async with client(halo, retry_policy=RetryPolicy(total=0)) as api:
 
             async def broken(_: httpx.Request) -> httpx.Response:
                 raise error

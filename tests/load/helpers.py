@@ -5,27 +5,29 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from tasks.load import load_destination, replay_destination
-from tests.staging.material import read
+from tasks.load.destination import load_destination, replay_destination
+from tests.staging.staged_data import read
 from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
-    from tasks.choice import Only
-    from tasks.loaded import Loaded
+    from tasks.load.result import LoadResult
+    from tasks.load.selection import Only
     from tasks.staging.store import Store
-    from tasks.windows import Window
+    from tasks.time_window import Window
 
 NO_PAUSES = (0.0, 0.0)
 
 
-def load(store: Store, url: str, run_id: str = "run", **options: Any) -> Loaded:
+def load(store: Store, url: str, run_id: str = "run", **options: Any) -> LoadResult:
     """Load without pauses."""
     return load_destination(
         store, destination(url), run_id=run_id, **{"pauses": NO_PAUSES, **options}
     )
 
 
-def replay(store: Store, url: str, where: Window, only: Only = "failed", **options: Any) -> Loaded:
+def replay(
+    store: Store, url: str, where: Window, only: Only = "failed", **options: Any
+) -> LoadResult:
     """Replay without pauses."""
     return replay_destination(
         store,
@@ -35,7 +37,7 @@ def replay(store: Store, url: str, where: Window, only: Only = "failed", **optio
     )
 
 
-def rows(store: Store, name: str = "fussy", account: str = "alpha") -> list[dict[str, Any]]:
+def rows(store: Store, name: str = "rejecting", account: str = "alpha") -> list[dict[str, Any]]:
     """The ledger's rows, in the order of the attempts."""
     table = read(store, "deliveries", account, name)
     found = table.to_pylist() if "attempt" in table.column_names else []

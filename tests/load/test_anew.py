@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.audit import audit_range
-from tasks.loaded import Loaded
+from tasks.load.result import LoadResult
+from tasks.reports.audit import audit_range
 from tests.load.helpers import load, replay
-from tests.staging.fussy import Fussy, ids_in
-from tests.staging.material import at, normalized, stage, transform, window
+from tests.staging.rejecting_receiver import RejectingReceiver, ids_in
+from tests.staging.staged_data import at, normalized, stage, transform, window
 from tests.syslog.helpers import destination
-from tests.test_transform import Strict
+from tests.transform.test_transform import Strict
 
 if TYPE_CHECKING:
     from sandbox.receiver import Receiver
@@ -49,14 +49,14 @@ def test_events_that_come_and_go(
     assert load(store, url).pending == 0
     received = ids_in(b"\n".join(receiver.messages("tcp")))
     assert sorted(received) == sorted([*(f"alpha-0-{n:05}" for n in range(10)), "new"])
-    assert load(store, url) == Loaded(destination(url).name)
+    assert load(store, url) == LoadResult(destination(url).name)
 
 
 def test_normalized_anew_while_loading(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that is normalized anew under the load's hands is read from its successor."""
     events = normalized(store, 30)
     more = normalized(store, 30, first=60)
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         renewed: list[object] = []
 
         def renew(*_: object) -> None:
@@ -71,13 +71,13 @@ def test_normalized_anew_while_loading(store: Store, monkeypatch: pytest.MonkeyP
 @pytest.fixture
 def files_of_20(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[str]:
     """A day of three normalized files, opened one after the other while batches of 20 go out."""
-    monkeypatch.setattr("tasks.parcels._ROWS", 20)
+    monkeypatch.setattr("tasks.load.batches._ROWS", 20)
     return [event_id for first in (0, 60, 120) for event_id in normalized(store, 20, first=first)]
 
 
 def test_put_aside_and_normalized_anew(store: Store, files_of_20: list[str]) -> None:
     """A batch put aside is not sent from there, too, once its day is looked at anew."""
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
 
         def accept(_: list[str]) -> bool:
             if len(receiver.offered) == 1:
@@ -95,7 +95,7 @@ def test_put_aside_and_normalized_anew(store: Store, files_of_20: list[str]) -> 
 
 def test_replay_of_all_and_normalized_anew(store: Store, files_of_20: list[str]) -> None:
     """A replay of everything goes on where it was when files are replaced under its hands."""
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         load(store, receiver.url(batch=20))
 
         def accept(_: list[str]) -> bool:

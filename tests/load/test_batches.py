@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from tasks.loaded import Loaded
+from tasks.load.result import LoadResult
 from tests.load.helpers import load
-from tests.staging.fussy import Fussy, ids_in
-from tests.staging.material import at, normalized, read, stage, transform, window
+from tests.staging.rejecting_receiver import RejectingReceiver, ids_in
+from tests.staging.staged_data import at, normalized, read, stage, transform, window
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def test_delivers_once(store: Store, receiver: Receiver) -> None:
     done = load(store, url)
     assert (done.delivered, done.failed, done.pending, done.problems) == (75, 0, 0, [])
     assert ids_in(b"\n".join(receiver.messages("tcp"))) == expected
-    assert load(store, url) == Loaded(done.subject)
+    assert load(store, url) == LoadResult(done.subject)
     assert receiver.counts()["tcp"] == 75
 
 
@@ -39,7 +39,7 @@ def test_batches(store: Store, tmp_path: Path) -> None:
     normalized(store, 5, account="beta")
     stage(store, window(0, 1), [("late", at(0.1))])
     transform(store)
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         load(store, receiver.url(batch=10))
     assert [len(batch) for batch in receiver.batches] == [10, 10, 6, 5]
     assert receiver.batches[0][7] == "late"
@@ -52,7 +52,7 @@ def test_batch_beyond_what_is_rendered_at_once(store: Store) -> None:
     events = [(f"e{n:06}", at(12 + n / 10_000)) for n in range(40_000)]
     stage(store, window(12, 18), events)
     transform(store)
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         done = load(store, receiver.url(batch=30_000))
     assert [len(batch) for batch in receiver.batches] == [30_000, 10_001]
     assert (done.delivered, done.batches) == (40_001, 2)
@@ -64,7 +64,7 @@ def test_order_of_creation_within_overlapping_windows(store: Store) -> None:
     normalized(store, 60)
     stage(store, window(0, 1), [(f"late{n:02}", at(n / 60 + 0.001)) for n in range(60)])
     transform(store)
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         load(store, receiver.url(batch=1000))
     table = read(store, "normalized")
     order = table.take(pc.sort_indices(table, [("created_at", "ascending")]))

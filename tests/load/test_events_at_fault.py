@@ -16,14 +16,14 @@ import pytest
 from tasks.staging.last_attempts import FAILED_BETWEEN
 from tasks.staging.ledger import Ledger
 from tests.load.helpers import load, replay, rows
-from tests.staging.fussy import Fussy, ids_in
-from tests.staging.material import DAY, at, normalized, window
+from tests.staging.rejecting_receiver import RejectingReceiver, ids_in
+from tests.staging.staged_data import DAY, at, normalized, window
 from tests.staging.test_ledger import OLD_ALONE, attempts, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tasks.loaded import Loaded
+    from tasks.load.result import LoadResult
     from tasks.staging.store import Store
 
 
@@ -36,7 +36,9 @@ def runs_at_fault(store: Store) -> dict[str, set[str]]:
     return found
 
 
-def load_beside(store: Store, receiver: Fussy, runs: Iterable[int], new: int = 6) -> list[Loaded]:
+def load_beside(
+    store: Store, receiver: RejectingReceiver, runs: Iterable[int], new: int = 6
+) -> list[LoadResult]:
     """Loads, each with some more events of the second day."""
     done = []
     for run in runs:
@@ -48,7 +50,7 @@ def load_beside(store: Store, receiver: Fussy, runs: Iterable[int], new: int = 6
 def later(monkeypatch: pytest.MonkeyPatch, time: timedelta) -> None:
     """Let loads believe that so much time has gone by."""
     now = np.datetime64((datetime.now(UTC) + time).replace(tzinfo=None), "us")
-    monkeypatch.setattr("tasks.load._now", lambda: now)
+    monkeypatch.setattr("tasks.load.destination._now", lambda: now)
 
 
 @pytest.mark.parametrize("at_fault", [{0}, {24}, {13}, {4, 5, 6}, {0, 1, 12, 24}])
@@ -57,7 +59,7 @@ def test_event_at_fault(store: Store, at_fault: set[int]) -> None:
     events = normalized(store, 25)
     more = normalized(store, 25, day=1)
     bad = {events[number] for number in at_fault}
-    with Fussy(lambda offered: not bad & set(offered)) as receiver:
+    with RejectingReceiver(lambda offered: not bad & set(offered)) as receiver:
         done = load(store, receiver.url(batch=25))
         assert (done.delivered, done.failed, done.not_tried) == (50 - len(bad), len(bad), 0)
         assert sorted(receiver.received) == sorted({*events, *more} - bad)
@@ -73,7 +75,7 @@ def test_event_at_fault_is_put_off_after_three_runs(store: Store, at_fault: set[
     """What failed alone between others in three runs is left alone, unless a replay asks for it."""
     events = normalized(store, 25)
     bad = {events[number] for number in at_fault}
-    with Fussy(lambda offered: not bad & set(offered)) as receiver:
+    with RejectingReceiver(lambda offered: not bad & set(offered)) as receiver:
         for done in load_beside(store, receiver, range(3)):
             assert done.failed == len(bad), "before that every load tries them"
         runs = 3
@@ -99,7 +101,7 @@ def test_event_at_fault_is_tried_again_after_an_hour_then_a_day(
 ) -> None:
     """It is sent again an hour later, then a day later, and delivered if the receiver takes it."""
     events = normalized(store, 25)
-    with Fussy(lambda offered: events[3] not in offered) as receiver:
+    with RejectingReceiver(lambda offered: events[3] not in offered) as receiver:
         load_beside(store, receiver, range(3))
         later(monkeypatch, timedelta(minutes=59))
         assert load_beside(store, receiver, [3])[0].failed == 0
@@ -116,12 +118,12 @@ def test_event_at_fault_is_tried_again_after_an_hour_then_a_day(
 def test_clock_that_was_ahead(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Marks from the future, by a clock that was wrong, hold nothing back."""
     [event] = normalized(store, 1)
-    ledger = Ledger(store, "fussy", "alpha", DAY.date())
+    ledger = Ledger(store, "rejecting", "alpha", DAY.date())
     for run in range(3):
         wrong = datetime.now(UTC) + timedelta(days=120)
         error = FAILED_BETWEEN + "reset"
         record(ledger, attempts([(event, at(0))], "unconfirmed", run + 1, error, wrong), 0)
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         assert load(store, receiver.url()).delivered == 1
 
 
@@ -129,13 +131,13 @@ def test_clock_that_was_ahead(store: Store, monkeypatch: pytest.MonkeyPatch) -> 
 def test_marks_of_earlier_versions_count(store: Store, marks: int) -> None:
     """A mark in an older ledger is one of the three runs, no more and no less."""
     [event] = normalized(store, 1)
-    ledger = Ledger(store, "fussy", "alpha", DAY.date())
+    ledger = Ledger(store, "rejecting", "alpha", DAY.date())
     for run in range(marks):
         row = attempts(
             [(event, at(0))], "unconfirmed", run + 1, OLD_ALONE + "reset", datetime.now(UTC)
         )
         record(ledger, row, 0)
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         assert load(store, receiver.url()).delivered == (1 if marks < 3 else 0)
 
 
@@ -176,7 +178,7 @@ def test_event_that_kills_the_receiver_is_put_off(store: Store) -> None:
 
     server = socket.create_server(("127.0.0.1", 0))
     port = server.getsockname()[1]
-    url = f"tcp://127.0.0.1:{port}?name=fussy"
+    url = f"tcp://127.0.0.1:{port}?name=rejecting"
     life = threading.Thread(target=live)
     life.start()
     try:
@@ -199,7 +201,7 @@ def test_event_that_kills_the_receiver_is_put_off(store: Store) -> None:
 def test_receiver_behind_a_sick_balancer_blames_nobody(store: Store, one_of: int) -> None:
     """One connection in some arrives: once the balancer is well the next load delivers all."""
     events = [*normalized(store, 60), *normalized(store, 60, day=1)]
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         receiver.accept = lambda _: len(receiver.offered) % one_of == 0
         for run in range(4):
             load(store, receiver.url(batch=20), f"run{run}")
@@ -212,7 +214,7 @@ def test_receiver_behind_a_sick_balancer_blames_nobody(store: Store, one_of: int
 def test_alone_without_others_is_no_fault(store: Store) -> None:
     """An event that fails while nothing else is delivered is tried by every load."""
     [event] = normalized(store, 1)
-    with Fussy(lambda _: False) as receiver:
+    with RejectingReceiver(lambda _: False) as receiver:
         for run in range(6):
             assert load(store, receiver.url(), f"run{run}").failed == 1
         receiver.accept = lambda _: True
@@ -224,7 +226,7 @@ def test_single_event_at_fault_blocks_nobody(store: Store) -> None:
     """An event that is the only one of its day, and at fault, does not hold up the next day."""
     [bad] = normalized(store, 1)
     good = normalized(store, 10, day=1)
-    with Fussy(lambda offered: bad not in offered) as receiver:
+    with RejectingReceiver(lambda offered: bad not in offered) as receiver:
         done = load(store, receiver.url())
     assert (done.delivered, done.pending) == (10, 1)
     assert receiver.received == good
@@ -235,7 +237,7 @@ def test_days_of_nothing_else_block_nobody(store: Store) -> None:
     """However many days begin with an event at fault, the days after them are delivered."""
     bad = {event_id for day in range(5) for event_id in normalized(store, 1, day=day)}
     good = normalized(store, 10, day=5)
-    with Fussy(lambda offered: not bad & set(offered)) as receiver:
+    with RejectingReceiver(lambda offered: not bad & set(offered)) as receiver:
         for run in range(3):
             load(store, receiver.url(), f"run{run}")
         assert receiver.received == good
@@ -249,7 +251,7 @@ def test_days_of_nothing_else_block_nobody(store: Store) -> None:
 def test_one_event_at_fault(store: Store) -> None:
     """What is put off is said as such, a single event as one."""
     events = normalized(store, 4)
-    with Fussy(lambda offered: events[2] not in offered) as receiver:
+    with RejectingReceiver(lambda offered: events[2] not in offered) as receiver:
         done = load_beside(store, receiver, range(4))[-1]
     assert done.pending == 1
     [problem] = done.problems
@@ -262,7 +264,7 @@ def test_many_events_at_fault(store: Store, at_fault: range) -> None:
     """However many events of a batch are at fault, the others are delivered in the same run."""
     events = normalized(store, 24)
     bad = {events[number] for number in at_fault}
-    with Fussy(lambda offered: not bad & set(offered)) as receiver:
+    with RejectingReceiver(lambda offered: not bad & set(offered)) as receiver:
         done = load(store, receiver.url(batch=24))
     assert sorted(receiver.received) == sorted({*events} - bad)
     assert (done.delivered, done.pending) == (len(events) - len(bad), len(bad))
@@ -272,7 +274,7 @@ def test_events_at_fault_in_a_row(store: Store) -> None:
     """Half a batch at fault in one piece holds up the others no longer than a few runs."""
     events = normalized(store, 24)
     bad = {*events[6:18]}
-    with Fussy(lambda offered: not bad & set(offered)) as receiver:
+    with RejectingReceiver(lambda offered: not bad & set(offered)) as receiver:
         for run in range(3):
             events += normalized(store, 1, day=1, first=run)
             load(store, receiver.url(batch=24), f"run{run}")

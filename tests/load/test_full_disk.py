@@ -11,8 +11,8 @@ import pytest
 
 from tasks.staging.store import open_store
 from tests.load.helpers import load, rows
-from tests.staging.fussy import Fussy
-from tests.staging.material import normalized
+from tests.staging.rejecting_receiver import RejectingReceiver
+from tests.staging.staged_data import normalized
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def test_disk_that_fills_up_while_a_batch_is_out(small_disk: Path) -> None:
                 file.write(bytes(4096))
         return True
 
-    with Fussy(fill_up) as receiver:
+    with RejectingReceiver(fill_up) as receiver:
         url = receiver.url(batch=50)
         problems = [load(store, url).problems for _ in range(2)]
         assert receiver.received == events[:50]

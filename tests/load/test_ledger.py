@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from tasks.staging.ledger import DELIVERIES_SCHEMA
 from tests.load.helpers import load
-from tests.staging.fussy import Fussy, ids_in
-from tests.staging.material import at, normalized, read, realistic, stage, transform, window
+from tests.staging.rejecting_receiver import RejectingReceiver, ids_in
+from tests.staging.staged_data import at, normalized, read, realistic, stage, transform, window
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ def test_ledger_that_cannot_be_written(store: Store, tmp_path: Path) -> None:
     """Where the ledger cannot be written nothing more is sent: what goes out must be on record."""
     normalized(store, 30)
     (tmp_path / "deliveries").touch()
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         done = load(store, receiver.url(batch=10))
     assert receiver.batches == []
     assert "cannot be loaded" in done.problems[0]
@@ -68,7 +68,7 @@ def test_ledger_that_breaks_off(store: Store, tmp_path: Path) -> None:
             ledger.touch()
         return True
 
-    with Fussy(accept) as receiver:
+    with RejectingReceiver(accept) as receiver:
         done = load(store, receiver.url(batch=10))
     assert len(receiver.batches) == 2
     assert (done.delivered, done.batches) == (10, 1)

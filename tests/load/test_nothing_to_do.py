@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.load.helpers import load, replay
-from tests.staging.fussy import Fussy
-from tests.staging.material import normalized, stage, window
+from tests.staging.rejecting_receiver import RejectingReceiver
+from tests.staging.staged_data import normalized, stage, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tasks.choice import Only
+    from tasks.load.selection import Only
     from tasks.staging.store import Store
 
 
 @pytest.fixture
-def receiver() -> Iterator[Fussy]:
+def receiver() -> Iterator[RejectingReceiver]:
     """A receiver that takes everything."""
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         yield receiver
 
 
@@ -28,18 +28,20 @@ def receiver() -> Iterator[Fussy]:
     ("only", "why"),
     [("failed", "no event in the range failed"), ("undelivered", "in the range is delivered")],
 )
-def test_replay_of_what_is_delivered(store: Store, receiver: Fussy, only: Only, why: str) -> None:
+def test_replay_of_what_is_delivered(
+    store: Store, receiver: RejectingReceiver, only: Only, why: str
+) -> None:
     """Nothing failed, or everything is delivered."""
     normalized(store, 10)
     load(store, receiver.url())
     done = replay(store, receiver.url(), window(0, 24), only)
     [note] = done.notes
-    assert "destination fussy: nothing to do: " in note
+    assert "destination rejecting: nothing to do: " in note
     assert why in note
     assert not done.problems
 
 
-def test_replay_of_what_was_never_tried(store: Store, receiver: Fussy) -> None:
+def test_replay_of_what_was_never_tried(store: Store, receiver: RejectingReceiver) -> None:
     """Nothing failed, and the note says which option sends what was never tried."""
     normalized(store, 10)
     [note] = replay(store, receiver.url(), window(0, 24)).notes
@@ -47,7 +49,7 @@ def test_replay_of_what_was_never_tried(store: Store, receiver: Fussy) -> None:
 
 
 @pytest.mark.parametrize("only", ["failed", "undelivered", "all"])
-def test_replay_of_an_empty_range(store: Store, receiver: Fussy, only: Only) -> None:
+def test_replay_of_an_empty_range(store: Store, receiver: RejectingReceiver, only: Only) -> None:
     """No event is in the range, though a file reaches into it."""
     normalized(store, 1)
     normalized(store, 1, first=600)
@@ -56,7 +58,7 @@ def test_replay_of_an_empty_range(store: Store, receiver: Fussy, only: Only) -> 
     assert "no event in the range is normalized" in note
 
 
-def test_replay_before_since(store: Store, receiver: Fussy) -> None:
+def test_replay_before_since(store: Store, receiver: RejectingReceiver) -> None:
     """Everything is older than the destination takes."""
     normalized(store, 10)
     url = receiver.url(since="2026-03-02")
@@ -66,7 +68,7 @@ def test_replay_before_since(store: Store, receiver: Fussy) -> None:
     assert "every event is older than its since=2026-03-02T00:00:00Z" in note
 
 
-def test_load_of_nothing(store: Store, receiver: Fussy) -> None:
+def test_load_of_nothing(store: Store, receiver: RejectingReceiver) -> None:
     """Nothing is normalized, or everything is delivered; only where it is asked."""
     [note] = load(store, receiver.url(), say_why=True).notes
     assert "no event is normalized" in note

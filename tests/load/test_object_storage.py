@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from pyarrow import fs
 
-from tasks.audit import audit_event, audit_range
-from tasks.export import export_to
-from tasks.load import load_destination, replay_destination
+from tasks.load.destination import load_destination, replay_destination
+from tasks.reports.audit import audit_event, audit_range
+from tasks.reports.export import export_to
+from tasks.reports.status import status
 from tasks.staging.remote_files import RemoteFiles
 from tasks.staging.store import Store
-from tasks.status import status
-from tests.staging.material import normalized, stage, transform, window
+from tests.staging.staged_data import normalized, stage, transform, window
 from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ import pytest
 
 from tasks.staging.ledger import Ledger
 from tests.load.helpers import load, replay, rows
-from tests.staging.fussy import Fussy
-from tests.staging.material import DAY, at, normalized, realistic, stage, transform, window
+from tests.staging.rejecting_receiver import RejectingReceiver
+from tests.staging.staged_data import DAY, at, normalized, realistic, stage, transform, window
 from tests.staging.test_ledger import attempts, record
 
 if TYPE_CHECKING:
     from sandbox.receiver import Receiver
-    from tasks.choice import Only
+    from tasks.load.selection import Only
     from tasks.staging.store import Store
 
 
@@ -25,7 +25,7 @@ def test_replay(store: Store, only: Only, expected: list[int]) -> None:
     """A replay delivers just what it is asked for, of just the range, without Halo."""
     events = normalized(store, 6)
     normalized(store, 6, first=60)
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         url = receiver.url()
         _seed(store, events)
         done = replay(store, url, window(0, 1), only)
@@ -36,7 +36,7 @@ def test_replay(store: Store, only: Only, expected: list[int]) -> None:
 
 def _seed(store: Store, events: list[str]) -> None:
     """Two events delivered, one failed, one unconfirmed; the rest never tried."""
-    ledger = Ledger(store, "fussy", "alpha", DAY.date())
+    ledger = Ledger(store, "rejecting", "alpha", DAY.date())
     timed = [(event_id, at(number / 60)) for number, event_id in enumerate(events)]
     record(ledger, attempts(timed[:2], "confirmed", 1), 2)
     record(ledger, attempts(timed[2:3], "failed", 1, "refused"), 0)
@@ -46,7 +46,7 @@ def _seed(store: Store, events: list[str]) -> None:
 def test_replayed_events_that_fail_are_pending(store: Store) -> None:
     """A delivered event whose replay fails is pending again, and the next load delivers it."""
     normalized(store, 6)
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         url = receiver.url()
         load(store, url)
         receiver.accept = lambda _: False

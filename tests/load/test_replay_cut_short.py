@@ -11,22 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks.windows import Window
+from tasks.time_window import Window
 from tests.load.helpers import closed_port, load, replay, rows
-from tests.staging.fussy import Fussy
-from tests.staging.material import at, normalized, stage, transform, window
+from tests.staging.rejecting_receiver import RejectingReceiver
+from tests.staging.staged_data import at, normalized, stage, transform, window
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tasks.choice import Only
-    from tasks.loaded import Loaded
+    from tasks.load.result import LoadResult
+    from tasks.load.selection import Only
     from tasks.staging.store import Store
 
 RANGE = Window(at(0), at(72))
 
 
-def the_rest(store: Store, receiver: Fussy, done: Loaded, **options: Any) -> Loaded:
+def the_rest(
+    store: Store, receiver: RejectingReceiver, done: LoadResult, **options: Any
+) -> LoadResult:
     """Carry out the command that a replay says goes on from where it ended."""
     [problem] = done.problems
     found = re.search(r"go on with `halo-usm replay ([^`]+)`", problem)
@@ -34,13 +36,13 @@ def the_rest(store: Store, receiver: Fussy, done: Loaded, **options: Any) -> Loa
     words = shlex.split(found[1])
     said = dict(zip(words[::2], words[1::2], strict=True))
     assert said.keys() == {"--since", "--until", "--only", "--destination"}
-    assert said["--destination"] == "fussy"
+    assert said["--destination"] == "rejecting"
     where = Window(*(datetime.fromisoformat(said[name]) for name in ("--since", "--until")))
     only: Any = said["--only"]
     return replay(store, receiver.url(batch=10), where, only, **options)
 
 
-def counts(done: Loaded) -> tuple[int, ...]:
+def counts(done: LoadResult) -> tuple[int, ...]:
     """What a replay says: asked, tried, delivered, failed, not tried."""
     return done.asked, done.tried, done.delivered, done.failed, done.not_tried
 
@@ -48,7 +50,7 @@ def counts(done: Loaded) -> tuple[int, ...]:
 def test_replay_that_is_stopped(store: Store) -> None:
     """All that was asked for is accounted for, and the command it prints sends just the rest."""
     events = [*normalized(store, 25), *normalized(store, 25, day=1)]
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         load(store, receiver.url())
         stop = threading.Event()
 
@@ -75,10 +77,10 @@ def test_replay_that_is_stopped(store: Store) -> None:
 def test_replay_that_is_given_up(store: Store) -> None:
     """So it is where the receiver goes away: what failed is left to a later load."""
     events = [*normalized(store, 25), *normalized(store, 25, day=1)]
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         load(store, receiver.url())
         port = closed_port()
-        done = replay(store, f"tcp://127.0.0.1:{port}?name=fussy&batch=10", RANGE, "all")
+        done = replay(store, f"tcp://127.0.0.1:{port}?name=rejecting&batch=10", RANGE, "all")
         assert counts(done) == (50, 10, 0, 10, 40)
         assert not done.interrupted
         [problem] = done.problems
@@ -101,7 +103,7 @@ def test_replay_of_several_accounts(store: Store, only: Only) -> None:
     late = [("late", at(0.01))]  # created before what was sent, in a file of its own
     stage(store, window(0, 1), late, "beta")
     transform(store, "beta")
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         load(store, receiver.url())
         receiver.accept = lambda _: False
         if only != "all":
@@ -137,7 +139,7 @@ def test_replay_beside_a_day_that_cannot_be_read(store: Store, tmp_path: Path) -
     """A day that cannot be read is not tried; the command is about that day, and no other."""
     normalized(store, 10)
     normalized(store, 10, day=1)
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         load(store, receiver.url())
         [file] = tmp_path.glob("normalized/account=alpha/date=2026-03-01/*.parquet")
         file.write_bytes(b"PAR1 or so")
@@ -154,7 +156,7 @@ def test_replay_beside_a_day_that_cannot_be_read(store: Store, tmp_path: Path) -
 def test_replay_that_fails_in_part(store: Store) -> None:
     """What was tried and failed is a problem, and no command goes on: a later load sends it."""
     events = normalized(store, 10)
-    with Fussy(lambda offered: events[3] not in offered) as receiver:
+    with RejectingReceiver(lambda offered: events[3] not in offered) as receiver:
         load(store, receiver.url())
         done = replay(store, receiver.url(), RANGE, "undelivered")
     assert counts(done) == (1, 1, 0, 1, 0)

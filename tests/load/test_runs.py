@@ -10,8 +10,8 @@ import pytest
 
 from tasks.staging.locks import hold
 from tests.load.helpers import closed_port, load, rows
-from tests.staging.fussy import Fussy
-from tests.staging.material import normalized
+from tests.staging.rejecting_receiver import RejectingReceiver
+from tests.staging.staged_data import normalized
 
 if TYPE_CHECKING:
     from tasks.staging.store import Store
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 def test_two_loads_at_once(store: Store) -> None:
     """A destination in the hands of another run is left to it, with a note and no problem."""
     normalized(store, 30)
-    with hold(store, "destination", "fussy"), Fussy(lambda _: True) as receiver:
+    with hold(store, "destination", "rejecting"), RejectingReceiver(lambda _: True) as receiver:
         done = load(store, receiver.url())
         assert done.held
         assert (done.batches, done.problems) == (0, [])
-        assert "destination fussy is in the hands of another run" in done.notes[0]
+        assert "destination rejecting is in the hands of another run" in done.notes[0]
         assert load(store, receiver.url(name="other")).delivered == 30
 
 
 def test_loads_in_threads_send_nothing_twice(store: Store) -> None:
     """However many loads of a destination run at once, each event is sent once."""
     events = normalized(store, 200)
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         threads = [
             threading.Thread(target=load, args=(store, receiver.url(batch=10))) for _ in range(4)
         ]
@@ -47,7 +47,7 @@ def test_stop(store: Store) -> None:
     """Asked to stop, a load finishes the batch in hand, writes it down, and says it is not done."""
     normalized(store, 100)
     stop = threading.Event()
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         done = load(store, receiver.url(batch=10), stop=stop, progress=lambda *_: stop.set())
         assert (done.delivered, done.pending, done.interrupted) == (10, 90, True)
         assert len(receiver.received) == 10
@@ -75,7 +75,7 @@ def test_interrupt_within_a_batch(store: Store, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("tasks.syslog.transport.open_transport", lambda _: Interrupted())
     with pytest.raises(KeyboardInterrupt):
-        load(store, "tcp://127.0.0.1:1?name=fussy")
+        load(store, "tcp://127.0.0.1:1?name=rejecting")
     assert [row["status"] for row in rows(store)] == ["unconfirmed"] * 5
     assert rows(store)[0]["error"] == "the run was interrupted"
 
@@ -84,7 +84,7 @@ def test_what_an_interrupted_load_leaves(store: Store) -> None:
     """What stays pending because the run was asked to end is not put down to the events."""
     normalized(store, 30)
     stop = threading.Event()
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         done = load(store, receiver.url(batch=10), stop=stop, progress=lambda *_: stop.set())
     [problem] = done.problems
-    assert problem.startswith("destination fussy: the run was asked to end; 20 events stay")
+    assert problem.startswith("destination rejecting: the run was asked to end; 20 events stay")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.loaded import Loaded
+from tasks.load.result import LoadResult
 from tests.load.helpers import load
-from tests.staging.fussy import ids_in
-from tests.staging.material import at, normalized, stage, transform, window
+from tests.staging.rejecting_receiver import ids_in
+from tests.staging.staged_data import at, normalized, stage, transform, window
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def test_nothing_normalized(store: Store) -> None:
     """An empty staging has nothing to deliver, and no transport is opened for it."""
-    assert load(store, "tls://sensor.example.com:6514") == Loaded("tls-sensor_example_com-6514")
+    assert load(store, "tls://sensor.example.com:6514") == LoadResult("tls-sensor_example_com-6514")
 
 
 def test_settled_days_are_not_opened(store: Store, receiver: Receiver, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_since(store: Store, receiver: Receiver, tmp_path: Path) -> None:
     for path in tmp_path.glob("normalized/*/*/*.parquet"):
         path.rename(path.with_suffix(".kept"))
         path.write_bytes(b"cannot be opened")
-    assert load(store, url) == Loaded(done.subject)
+    assert load(store, url) == LoadResult(done.subject)
     for path in tmp_path.glob("normalized/*/*/*.kept"):
         path.rename(path.with_suffix(".parquet"))
     assert load(store, receiver.url("tcp")).delivered == 50, "a new destination gets it all"

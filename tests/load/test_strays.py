@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.load.helpers import load
-from tests.staging.fussy import Fussy
-from tests.staging.material import normalized, transform
+from tests.staging.rejecting_receiver import RejectingReceiver
+from tests.staging.staged_data import normalized, transform
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ def test_what_is_foreign_hides_no_failure(store: Store, tmp_path: Path) -> None:
     """What failed for another reason is said beside what is foreign."""
     events = normalized(store, 4)
     (tmp_path / "normalized" / "backup").mkdir()
-    with Fussy(lambda offered: events[2] not in offered) as receiver:
+    with RejectingReceiver(lambda offered: events[2] not in offered) as receiver:
         [problem] = load(store, receiver.url()).problems
     assert "'normalized/backup'" in problem
     assert "1 event failed: " in problem

@@ -10,7 +10,7 @@ import pytest
 from tasks.staging.last_attempts import FAILED_BETWEEN
 from tasks.syslog.transport import Outcome
 from tests.load.helpers import closed_port, load, rows
-from tests.staging.material import normalized
+from tests.staging.staged_data import normalized
 
 if TYPE_CHECKING:
     from sandbox.receiver import Receiver
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def test_udp(store: Store, receiver: Receiver) -> None:
     """Over UDP an event is `sent`, which is all that can be known, and not sent again."""
     normalized(store, 30)
-    url = receiver.url("udp", name="fussy", rate=100_000)
+    url = receiver.url("udp", name="rejecting", rate=100_000)
     assert load(store, url).delivered == 30
     assert {row["status"] for row in rows(store)} == {"sent"}
     assert len(receiver.wait_for(30, "udp")) == 30
@@ -70,7 +70,7 @@ def test_datagrams_that_fail(
     normalized(store, 2, day=1)
     transport = Scripted(*outcomes)
     monkeypatch.setattr("tasks.syslog.transport.open_transport", lambda _: transport)
-    done = load(store, "udp://127.0.0.1:514?name=fussy")
+    done = load(store, "udp://127.0.0.1:514?name=rejecting")
     assert transport.sizes == sizes
     found = [
         row["event_id"] for row in rows(store) if (row["error"] or "").startswith(FAILED_BETWEEN)
@@ -97,7 +97,7 @@ def test_datagram_at_fault_is_put_off(store: Store, monkeypatch: pytest.MonkeyPa
     [bad, *_] = normalized(store, 3)
     transport = Refusing(bad.encode())
     monkeypatch.setattr("tasks.syslog.transport.open_transport", lambda _: transport)
-    url = "udp://127.0.0.1:514?name=fussy"
+    url = "udp://127.0.0.1:514?name=rejecting"
     tried = []
     for run in range(6):
         done = load(store, url, f"run{run}")
@@ -110,6 +110,6 @@ def test_datagram_at_fault_is_put_off(store: Store, monkeypatch: pytest.MonkeyPa
 def test_refused_udp(store: Store) -> None:
     """A UDP port that refuses fails the batch; the run gives up, and everything stays pending."""
     normalized(store, 30)
-    done = load(store, f"udp://127.0.0.1:{closed_port()}?name=fussy&rate=100000")
+    done = load(store, f"udp://127.0.0.1:{closed_port()}?name=rejecting&rate=100000")
     assert (done.delivered, done.pending, done.batches) == (0, 30, 3)
     assert {row["status"] for row in rows(store)} == {"failed"}

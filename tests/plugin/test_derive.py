@@ -10,7 +10,7 @@ import pytest
 
 from tasks.plugin.derive import DERIVED, derive
 from tasks.plugin.derive.families import Family, families
-from tasks.plugin.derive.windows import LONGEST_DATA
+from tasks.plugin.derive.windows_event_log import LONGEST_DATA
 from tests.plugin.raw import row
 
 EXAMPLES = [

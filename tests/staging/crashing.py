@@ -12,11 +12,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.load import load_destination
+from tasks.load.destination import load_destination
 from tasks.staging.raw import stage_window
 from tasks.staging.store import open_store
 from tasks.syslog.destination import parse_destinations
-from tests.staging.material import at, broken, malformed, raw, stage, transform, window
+from tests.staging.staged_data import at, broken, malformed, raw, stage, transform, window
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess

@@ -11,7 +11,7 @@ import pytest
 
 from tasks.errors import StagingError
 from tasks.staging.store import open_store
-from tests.staging.material import (
+from tests.staging.staged_data import (
     DAY,
     some,
 )
@@ -98,10 +98,10 @@ def test_foreign_folder(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     assert store.accounts("raw") == ["alpha"]
     assert store.destinations() == ["sensor"]
-    said = store.strangers()
+    said = store.unexpected_entries()
     assert len(said) == len(foreign)
     for folder in foreign:
         assert sum(f"'{folder}' is no " in text for text in said) == 1
-    assert len(store.strangers("raw")) == 2
-    assert len(store.strangers("deliveries", "sensor")) == 1
-    assert store.strangers("normalized") == []
+    assert len(store.unexpected_entries("raw")) == 2
+    assert len(store.unexpected_entries("deliveries", "sensor")) == 1
+    assert store.unexpected_entries("normalized") == []

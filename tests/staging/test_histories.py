@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tasks.staging import layout
+from tasks.staging import file_names
+from tasks.staging.coverage import covered_windows
 from tasks.staging.raw import stage_window
 from tasks.staging.store import Store, open_store
-from tasks.staging.timeline import coverage
-from tasks.windows import Window, difference, union
-from tests.staging.material import DAY, at, ids, malformed, raw, read, window
+from tasks.time_window import Window, difference, union
+from tests.staging.staged_data import DAY, at, ids, malformed, raw, read, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,7 @@ class Staging(RuleBasedStateMachine):
         where = window(bounds[0] / 4, bounds[1] / 4)
         events = raw(self.visible.items())
         rows = malformed(*((event_id, made, "{") for event_id, made in self.broken.items()))
-        before = coverage(self.store, "alpha")
+        before = covered_windows(self.store, "alpha")
         try:
             with crashing(self.store, crash):
                 stage_window(self.store, "alpha", where, events, rows, "run", at(30 + 24 * later))
@@ -88,7 +88,7 @@ class Staging(RuleBasedStateMachine):
     def newly_covered_is_staged(self, before: list[Window]) -> None:
         """What became covered just now, by a finished look or not, has all its events."""
         staged, rejected = set(ids(self.store, "raw")), set(ids(self.store, "rejected"))
-        for covered in coverage(self.store, "alpha"):
+        for covered in covered_windows(self.store, "alpha"):
             for new in difference(covered, before):
                 assert {name for name, made in self.visible.items() if made in new} <= staged
                 assert {
@@ -115,7 +115,7 @@ class Staging(RuleBasedStateMachine):
     def covered(self) -> None:
         """Every finished look is covered."""
         if hasattr(self, "store"):
-            covered = coverage(self.store, "alpha")
+            covered = covered_windows(self.store, "alpha")
             assert union([*covered, *self.looked_at]) == covered
 
     @invariant()
@@ -127,7 +127,7 @@ class Staging(RuleBasedStateMachine):
                 if ids(self.store, "raw")
                 else []
             ):
-                [file] = layout.raw_files([row["file"]])
+                [file] = file_names.raw_files([row["file"]])
                 assert row["created_at"] in file.window(DAY.date())
 
 

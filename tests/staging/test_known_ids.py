@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tasks.staging.known_ids import KnownIds
 from tasks.staging.raw import stage_window
 from tasks.staging.store import Store, open_store
-from tests.staging.material import MALFORMED, at, raw, read, window
+from tests.staging.staged_data import MALFORMED, at, raw, read, window
 
 
 @dataclass(frozen=True)

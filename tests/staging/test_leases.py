@@ -20,14 +20,14 @@ import pytest
 from pyarrow import fs
 
 from tasks.errors import InUseError, SettingsError, StagingError
+from tasks.staging.conditional_objects import ConditionalObjects
 from tasks.staging.lease import Lease, Leases
 from tasks.staging.locks import hold
-from tasks.staging.objects import Objects
 from tasks.staging.remote_files import RemoteFiles
 from tasks.staging.store import Store, open_store
 from tests.load.helpers import closed_port
 from tests.object_storage import KEYS, Proxy, never, s3_proxy, s3_server
-from tests.staging.material import raw
+from tests.staging.staged_data import raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,7 +84,7 @@ def staging(s3: Proxy, request: pytest.FixtureRequest) -> str:
 def leases(staging: str, seconds: float = 120) -> Leases:
     """The leases of a staging, as another process has them."""
     filesystem, root = fs.FileSystem.from_uri(staging)
-    return Leases(Objects(filesystem, root), seconds)
+    return Leases(ConditionalObjects(filesystem, root), seconds)
 
 
 def held_by(staging: str, seconds: float = 120) -> Callable[[], bool]:
@@ -143,7 +143,7 @@ def test_leases_are_no_part_of_what_is_staged(staging: str) -> None:
         store.publish(raw([]), "raw", "alpha", date(2026, 3, 1), "x.parquet")
         store = pickle.loads(pickle.dumps(store))
         assert store.accounts("raw") == ["alpha"]
-        assert store.strangers() == []
+        assert store.unexpected_entries() == []
         assert store.files("raw", "alpha") == ["x.parquet"]
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tasks.staging import layout
+from tasks.staging import file_names
+from tasks.staging.delivery_counts import DeliveryCounts, count_deliveries
 from tasks.staging.last_attempts import FAILED_ALONE, FAILED_BETWEEN
 from tasks.staging.ledger import DELIVERIES_SCHEMA, Ledger
 from tasks.staging.normalized import current_files
-from tasks.staging.survey import Survey, survey
-from tests.staging.material import DAY, at, normalized
+from tests.staging.staged_data import DAY, at, normalized
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -79,7 +79,7 @@ def test_last_attempt_decides(ledger: Ledger) -> None:
     events = pa.table(
         {"event_id": ["a", "b", "c", "d"], "created_at": [at(n) for n in range(1, 5)]}
     )
-    files, _ = layout.deliveries_files(ledger.names())
+    files, _ = file_names.deliveries_files(ledger.names())
     last = ledger.last_attempts(files, events)
     assert last.number.tolist() == [2, 3, 1, 0]
     assert last.delivered.tolist() == [True, False, False, False]
@@ -91,7 +91,7 @@ def test_clock_that_went_back(ledger: Ledger) -> None:
     a = [("a", at(1))]
     record(ledger, attempts(a, "failed", 1, "refused", at(40)), 0)
     record(ledger, attempts(a, "confirmed", 2, None, at(35)), 1)
-    files, _ = layout.deliveries_files(ledger.names())
+    files, _ = file_names.deliveries_files(ledger.names())
     last = ledger.last_attempts(files, pa.table({"event_id": ["a"], "created_at": [at(1)]}))
     assert (last.number.tolist(), last.delivered.tolist()) == ([2], [True])
 
@@ -109,7 +109,7 @@ def test_events_that_failed_alone(ledger: Ledger) -> None:
     record(ledger, attempts([b], "confirmed", 3, None, at(43)), 1)
     record(ledger, attempts([b], "unconfirmed", 4, FAILED_BETWEEN + "reset", at(44)), -1)
     record(ledger, attempts([c], "confirmed", 4, None, at(44)), 1)
-    files, _ = layout.deliveries_files(ledger.names())
+    files, _ = file_names.deliveries_files(ledger.names())
     events = pa.table({"event_id": ["a", "b", "c", "d", "e"], "created_at": [at(1)] * 5})
     last = ledger.last_attempts(files, events)
     assert last.faults.tolist() == [2, 1, 0, 0, 0]
@@ -125,7 +125,7 @@ def test_only_ledger_files_of_the_time_are_opened(ledger: Ledger, tmp_path: Path
     [path] = tmp_path.rglob("*-1-+1.parquet")
     path.write_bytes(b"cannot be opened")
     record(ledger, attempts([("b", at(2))], "confirmed", 1), 1)
-    files, _ = layout.deliveries_files(ledger.names())
+    files, _ = file_names.deliveries_files(ledger.names())
     events = pa.table({"event_id": ["b"], "created_at": [at(2)]})
     assert ledger.last_attempts(files, events).delivered.tolist() == [True]
 
@@ -145,7 +145,7 @@ def test_untouched_segment(store: Store, ledger: Ledger) -> None:
     """Where nothing was ever tried, everything is pending and only the oldest time is read."""
     normalized(store, 10, first=5)
     [part] = segments(ledger)
-    assert survey(ledger, part, None) == Survey(0, 10, 0, at(5 / 60))
+    assert count_deliveries(ledger, part, None) == DeliveryCounts(0, 10, 0, at(5 / 60))
 
 
 def test_survey(store: Store, ledger: Ledger) -> None:
@@ -154,8 +154,8 @@ def test_survey(store: Store, ledger: Ledger) -> None:
     record(ledger, attempts(events[:4], "confirmed", 1), 4)
     record(ledger, attempts(events[4:6], "failed", 1, "refused"), 0)
     [part] = segments(ledger)
-    assert survey(ledger, part, None) == Survey(4, 6, 2, at(4 / 60))
-    assert survey(ledger, part, at(5 / 60)) == Survey(4, 5, 1, at(5 / 60))
+    assert count_deliveries(ledger, part, None) == DeliveryCounts(4, 6, 2, at(4 / 60))
+    assert count_deliveries(ledger, part, at(5 / 60)) == DeliveryCounts(4, 5, 1, at(5 / 60))
 
 
 def test_note(store: Store, ledger: Ledger) -> None:
@@ -171,7 +171,7 @@ def test_note(store: Store, ledger: Ledger) -> None:
     assert len(ledger.names()) == 2
     [part] = segments(ledger, since)
     assert part.settled
-    assert survey(ledger, part, since) == Survey(delivered=4)
+    assert count_deliveries(ledger, part, since) == DeliveryCounts(delivered=4)
     [for_all] = segments(ledger)
     assert not for_all.settled, "without `since` six events are pending"
     record(ledger, attempts(events[9:], "failed", 2, "refused"), -1)

@@ -12,7 +12,7 @@ import pytest
 from tasks.errors import InUseError
 from tasks.staging.locks import hold
 from tasks.staging.store import open_store
-from tests.staging.material import DAY, some
+from tests.staging.staged_data import DAY, some
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,10 +87,10 @@ def test_files_of_the_living_survive(tmp_path: Path) -> None:
 
     (tmp_path / ".tmp").mkdir()
     with ThreadPoolExecutor(len(accounts) + 1) as pool:
-        sweeper = pool.submit(leave_and_sweep)
+        paginator = pool.submit(leave_and_sweep)
         written = list(pool.map(write, accounts))
         stop.set()
-        sweeper.result()
+        paginator.result()
     assert written == [30] * len(accounts)
     assert refused == [], "who sweeps is never taken for a run"
 

@@ -7,12 +7,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.export import export_to
+from tasks.reports.export import export_to
 from tasks.staging.locks import hold
 from tasks.staging.raw import stage_window
 from tasks.staging.store import open_store
 from tests.load.helpers import closed_port, load
-from tests.staging.material import at, broken, malformed, normalized, raw, stage, transform, window
+from tests.staging.staged_data import (
+    at,
+    broken,
+    malformed,
+    normalized,
+    raw,
+    stage,
+    transform,
+    window,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks.audit import audit_range
-from tasks.export import export_to
+from tasks.reports.audit import audit_range
+from tasks.reports.export import export_to
+from tasks.reports.status import status
 from tasks.staging import normalized
 from tasks.staging.store import open_store
-from tasks.status import status
 from tests.load.helpers import load, replay, rows
-from tests.staging.fussy import Fussy
-from tests.staging.material import DAY, at, broken, ids, raw, read, stage, transform, window
+from tests.staging.rejecting_receiver import RejectingReceiver
+from tests.staging.staged_data import DAY, at, broken, ids, raw, read, stage, transform, window
 from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ IDS = [event_id for event_id, _ in EVENTS]
 
 
 @pytest.fixture
-def receiver() -> Iterator[Fussy]:
+def receiver() -> Iterator[RejectingReceiver]:
     """A receiver that takes everything, until told otherwise."""
-    with Fussy(lambda _: True) as receiver:
+    with RejectingReceiver(lambda _: True) as receiver:
         yield receiver
 
 
-def audit(store: Store, receiver: Fussy) -> tuple[dict[str, Any], list[str]]:
+def audit(store: Store, receiver: RejectingReceiver) -> tuple[dict[str, Any], list[str]]:
     """An audit of the whole day, and its complaints."""
     complaints: list[str] = []
     sensors = [destination(receiver.url())]
@@ -42,10 +42,10 @@ def audit(store: Store, receiver: Fussy) -> tuple[dict[str, Any], list[str]]:
     return found, complaints
 
 
-def counts(store: Store, receiver: Fussy) -> tuple[int, ...]:
+def counts(store: Store, receiver: RejectingReceiver) -> tuple[int, ...]:
     """Staged, normalized, rejected, delivered and pending, as `status` says."""
     found = status(store, [destination(receiver.url())])
-    account, sensor = found["accounts"]["alpha"], found["destinations"]["fussy"]
+    account, sensor = found["accounts"]["alpha"], found["destinations"]["rejecting"]
     return (
         *(account[key] for key in ("staged", "normalized", "rejected")),
         *(sensor[key] for key in ("delivered", "pending")),
@@ -59,7 +59,7 @@ def move_out(tmp_path: Path, since: str = "02") -> Path:
 
 
 def test_range_that_is_extracted_anew_counts_once(
-    store: Store, receiver: Fussy, tmp_path: Path
+    store: Store, receiver: RejectingReceiver, tmp_path: Path
 ) -> None:
     """A raw file moved out and extracted anew: counted once, nothing sent twice, nothing lost."""
     stage(store, window(2, 3), broken(raw(EVENTS), "e7"))
@@ -86,7 +86,7 @@ def test_range_that_is_extracted_anew_counts_once(
 
 
 def test_meanwhile_nothing_counts_or_goes_out_twice(
-    store: Store, receiver: Fussy, tmp_path: Path
+    store: Store, receiver: RejectingReceiver, tmp_path: Path
 ) -> None:
     """Until a transform drops them, files without their raw file count for nothing anywhere."""
     stage(store, window(2, 3), EVENTS[:5])
@@ -106,11 +106,13 @@ def test_meanwhile_nothing_counts_or_goes_out_twice(
     assert Counter(receiver.received) == dict.fromkeys(IDS, 2)
     assert export_to(store, window(0, 24), "json", tmp_path / "lines") == 10
     found, [complaint] = audit(store, receiver)
-    assert (found["normalized"], found["destinations"]["fussy"]["delivered"]) == (10, 10)
+    assert (found["normalized"], found["destinations"]["rejecting"]["delivered"]) == (10, 10)
     assert "`halo-usm transform` drops them" in complaint
 
 
-def test_raw_moved_out_and_not_extracted(store: Store, receiver: Fussy, tmp_path: Path) -> None:
+def test_raw_moved_out_and_not_extracted(
+    store: Store, receiver: RejectingReceiver, tmp_path: Path
+) -> None:
     """Not extracted anew, the range is a gap; what came of it is dropped, and what to do said."""
     stage(store, window(2, 3), broken(raw(EVENTS), "e7"))
     stage(store, window(3, 4), [("f", at(3))])
@@ -137,7 +139,7 @@ def test_raw_moved_out_and_not_extracted(store: Store, receiver: Fussy, tmp_path
 
 @pytest.mark.parametrize("transformed", [False, True], ids=["at once", "after a transform"])
 def test_other_events_come_back(
-    store: Store, receiver: Fussy, tmp_path: Path, *, transformed: bool
+    store: Store, receiver: RejectingReceiver, tmp_path: Path, *, transformed: bool
 ) -> None:
     """New events in the place of delivered ones that are no more are delivered, by names too."""
     stage(store, window(2, 3), EVENTS)
@@ -161,7 +163,9 @@ def test_other_events_come_back(
     assert counts(store, receiver) == (11, 11, 0, 11, 0)
 
 
-def test_raw_file_comes_back_itself(store: Store, receiver: Fussy, tmp_path: Path) -> None:
+def test_raw_file_comes_back_itself(
+    store: Store, receiver: RejectingReceiver, tmp_path: Path
+) -> None:
     """A raw file that was restored after a transform is normalized again, and nothing sent."""
     stage(store, window(2, 3), EVENTS)
     transform(store)
@@ -179,7 +183,7 @@ def test_raw_file_comes_back_itself(store: Store, receiver: Fussy, tmp_path: Pat
     assert audit(store, receiver)[1] == []
 
 
-def test_twice_in_a_row(store: Store, receiver: Fussy, tmp_path: Path) -> None:
+def test_twice_in_a_row(store: Store, receiver: RejectingReceiver, tmp_path: Path) -> None:
     """The second copy may be damaged, too; and a raw file without normalized events."""
     for part in (EVENTS[:4], EVENTS[:7], EVENTS):
         stage(store, window(2, 3), part)
@@ -198,7 +202,9 @@ def test_twice_in_a_row(store: Store, receiver: Fussy, tmp_path: Path) -> None:
     assert audit(store, receiver)[1] == []
 
 
-def test_orphan_that_cannot_be_read(store: Store, receiver: Fussy, tmp_path: Path) -> None:
+def test_orphan_that_cannot_be_read(
+    store: Store, receiver: RejectingReceiver, tmp_path: Path
+) -> None:
     """What is dropped need not be readable: then all of it is taken for staged no longer."""
     stage(store, window(2, 3), EVENTS)
     transform(store)
@@ -237,7 +243,11 @@ def test_waiting_raw_file_keeps_its_predecessor(store: Store, tmp_path: Path) ->
 
 @pytest.mark.parametrize("step", range(6))
 def test_crash_while_dropping(
-    store: Store, receiver: Fussy, tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
+    store: Store,
+    receiver: RejectingReceiver,
+    tmp_path: Path,
+    step: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Cut off at any write or removal, the next transform ends in the same state."""
     stage(store, window(2, 3), broken(raw(EVENTS), "e7"))

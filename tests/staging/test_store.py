@@ -21,7 +21,7 @@ from tasks.staging.raw import RAW_SCHEMA
 from tasks.staging.remote_files import RemoteFiles
 from tasks.staging.store import Store, open_store
 from tasks.staging.writer import ROW_GROUP
-from tests.staging.material import (
+from tests.staging.staged_data import (
     DAY,
     at,
     broken,

@@ -9,11 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tasks.staging import layout
+from tasks.staging import file_names
 from tasks.staging.ledger import Ledger
 from tasks.staging.segments import Segment, surely_settled
 from tasks.staging.store import open_store
-from tests.staging.material import DAY, at, window
+from tests.staging.staged_data import DAY, at, window
 
 TODAY = DAY.date()
 
@@ -54,7 +54,7 @@ class Sums(RuleBasedStateMachine):
 
     def _rename(self, file: File) -> None:
         rows = sum(self.events[number].normalized for number in file.events)
-        file.name = layout.normalized_name(
+        file.name = file_names.normalized_name(
             file.key, file.generation, rows, lost=file.lost, unknown=False
         )
 
@@ -70,7 +70,7 @@ class Sums(RuleBasedStateMachine):
         for minute in minutes:
             numbers.append(len(self.events))
             self.events.append(Event(where.since + timedelta(minutes=minute)))
-        [raw] = layout.raw_files([layout.raw_name(where, len(numbers))])
+        [raw] = file_names.raw_files([file_names.raw_name(where, len(numbers))])
         file = File(raw.key, numbers)
         self._rename(file)
         self.files.append(file)
@@ -99,8 +99,8 @@ class Sums(RuleBasedStateMachine):
         delta = sum(delivered - self.events[number].delivered for number in batch)
         for number in batch:
             self.events[number].delivered = delivered
-        bounds = layout.around(min(times), max(times))
-        self.deliveries.append(layout.attempts_name(at(30), bounds, len(batch), delta))
+        bounds = file_names.around(min(times), max(times))
+        self.deliveries.append(file_names.attempts_name(at(30), bounds, len(batch), delta))
 
     @precondition(lambda self: self.events)
     @rule(hour=st.none() | st.integers(0, 23))
@@ -112,19 +112,19 @@ class Sums(RuleBasedStateMachine):
                 span = f"{part.since}-{part.until}"
                 sums = part.rows, part.total, part.ledger_rows
                 self.deliveries.append(
-                    layout.settled_name(span, *sums, after=part.after, delivered=delivered)
+                    file_names.settled_name(span, *sums, after=part.after, delivered=delivered)
                 )
 
     def _found(self, since: datetime | None) -> list[tuple[Segment, int, int]]:
         """Segments with what is really pending and delivered in them."""
-        files = layout.normalized_files(file.name for file in self.files)
+        files = file_names.normalized_files(file.name for file in self.files)
         found = []
         for part in self.ledger.segments(files, self.deliveries, since):
             inside = [
                 event
                 for event in self.events
                 if event.normalized
-                and part.since <= layout.clock(event.created, TODAY) < part.until
+                and part.since <= file_names.clock(event.created, TODAY) < part.until
             ]
             pending = sum(
                 not event.delivered and (since is None or event.created >= since)

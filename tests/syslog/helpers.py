@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sandbox.certificates import Certificate
 
-    Manner = Callable[[socket.socket], None]
+    Behaviour = Callable[[socket.socket], None]
 
 BIG = 3000  # messages of `SIZE`: more than both kernels' buffers take
 SIZE = 700  # bytes
@@ -77,11 +77,11 @@ def read_all(connection: socket.socket) -> bytes:
     return data
 
 
-class RudeReceiver:
+class ScriptedReceiver:
     """Accepts on a free port and treats each connection as told, in a thread of its own.
 
     Args:
-        manner: What to do with a connection; it is closed when the receiver stops, not before.
+        behaviour: What to do with a connection; it is closed when the receiver stops, not before.
         receive_buffer: Bytes of the kernel's receive buffer, to be stuck sooner.
         context: Speaks TLS.
         host: The address to listen on.
@@ -89,13 +89,13 @@ class RudeReceiver:
 
     def __init__(
         self,
-        manner: Manner,
+        behaviour: Behaviour,
         *,
         receive_buffer: int | None = None,
         context: ssl.SSLContext | None = None,
         host: str = "127.0.0.1",
     ) -> None:
-        self._manner = manner
+        self._manner = behaviour
         self._context = context
         self._listener = socket.socket()
         if receive_buffer:

@@ -131,7 +131,7 @@ def test_client_certificates(version: ssl.TLSVersion, authority: Authority) -> N
     """A receiver that asks for a client certificate takes the right one; else the message says."""
     context = _asking(authority, authority.issue("127.0.0.1"), version)
     right = authority.issue("connector", client=True)
-    wrong = Authority(authority.cert.parent, "stranger").issue("connector", client=True)
+    wrong = Authority(authority.cert.parent, "unexpected").issue("connector", client=True)
     with Receiver("tls", context=context) as receiver:
         url = receiver.url("tls", ca=authority.cert)
         outcome = deliver(f"{url}&cert={right.cert}&key={right.key}")

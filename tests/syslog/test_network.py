@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tasks.syslog.network import Pace, explain
+from tasks.syslog.network import SendingRate, explain
 from tests.syslog.helpers import took
 
 
@@ -33,7 +33,7 @@ def test_an_error_without_words() -> None:
 
 def test_pace_is_even() -> None:
     """Bursts are small, waiting makes up for what was early, and idle time earns no big burst."""
-    pace = Pace(1000)
+    pace = SendingRate(1000)
     assert pace.burst == 10
     start = time.monotonic()
     for _ in range(20):
@@ -48,7 +48,7 @@ def test_pace_is_even() -> None:
 
 def test_no_pace() -> None:
     """Without a rate nothing waits and everything is one burst."""
-    pace = Pace(None)
+    pace = SendingRate(None)
     start = time.monotonic()
     pace.wait(10**9)
     assert took(start) < 0.1
@@ -57,4 +57,4 @@ def test_no_pace() -> None:
 
 def test_a_slow_pace_still_sends() -> None:
     """Below a hundred a second a burst is one message."""
-    assert Pace(0.5).burst == 1
+    assert SendingRate(0.5).burst == 1

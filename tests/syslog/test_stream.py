@@ -11,7 +11,7 @@ from tasks.syslog.transport import Outcome, check, open_transport
 from tests.syslog.helpers import (
     BIG,
     SIZE,
-    RudeReceiver,
+    ScriptedReceiver,
     batch,
     deliver,
     destination,
@@ -76,7 +76,7 @@ def test_an_exception_from_outside_gives_the_connection_up() -> None:
     """A signal handler's exception passes through at once; the receiver sees a reset."""
     broken: list[OSError] = []
 
-    def manner(connection: socket.socket) -> None:
+    def behaviour(connection: socket.socket) -> None:
         time.sleep(0.4)
         try:
             read_all(connection)
@@ -91,7 +91,7 @@ def test_an_exception_from_outside_gives_the_connection_up() -> None:
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        with RudeReceiver(manner, receive_buffer=4096) as rude:
+        with ScriptedReceiver(behaviour, receive_buffer=4096) as rude:
             to = destination(rude.url())
             messages = batch(to, BIG, size=SIZE)
             signal.setitimer(signal.ITIMER_REAL, 0.2)

@@ -12,7 +12,7 @@ from tasks.syslog.transport import check, open_transport
 from tests.syslog.helpers import (
     BIG,
     SIZE,
-    RudeReceiver,
+    ScriptedReceiver,
     batch,
     deliver,
     destination,
@@ -92,12 +92,12 @@ def test_not_tls_at_all(authority: Authority) -> None:
     def stay_silent(connection: socket.socket) -> None:
         read_all(connection)
 
-    for manner, fault in (
+    for behaviour, fault in (
         (talk, "does not speak TLS"),
         (hang_up, "hung up during the TLS handshake"),
         (stay_silent, "no answer to the TLS handshake within 0.3 s"),
     ):
-        with RudeReceiver(manner) as rude:
+        with ScriptedReceiver(behaviour) as rude:
             start = time.monotonic()
             url = rude.url(timeout=0.3, ca=authority.cert).replace("tcp://", "tls://")
             outcome = deliver(url)

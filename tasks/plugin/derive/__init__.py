@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from tasks.plugin.derive.families import Family, Pattern, families
 from tasks.plugin.derive.values import valid
-from tasks.plugin.derive.windows import event_data
+from tasks.plugin.derive.windows_event_log import event_data
 from tasks.plugin.fields import FIELDS
 
 Texts = dict[str, str | None]

@@ -1,0 +1,1 @@
+"""The command line: commands, their execution, and what they print."""

@@ -1,0 +1,370 @@
+"""The command line. Each command checks its settings, runs its pipeline, and shows the outcome.
+
+Long, but one function a command and nothing else.
+
+Exit codes: 0 all done · 1 something failed or stays pending · 2 wrong usage or settings, and
+nothing was touched · 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from flows.cli.execution import DONE, FAILED, exit_code, run_pipeline
+from flows.cli.output import warn
+from flows.context import check_halo_has, first_readings, parse_range, prepare, wait_seconds
+from tasks.errors import SettingsError
+from tasks.redaction import foreign_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from flows.context import RunContext
+    from tasks.settings import Settings
+    from tasks.time_window import Window
+
+Since = Annotated[str, Parameter(help="Start of the range, ISO 8601; a bare date is its 00:00.")]
+Until = Annotated[str | None, Parameter(help="End of the range, not part of it; now by default.")]
+Json = Annotated[bool, Parameter(help="Print JSON, for machines.", negative="")]
+Auth = Annotated[Path | None, Parameter(help="The file of keys; wins over HALO_AUTH_FILE.")]
+Starting = Annotated[
+    str | None, Parameter(help="Where the very first sync of an account begins; HALO_START.")
+]
+Only = Annotated[
+    Literal["failed", "undelivered", "all"],
+    Parameter(help="Which events: last attempt failed, not delivered, or all."),
+]
+Wait = Annotated[
+    float | None,
+    Parameter(
+        help="Minutes to wait for another run that holds the account or destination; 10 by "
+        "default where something of its own was asked for, such as a range."
+    ),
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """What every command takes."""
+
+    env_file: Annotated[
+        Path | None,
+        Parameter(help="Another settings file than .env; its paths start from its folder."),
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class InPrefect:
+    """What the commands that are Prefect flows take."""
+
+    prefect: Annotated[
+        bool,
+        Parameter(
+            help="Run as a flow on Prefect's own temporary server where no API is configured.",
+            negative="",
+        ),
+    ] = False
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("halo-usm")
+
+
+NO_COMMON = Common()
+NOT_ASKED = InPrefect()
+
+app = App(
+    name="halo-usm",
+    help="CloudPassage Halo security events to a USM Anywhere sensor, with proof of delivery.",
+    help_epilogue="Settings: environment variables or a .env file, see the README.",
+    version=_version,
+    suppress_keyboard_interrupt=False,  # its exit code is ours to say, see `exit_code`
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; expected faults are one message on stderr."""
+    return exit_code(
+        lambda: app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    )
+
+
+@app.command(help_epilogue="Example: halo-usm demo --keep")
+def demo(
+    *,
+    keep: Annotated[
+        bool, Parameter(help="Leave the Prefect UI open until Ctrl-C.", negative="")
+    ] = False,
+) -> int:
+    """Show everything on this machine: a Halo stand-in, a receiver, and a sync between them."""
+    from flows.cli.demo import run_demo
+
+    return run_demo(keep=keep)
+
+
+@app.command(help_epilogue="Example: halo-usm check --env-file /etc/halo-usm.env")
+def check(*, auth: Auth = None, common: Common = NO_COMMON) -> int:
+    """Say whether the auth file, each key, the staging and each sensor are usable; send nothing."""
+    from flows.cli.check import run_check
+
+    return DONE if run_check(_settings(common, halo_auth_file=auth)) else FAILED
+
+
+@app.command(help_epilogue="Example: halo-usm sync --lookback 1440")
+def sync(
+    *,
+    starting: Starting = None,
+    auth: Auth = None,
+    lookback: Annotated[
+        int | None, Parameter(help="Minutes of covered time to read again, for late events.")
+    ] = None,
+    wait: Wait = None,
+    in_prefect: InPrefect = NOT_ASKED,
+    common: Common = NO_COMMON,
+) -> int:
+    """One pass for all accounts: extract what is new, transform it, load it."""
+    from flows import pipeline
+
+    settings = _settings(
+        common,
+        halo_start=starting,
+        halo_auth_file=auth,
+        halo_lookback_minutes=lookback,
+    )
+    seconds = wait_seconds(wait, asked=lookback is not None)
+    return run_pipeline(
+        settings,
+        lambda work, runner: pipeline.sync(work, runner, wait=seconds),
+        accounts=True,
+        sensors=True,
+        flow="sync",
+        prefect=in_prefect.prefect,
+        parameters={
+            "starting": starting,
+            "lookback": lookback,
+            "wait": wait,
+            "auth_file": auth,
+            "env_file": common.env_file,
+        },
+    )
+
+
+@app.command(help_epilogue="Example: halo-usm extract --since 2026-03-01 --until 2026-03-08")
+def extract(
+    *,
+    since: Annotated[str | None, Parameter(help="Start of the range, ISO 8601.")] = None,
+    until: Until = None,
+    wait: Wait = None,
+    starting: Starting = None,
+    auth: Auth = None,
+    common: Common = NO_COMMON,
+) -> int:
+    """Only stage raw events: of a range, which is read again, or what a sync would."""
+    from flows import pipeline
+
+    settings = _settings(common, halo_start=starting, halo_auth_file=auth)
+    window = _range(since, until)
+    if window is not None:
+        check_halo_has(window)
+    seconds = wait_seconds(wait, asked=window is not None)
+    return run_pipeline(
+        settings,
+        lambda work, runner: pipeline.extract(work, runner, window, wait=seconds),
+        accounts=True,
+    )
+
+
+@app.command(help_epilogue="Example: halo-usm transform --since 2026-03-01 --until 2026-03-08")
+def transform(
+    *,
+    since: Annotated[str | None, Parameter(help="Start of a range to normalize anew.")] = None,
+    until: Until = None,
+    wait: Wait = None,
+    common: Common = NO_COMMON,
+) -> int:
+    """Only normalize: whatever has no normalized file yet, or a range anew."""
+    from flows import pipeline
+
+    settings = _settings(common)
+    window = _range(since, until)
+    seconds = wait_seconds(wait, asked=window is not None)
+    return run_pipeline(
+        settings, lambda work, runner: pipeline.transform(work, runner, window, wait=seconds)
+    )
+
+
+@app.command(help_epilogue="Example: halo-usm load")
+def load(*, common: Common = NO_COMMON) -> int:
+    """Only deliver what is normalized and not delivered, whether never tried or failed."""
+    from flows import pipeline
+
+    return run_pipeline(_settings(common), pipeline.load, sensors=True)
+
+
+@app.command(
+    help_epilogue="Example: halo-usm replay --since 2026-03-01 --until 2026-03-02 --only all"
+)
+def replay(
+    *,
+    since: Since,
+    until: Until = None,
+    only: Only = "failed",
+    destination: Annotated[
+        str | None, Parameter(help="One destination by name; all by default.")
+    ] = None,
+    wait: Wait = None,
+    in_prefect: InPrefect = NOT_ASKED,
+    common: Common = NO_COMMON,
+) -> int:
+    """Deliver a range again from staging; no Halo call is made."""
+    from flows import pipeline
+
+    settings = _settings(common)
+    window = parse_range(since, until)
+    seconds = wait_seconds(wait, asked=True)
+    return run_pipeline(
+        settings,
+        lambda work, runner: pipeline.replay(
+            work, runner, window, only, wait=seconds, env_file=common.env_file
+        ),
+        sensors=True,
+        destination=destination,
+        flow="replay",
+        prefect=in_prefect.prefect,
+        parameters={
+            "since": since,
+            "until": until,
+            "only": only,
+            "destination": destination,
+            "wait": wait,
+            "env_file": common.env_file,
+        },
+    )
+
+
+@app.command(help_epilogue="Example: halo-usm status --json")
+def status(
+    *, as_json: Annotated[Json, Parameter(name="--json")] = False, common: Common = NO_COMMON
+) -> int:
+    """Per account and destination: what is covered, staged, delivered, pending, failed."""
+    from flows.cli.tables import show_status
+    from tasks.reports.status import status as read_status
+
+    work = _work_to_ask(_settings(common))
+    unread: list[str] = []
+    answer = read_status(
+        work.store, work.destinations, first_readings(work.settings), unread.append
+    )
+    _print(answer, None if as_json else show_status)
+    return _complain(unread)
+
+
+@app.command(help_epilogue="Example: halo-usm audit --since 2026-03-01 --until 2026-04-01 --json")
+def audit(
+    *,
+    event: Annotated[str | None, Parameter(help="One event by its id: its whole life.")] = None,
+    since: Annotated[str | None, Parameter(help="Start of a range to account for.")] = None,
+    until: Until = None,
+    as_json: Annotated[Json, Parameter(name="--json")] = False,
+    common: Common = NO_COMMON,
+) -> int:
+    """Answer an auditor: one event's whole life, or whether a range adds up."""
+    from flows.cli.tables import show_event, show_range
+    from tasks.reports.audit import audit_event, audit_range
+
+    settings = _settings(common)
+    if (event is None) == (since is None):
+        raise SettingsError("audit: say either --event ID or --since T (with --until T)")
+    if event is not None and not _is_text(event):
+        raise SettingsError(f"audit: --event '{foreign_text(event)}' is no UTF-8, as every id is")
+    window = _range(since, until)
+    work = _work_to_ask(settings)
+    unread: list[str] = []
+    if window is None:
+        notes: list[str] = []
+        answer = audit_event(work.store, event or "", unread.append, notes.append)
+        _print(answer, None if as_json else show_event)
+        for text in notes:
+            warn(f"note: {text}")
+        if not answer["account"]:
+            unread.append(f"event {foreign_text(event)} is not in this staging")
+        return _complain(unread)
+    answer = audit_range(work.store, window, work.destinations, unread.append)
+    _print(answer, None if as_json else show_range)
+    return _complain(unread)
+
+
+@app.command(
+    help_epilogue="Example: halo-usm export --since 2026-03-01 --format leef --output march.leef"
+)
+def export(
+    *,
+    since: Since,
+    until: Until = None,
+    format: Annotated[  # noqa: A002 - the option's name is the interface
+        Literal["cef", "leef", "kv", "json"], Parameter(help="One line an event in each.")
+    ],
+    output: Annotated[Path | None, Parameter(help="A file; standard output by default.")] = None,
+    common: Common = NO_COMMON,
+) -> int:
+    """Write a range of events from staging to a file or standard output."""
+    from tasks.reports.export import export_to
+
+    settings = _settings(common)
+    window = parse_range(since, until)
+    count = export_to(prepare(settings).store, window, format, output)
+    warn(f"{count} events exported")
+    return DONE
+
+
+def _settings(common: Common, **flags: Any) -> Settings:
+    """The settings, those on the command line among them; see `tasks.settings.read_settings`."""
+    from tasks.settings import read_settings
+
+    return read_settings(common.env_file, **flags)
+
+
+def _work_to_ask(settings: Settings) -> RunContext:
+    """What a question needs: the staging, and the destinations where some are set up."""
+    return prepare(settings, sensors=settings.usm_sensor is not None)
+
+
+def _print(answer: dict[str, Any], show: Callable[[dict[str, Any]], None] | None) -> None:
+    """Show an answer to people, or print it as JSON, exact and in printable ASCII."""
+    if show is not None:
+        show(answer)
+    else:
+        print(json.dumps(answer, indent=2).replace("\x7f", "\\u007f"))
+
+
+def _complain(faults: list[str]) -> int:
+    """Say what is wrong or unknown; the exit code."""
+    for fault in faults:
+        warn(f"error: {fault}")
+    return FAILED if faults else DONE
+
+
+def _is_text(argument: str) -> bool:
+    """Whether an argument is UTF-8: Python reads bytes that are not as lone surrogates."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _range(since: str | None, until: str | None) -> Window | None:
+    if since is None and until is not None:
+        raise SettingsError(
+            f"--until {foreign_text(until)} needs a --since: say where the range begins"
+        )
+    return None if since is None else parse_range(since, until)

@@ -1,0 +1,131 @@
+"""`halo-usm demo`: everything on this machine, no account needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.cli.child_process import child
+from flows.cli.prefect_server import prefect_server
+from sandbox.halo_api import HaloStandIn
+from sandbox.receiver import Receiver
+from tasks.staging.local_files import PRIVATE_FILE, PRIVATE_FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ACCOUNTS = 3
+EVENTS = 3_000
+DAYS = 3
+_LINES_SHOWN = 3
+_MARK = ".halo-usm-demo"
+
+
+def run_demo(*, keep: bool) -> int:
+    """Start a Halo stand-in, a receiver and a Prefect server; sync; show what arrived.
+
+    Args:
+        keep: Leave the Prefect server running, to look at its pages, until Ctrl-C.
+
+    Returns:
+        The exit code: that of the sync.
+    """
+    console = Console(highlight=False)
+    say = console.print
+    with ExitStack() as stack:
+        stack.enter_context(_signals_end_it())
+        folder = _fresh_folder()
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="halo-usm-demo-")))
+
+        say("[bold]1[/]  starting a Prefect server (takes some seconds), a Halo API stand-in with")
+        say(f"   {ACCOUNTS} accounts and {EVENTS:,} events of {DAYS} days, and a syslog receiver")
+        prefect = stack.enter_context(prefect_server(home=home / "prefect"))
+        halo = stack.enter_context(HaloStandIn.spawn(accounts=ACCOUNTS, events=EVENTS, days=DAYS))
+        receiver = stack.enter_context(Receiver())
+        sensor = receiver.url("tcp")
+        environment = (
+            os.environ
+            | prefect.environment
+            | {
+                "HALO_API_URL": halo.url,
+                "HALO_AUTH_FILE": str(halo.write_auth(home / "haloEvents.auth")),
+                "HALO_STAGING": str(folder),
+                "USM_SENSOR": f"{sensor}?name=demo",
+            }
+        )
+        prefect.wait_until_ready()
+
+        say("[bold]2[/]  halo-usm sync, as a flow run on that server")
+        with child("flows", "sync", environment=environment) as sync:
+            code = sync.wait()
+
+        say("\n[bold]3[/]  what came, by halo-usm status")
+        status = subprocess.run(
+            [sys.executable, "-m", "flows", "status", "--json"],
+            env=environment,
+            check=True,
+            stdout=subprocess.PIPE,
+        )
+        say(_table(json.loads(status.stdout)))
+        lines = receiver.messages()
+        say(f"\n[bold]4[/]  {len(lines):,} messages reached the receiver; as the sensor saw them:")
+        for line in lines[:_LINES_SHOWN]:
+            console.print(f"   {line.decode()}", markup=False, soft_wrap=True)
+        say(f"\n[bold]5[/]  the Parquet lies in {folder}; to look at it:")
+        console.print(
+            f'   {sys.executable} -c "import pandas; '
+            f"print(pandas.read_parquet('{folder}/normalized'))\"",
+            markup=False,
+            soft_wrap=True,
+        )
+        if keep:
+            pages = prefect.url.removesuffix("/api")
+            say(f"\n[bold]6[/]  the run and its graph: {pages}/runs (Ctrl-C ends it all)")
+            signal.pause()
+        else:
+            say("\n   halo-usm demo --keep leaves the Prefect pages open, to see the run's graph")
+    return code
+
+
+def _table(status: dict[str, Any]) -> Table:
+    table = Table("account", "staged", "normalized", "rejected", "delivered", "pending")
+    delivered = status["destinations"]["demo"]["accounts"]
+    for name, account in status["accounts"].items():
+        counts = [account[key] for key in ("staged", "normalized", "rejected")]
+        counts += [delivered[name][key] for key in ("delivered", "pending")]
+        table.add_row(name, *(f"{count:,}" for count in counts))
+    return table
+
+
+def _fresh_folder() -> Path:
+    """An empty staging of the demo's own; only a folder that a demo made is ever emptied."""
+    folder = Path("data", "demo").absolute()
+    if (folder / _MARK).exists():
+        shutil.rmtree(folder)
+    if folder.exists():
+        folder = Path(tempfile.mkdtemp(prefix="halo-usm-demo-staging-"))
+    for made in (folder.parent, folder):
+        made.mkdir(PRIVATE_FOLDER, exist_ok=True)
+    (folder / _MARK).touch(PRIVATE_FILE)
+    return folder
+
+
+@contextmanager
+def _signals_end_it() -> Iterator[None]:
+    """SIGTERM ends the demo as Ctrl-C does: in order, leaving nothing running."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,1 @@
+"""What is read from Halo when, and one extraction of one account."""

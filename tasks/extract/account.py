@@ -1,0 +1,239 @@
+"""Extract: what Halo has and raw does not, staged window by window, each event once.
+
+The windows are planned before anything is fetched: the range, less what raw covers, and the last
+part of covered time, for events that appear late. They are read at the same time, within the
+account's limits, and each is staged as soon as it is complete. What fails is named, is a gap in
+the coverage, and is planned again by the next run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from tasks.accounts import open_to_others
+from tasks.errors import HaloInvalid, HaloUsmError, InUseError
+from tasks.extract.clocks import TOLERATED, Clocks, differ
+from tasks.extract.plan import HALO_KEEPS, plan_range, plan_sync
+from tasks.extract.result import (
+    ExtractResult,
+    start_is_too_late,
+    tell_failures,
+    warn_of_events,
+    why_nothing,
+)
+from tasks.extract.window_extractor import Failed, WindowExtractor
+from tasks.halo.client import ApiKey, HaloClient, Listing
+from tasks.staging.coverage import read_coverage
+from tasks.staging.known_ids import KnownIds
+from tasks.staging.locks import hold
+from tasks.time_window import Window, isoformat, union
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Coroutine
+
+    from tasks.accounts import Account
+    from tasks.extract.plan import Plan
+    from tasks.halo.client import RetryPolicy
+    from tasks.settings import Settings
+    from tasks.staging.coverage import Coverage
+    from tasks.staging.store import Store
+
+_STOP_LOOKS = 0.1
+"""Seconds between two looks at whether to stop."""
+
+
+def extract_account(
+    store: Store,
+    account: Account,
+    settings: Settings,
+    *,
+    run_id: str,
+    window: Window | None = None,
+    stop: threading.Event | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    retry_policy: RetryPolicy | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    wait: float = 0.0,
+    say_why: bool = False,
+) -> ExtractResult:
+    """Stage what an account's Halo has and raw does not.
+
+    Runs an event loop of its own, so any thread may call it. Expected faults are in the result;
+    what is raised is a bug.
+
+    Args:
+        store: The staging.
+        account: Whose events, and the key to them.
+        settings: `halo_api_url`, `halo_start`, `halo_lookback_minutes`, `halo_concurrency` and
+            `halo_requests_per_second`.
+        run_id: Kept with what is rejected.
+        window: Read this range, whether it is staged already or not; by default what a sync does.
+        stop: Ends the extraction in order once it is set.
+        progress: Told how many windows of how many are done.
+        retry_policy: How long the API is waited for.
+        clock: This machine's time.
+        wait: Seconds to wait for another run that holds the account.
+        say_why: Whether to note why nothing was staged.
+    """
+    result = ExtractResult(account.name)
+    if warning := open_to_others(settings.halo_auth_file):
+        result.warnings.append(warning)
+    try:
+        with hold(store, "account", account.name, run_id=run_id, wait=wait, stop=stop):
+            # a whole second: what the API's Date can tell, and what every reading of `until`
+            # agrees on
+            now = clock().replace(microsecond=0)
+            known = read_coverage(store, account.name)
+            plan = _plan(account, settings, known, window, now, result)
+            work = _extract(
+                store=store,
+                account=account,
+                settings=settings,
+                plan=plan,
+                ids=KnownIds(store, account.name, known.days),
+                clocks=Clocks(now, window.until if window else None, known.end),
+                result=result,
+                run_id=run_id,
+                progress=progress,
+                retry_policy=retry_policy,
+                clock=clock,
+            )
+            asyncio.run(_until_stopped(work, stop, result))
+            if say_why and not (result.new or result.malformed or result.gaps):
+                result.notes += why_nothing(result, plan, window)
+    except InUseError as error:
+        result.held = True
+        result.notes.append(str(error))
+        result.interrupted = stop is not None and stop.is_set()
+    except HaloUsmError as error:
+        result.problems.append(f"account {account.name}: {error}")
+    return result
+
+
+def check_account(
+    account: Account, settings: Settings, retry_policy: RetryPolicy | None = None
+) -> str:
+    """Log in and list one event of the last day; says what was found.
+
+    Raises:
+        HaloUsmError: The account cannot be read; the message says what to do.
+    """
+
+    async def check() -> str:
+        now = datetime.now(UTC)
+        async with _client(account, settings, retry_policy, lambda: datetime.now(UTC)) as client:
+            page = await client.page(Listing(now - timedelta(days=1), now), 1, 1)
+            warning, ahead = client.clock_warning(), client.ahead or timedelta()
+        if abs(ahead) > TOLERATED:
+            raise HaloInvalid(differ(now, now - ahead))
+        count = "" if page.count is None else f", {page.count:,} events in the last 24 hours"
+        return f"key {account.key_id} may read{count}" + (f"; {warning}" if warning else "")
+
+    return asyncio.run(check())
+
+
+def _plan(  # noqa: PLR0917 - what is asked, and what is known
+    account: Account,
+    settings: Settings,
+    known: Coverage,
+    window: Window | None,
+    now: datetime,
+    result: ExtractResult,
+) -> Plan:
+    lookback = timedelta(minutes=settings.halo_lookback_minutes)
+    if window is not None:
+        return plan_range(
+            known.covered, known.begin, window, now=now, lookback=lookback, synced=known.synced
+        )
+    start = settings.halo_start or now - HALO_KEEPS
+    if settings.halo_start and (note := start_is_too_late(account.name, start, known)):
+        result.notes.append(note)
+    covered = union([*known.covered, *known.lost])
+    return plan_sync(
+        covered, known.begin, start=start, now=now, lookback=lookback, synced=known.synced
+    )
+
+
+def _client(
+    account: Account,
+    settings: Settings,
+    retry_policy: RetryPolicy | None,
+    clock: Callable[[], datetime],
+) -> HaloClient:
+    return HaloClient(
+        settings.halo_api_url,
+        ApiKey(account.key_id, account.secret.get_secret_value()),
+        concurrency=settings.halo_concurrency,
+        requests_per_second=settings.halo_requests_per_second,
+        retry_policy=retry_policy,
+        clock=clock,
+    )
+
+
+async def _extract(
+    *,
+    store: Store,
+    account: Account,
+    settings: Settings,
+    plan: Plan,
+    ids: KnownIds,
+    clocks: Clocks,
+    result: ExtractResult,
+    run_id: str,
+    progress: Callable[[int, int], None] | None,
+    retry_policy: RetryPolicy | None,
+    clock: Callable[[], datetime],
+) -> None:
+    async with _client(account, settings, retry_policy, clock) as client:
+        extractor = WindowExtractor(
+            store,
+            result,
+            ids,
+            client,
+            concurrency=settings.halo_concurrency,
+            leaving=clock() - HALO_KEEPS + timedelta(days=1),
+            run_id=run_id,
+            progress=progress or _unseen,
+        )
+        try:
+            await extractor.run(plan)
+        finally:
+            warn_of_events(result, ids)
+            unread = clocks.unread(extractor.held_back, client.ahead)
+            tell_failures(result, [*extractor.failed(), *(Failed(*one) for one in unread)])
+            if not unread and (fault := clocks.set_back()):
+                result.problems.append(f"account {account.name}: {fault}")
+            elif not unread and (warning := client.clock_warning()):
+                result.warnings.append(warning)
+            ahead = client.ahead or timedelta()
+            begins = result.windows and plan.begin and plan.synced and not settings.halo_start
+            if plan.begin and begins and ahead > TOLERATED:
+                since, until = isoformat(plan.begin - ahead), isoformat(plan.begin)
+                result.warnings.append(
+                    f"account {account.name}: by this machine's clock it begins at {until}; what "
+                    f"is before is read with `halo-usm extract --since {since} --until {until}`"
+                )
+
+
+def _unseen(done: int, total: int) -> None:
+    """Show no progress."""
+
+
+async def _until_stopped(
+    work: Coroutine[None, None, None], stop: threading.Event | None, result: ExtractResult
+) -> None:
+    """PlannedRange the work, and cancel it once it is to stop."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done() and not (stop is not None and stop.is_set()):
+            await asyncio.wait([task], timeout=_STOP_LOOKS)
+        result.interrupted = not task.done()
+    finally:
+        if not task.done():
+            task.cancel()
+        (ended,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(ended, Exception):
+        raise ended

@@ -1,0 +1,277 @@
+"""One listing, read from its first page to its last, and whether that was all there is."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from tasks.halo.page_budget import SMALL
+from tasks.halo.request_budget import MOST_PAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+
+    from tasks.halo.client import HaloClient, Listing
+    from tasks.halo.decode import Page
+    from tasks.halo.page_budget import PageBudget
+    from tasks.halo.request_budget import RequestBudget
+
+PER_PAGE = 100
+"""Events a page: what Halo's clients ask for."""
+DEEPEST_PAGE = 50
+"""Halo's clients stop at this page of one query."""
+
+
+@dataclass
+class PagedListing:
+    """The pages of one listing.
+
+    Attributes:
+        listing: What was asked for.
+        pages: In order, from the first on.
+        size: Events of a full page.
+        depth: How many pages the listing has by its count, 0 where it has none.
+        ended: Whether its last page was reached.
+        moved: Whether a second look at the last page showed another one.
+        repeats: Whether two full pages, one after the other, were the same.
+    """
+
+    listing: Listing
+    pages: list[Page]
+    size: int = PER_PAGE
+    depth: int = 0
+    ended: bool = False
+    moved: bool = False
+    repeats: bool = False
+
+    @property
+    def keys(self) -> list[str]:
+        """What was listed, in order, and as often as it was."""
+        return [key for page in self.pages for key in page.keys]
+
+    @property
+    def counts(self) -> list[int]:
+        """What its pages said the listing has, of those that did; the first one, or with events."""
+        first = self.pages[0]
+        told = (page for page in self.pages if page.keys or page is first)
+        return [page.count for page in told if page.count is not None]
+
+    @property
+    def full(self) -> bool:
+        """Whether its last page so far is full, so that there may be another one."""
+        return len(self.pages[-1].keys) >= self.size > 0
+
+
+class Paginator:
+    """Reads the listings of one window.
+
+    Args:
+        client: Of the account.
+        budget: Of the window.
+        room: For answers of the account.
+        keep: Takes each page that is read, but those that are only looked at.
+        concurrency: Requests in flight at most.
+    """
+
+    def __init__(
+        self,
+        client: HaloClient,
+        budget: RequestBudget,
+        room: PageBudget,
+        keep: Callable[[Page], Awaitable[None]],
+        concurrency: int,
+    ) -> None:
+        self._client = client
+        self._budget = budget
+        self._page_budget = room
+        self._keep = keep
+        self._concurrency = concurrency
+        self._largest = 0
+
+    async def first_page(self, listing: Listing) -> Page:
+        """Look at the first page alone; a large one is kept all the same.
+
+        Raises:
+            HaloError: As every method here does; see `HaloClient.page` and `RequestBudget`.
+        """
+        return await self._page(listing, 1, PER_PAGE, look=True)
+
+    async def read(
+        self, listing: Listing, *, one_by_one: bool = False, worth: float = DEEPEST_PAGE
+    ) -> PagedListing:
+        """Read a listing, up to the page limit.
+
+        Args:
+            listing: What to read.
+            one_by_one: One page after another, so that what is inserted meanwhile is seen twice
+                and nothing that was there is missed.
+            worth: One that has more pages, by its count, is left after the first.
+        """
+        first = await self.first_page(listing)
+        paged = PagedListing(listing, [first])
+        if first.count is None:
+            paged.size = min(len(first.keys), PER_PAGE)
+            await self._keep_small(first)
+            return await self._without_count(paged)
+        # fewer than asked for, and there are more: the API silently caps a page
+        if 0 < len(first.keys) < min(PER_PAGE, first.count):
+            paged.size = len(first.keys)
+        paged.depth = math.ceil(first.count / paged.size)
+        if paged.depth > MOST_PAGES:
+            return await self._unbelievable(paged)
+        if paged.depth > DEEPEST_PAGE and paged.size < PER_PAGE:
+            second = await self._page(listing, 2, paged.size)
+            if not second.keys:
+                # a page that is not full, and none after it: what it counts is something else
+                await self._keep_small(first)
+                return replace(paged, pages=[first, second], ended=True)
+        if paged.depth > worth:
+            return paged
+        await self._keep_small(first)
+        numbers = range(2, min(paged.depth, DEEPEST_PAGE) + 1)
+        paged.pages += await self._pages(paged, numbers, 1 if one_by_one else self._concurrency)
+        return await self._to_the_end(paged)
+
+    async def _to_the_end(self, paged: PagedListing) -> PagedListing:
+        """Read on where the last page that was counted is full: more may have come meanwhile."""
+        counted = len(paged.pages)
+        await self._read_on(paged)
+        if len(paged.pages) > counted and len({*paged.keys}) > max(paged.counts):
+            # more than there are: what it counts is something else
+            return await self._without_count(PagedListing(paged.listing, paged.pages, paged.size))
+        paged.ended = True
+        if paged.full and len(paged.pages) >= DEEPEST_PAGE:
+            paged.depth = math.ceil(paged.counts[-1] / paged.size)
+            paged.ended = paged.depth <= DEEPEST_PAGE
+        return paged
+
+    async def _unbelievable(self, paged: PagedListing) -> PagedListing:
+        """Read a listing whose count is not to be believed, as long as its pages are full."""
+        await self._keep_small(paged.pages[0])
+        await self._read_on(paged)
+        if paged.full and not paged.repeats:
+            self._budget.refuse(f"{len(paged.pages)} pages are full")
+        paged.ended = True
+        return paged
+
+    async def _without_count(self, paged: PagedListing) -> PagedListing:
+        """Page after page until one is empty, and a second look at the last that was not."""
+        for page in paged.pages:
+            page.count = None
+        await self._read_on(paged, until_empty=True)
+        if paged.repeats:
+            paged.ended = True
+        elif not paged.pages[-1].keys:
+            paged.ended = True
+            paged.pages = paged.pages[:-1] or paged.pages
+            if paged.pages[-1].keys:
+                again = await self._page(paged.listing, len(paged.pages), paged.size)
+                paged.moved = again.keys != paged.pages[-1].keys
+        return paged
+
+    async def _read_on(self, paged: PagedListing, *, until_empty: bool = False) -> None:
+        """Read page after page until one is not full, or repeats the one before it."""
+        pages = paged.pages
+        while (pages[-1].keys if until_empty else paged.full) and len(pages) < DEEPEST_PAGE:
+            pages.append(await self._page(paged.listing, len(pages) + 1, paged.size))
+            paged.repeats = bool(pages[-1].keys) and pages[-1].keys == pages[-2].keys
+            if paged.repeats:
+                return
+
+    async def _pages(
+        self, paged: PagedListing, numbers: Sequence[int], at_a_time: int
+    ) -> list[Page]:
+        """Read pages, some at a time, each kept as soon as it comes."""
+        found: dict[int, Page] = {}
+        waiting = iter(numbers)
+
+        async def read() -> None:
+            for number in waiting:
+                found[number] = await self._page(paged.listing, number, paged.size)
+
+        await _together([read() for _ in range(min(at_a_time, len(numbers)))])
+        return [found[number] for number in numbers]
+
+    async def _page(self, listing: Listing, number: int, size: int, *, look: bool = False) -> Page:
+        """Ask for a page and keep it, while there is room for it; not a small one to look at."""
+        self._budget.spend()
+        async with self._page_budget.hold(self._largest or self._page_budget.last):
+            page = await self._client.page(listing, number, size)
+            self._page_budget.last = page.size
+            self._largest = max(self._largest, page.size)
+            self._budget.answered(page)
+            if not look or page.size > SMALL:
+                await self._keep(page)
+        return page
+
+    async def _keep_small(self, page: Page) -> None:
+        """Keep a first page that belongs to what is read, if it is not kept yet."""
+        if page.size <= SMALL:
+            await self._keep(page)
+
+
+def why_incomplete(paged: PagedListing, before: list[str], *, one_by_one: bool) -> str:
+    """What speaks against a paged listing being complete; empty where nothing does.
+
+    Args:
+        paged: All pages of a listing.
+        before: The keys of the paged before it.
+        one_by_one: Whether it was read one page after another, to its end. What was inserted
+            meanwhile moved others to later pages, where they were seen again: it holds all that
+            was there when it began. The oldest events leave: they move others only where the
+            oldest are listed first.
+    """
+    keys, counts = paged.keys, paged.counts
+    unique = len(set(keys))
+    most = max(counts, default=0)
+    if paged.repeats and (not counts or unique < most):
+        counted = f"counts {most:,} events" if counts else "gives no count"
+        return f"the API lists the same page of events for ever, and {counted}"
+    # the API lists so every time, be it that it lists an event twice or one that it counts not
+    repeated = before and keys == before and (unique >= most or len(keys) == most)
+    if repeated or (counts and min(counts) == most == unique):
+        return ""
+    if not counts:
+        moved = paged.moved or unique < len(keys)
+        return _unsettled(before, keys) if moved else ""
+    only_grew = all(one <= other for one, other in pairwise(counts))
+    if one_by_one and (only_grew or paged.listing.order == "desc") and unique >= min(counts):
+        return ""
+    if unique < most:
+        return f"the API counts {most:,} events and lists {unique:,}"
+    return "it kept changing while it was read"
+
+
+def _unsettled(before: list[str], keys: list[str]) -> str:
+    """What speaks against a paged listing without a count that moved; see `why_incomplete`."""
+    if not before:
+        return "it kept changing while it was read"
+    if _reordered(before, keys):
+        return "the API lists it in another order every time, and gives no count"
+    return ""
+
+
+def _reordered(before: list[str], keys: list[str]) -> bool:
+    """Whether what two listings have in common changed places.
+
+    What is inserted moves others to later pages: where they were seen last tells their order.
+    """
+    common = {*before} & {*keys}
+    first, second = (
+        [key for key in dict.fromkeys(reversed(each)) if key in common] for each in (before, keys)
+    )
+    return first != second
+
+
+async def _together(coroutines: Iterable[Coroutine[None, None, None]]) -> None:
+    """Run them at the same time; the first that fails ends the others."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,111 @@
+"""What an answer of the API means: fit to be read, worth asking again, or final."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from tasks.errors import HaloInvalid, HaloRefused
+from tasks.redaction import LONGEST, foreign_text, redact_address
+
+if TYPE_CHECKING:
+    import httpx
+
+_LIKE_A_KEY = re.compile(r"[A-Za-z0-9+/_-]{16,}=*")
+_PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+
+
+class RetryableFault(Exception):  # noqa: N818 - no error yet: it is asked again
+    """An answer, or none, that may be better next time.
+
+    Attributes:
+        reason: What was wrong with it.
+        wait: Seconds that the API asked to wait, None where it did not.
+        throttled: Whether the account is asked to slow down, not this request alone.
+    """
+
+    def __init__(self, reason: str, wait: float | None = None, *, throttled: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.wait = wait
+        self.throttled = throttled
+
+
+def check_status(response: httpx.Response) -> None:
+    """Do nothing for 200.
+
+    Raises:
+        RetryableFault: The status is one that passes: 408, 425, 429, 5xx.
+        HaloRefused: 401 or 403.
+        HaloInvalid: Any other.
+    """
+    status = response.status_code
+    if status == HTTPStatus.OK:
+        return
+    said = f"HTTP {status}{detail(response)}"
+    if status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        throttled = status == HTTPStatus.TOO_MANY_REQUESTS
+        raise RetryableFault(said, retry_after(response), throttled=throttled)
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        raise HaloRefused(
+            f"the key may log in and not list events ({said}): give it read access, or add this "
+            "machine's address to its authorized IP addresses (Halo portal, API keys)"
+        )
+    if response.is_redirect or response.has_redirect_location:
+        location = response.headers.get("location", "")
+        target = redact_address(location) if "//" in location else "another of its pages"
+        raise HaloInvalid(
+            f"the API redirects to {target} (HTTP {status}), which is not "
+            "followed: the key goes to HALO_API_URL alone; set HALO_API_URL to the new address if "
+            "you trust it"
+        )
+    raise HaloInvalid(f"the API does not understand the query ({said}); is HALO_API_URL right?")
+
+
+def detail(response: httpx.Response) -> str:
+    """The API's own words in an error answer, with a colon in front."""
+    words = words_of(response.content)
+    return f": {words}" if words else ""
+
+
+def words_of(body: bytes) -> str:
+    """The text of an answer as a message may show it: its beginning, on one line.
+
+    What looks like a key or a token is left out: an answer may repeat what it was asked with.
+    """
+    text = body[: 4 * LONGEST].decode("utf-8", "replace")
+    if text.lstrip().startswith("<"):
+        return "an HTML page"
+    return foreign_text(" ".join(_LIKE_A_KEY.sub("***", text).split()))
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """Seconds of `Retry-After` (RFC 9110, section 10.2.3), a number or a date; None without.
+
+    A date is compared with the API's own `Date`, where it gives one.
+    """
+    text = response.headers.get("retry-after", "").strip()
+    try:
+        seconds = float(text)
+    except ValueError:
+        moment = http_date(text)
+        if moment is None:
+            return None
+        now = http_date(response.headers.get("date", "")) or datetime.now(UTC)
+        return max(0.0, (moment - now).total_seconds())
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+@lru_cache(8)
+def http_date(text: str) -> datetime | None:
+    """An HTTP date (RFC 9110, section 5.6.7) as aware UTC, None where it is none."""
+    try:
+        moment = parsedate_to_datetime(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
+        return None

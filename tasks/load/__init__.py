@@ -1,0 +1,1 @@
+"""Which events a destination is to get, in which batches, and their delivery."""

@@ -1,0 +1,293 @@
+"""Delivering batches to one destination, and what is done about those that fail.
+
+A batch that fails is tried three times, with pauses. What then?
+
+- Where nothing could be handed over, the receiver is not there: the run gives the destination
+  up. An outage never shrinks batches and never puts the blame on an event.
+- Else the receiver took (part of) the batch and did not confirm it. It may be sick, or stumble
+  over an event. So two events of the batch are sent alone, other ones in every run. Where neither
+  is confirmed nothing can be told: the batch is put aside until another one is delivered, and
+  after three such batches in a row the destination is given up for this run.
+- Where something is confirmed the receiver works, and something in the batch is at fault. It is
+  sent in halves, halves of halves, until single events are left that fail alone.
+- A single event that fails says little: the receiver may be sick just then, or a load balancer
+  send one connection in seven to a receiver that works. It is a fault of the event only where
+  others were delivered right before and right after it, and the event fails once more then. The
+  ledger row of that last attempt says so. `tasks.load.selection` counts the runs.
+  What could not be handed over is no sign of anything: the event may have killed the receiver,
+  which is started again. In a run in which the same batch first failed and then was delivered,
+  failures come and go by themselves, and from then on no event is found at fault.
+- An event that failed alone in an earlier run is sent after others were delivered, so that it
+  holds nobody up. As long as such events wait, batches are sent in parts: others have to be
+  delivered before and after them.
+
+Over UDP each message has its own outcome, so one batch shows what else takes several attempts.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tasks.load.recorded_transport import Stopped
+
+if TYPE_CHECKING:
+    from tasks.load.batches import Batch
+    from tasks.load.recorded_transport import RecordedTransport
+    from tasks.staging.ledger import Ledger
+
+_IN_A_ROW = 3
+"""After so many batches in a row that brought nothing the destination is given up."""
+_DEFERRED_IN_A_ROW = 8
+"""After so many of those that failed alone before: they are expected to fail."""
+_FEW = 8
+"""Up to so many events of a batch that failed alone before are sent alone again."""
+_DEFERRED = 16_384
+"""So many events wait for others at most: they take memory."""
+_WAITING = 4
+"""For so many waiting events at most a batch is sent in parts."""
+_TRIES_ALONE = 4
+"""So often an event is sent alone in one run at most."""
+
+
+class GivenUp(Exception):  # noqa: N818 - reads as a sentence; never leaves `tasks.load.destination`
+    """The destination is given up for this run; the message says what happened."""
+
+
+def _in_the_middle(batch: Batch, mask: np.ndarray) -> Batch:
+    """The batch, the events where `mask` is true moved between the others."""
+    others, chosen = np.flatnonzero(~mask), np.flatnonzero(mask)
+    half = len(others) // 2
+    return batch.rows(np.concatenate([others[:half], chosen, others[half:]]))
+
+
+@dataclass
+class _Single:
+    """An event that failed alone in this run.
+
+    Attributes:
+        event: A batch of one.
+        tries: How often it was sent alone.
+        between: Whether it failed with others delivered right before and right after it.
+    """
+
+    event: Batch
+    tries: int = 0
+    between: bool = False
+
+
+@dataclass
+class BatchSender:
+    """Delivers batches to one destination for one run.
+
+    Attributes:
+        transport: Makes the attempts.
+        pauses: Seconds before a failed batch is tried a second and a third time.
+        deferred: Events that failed alone in earlier runs, and that this run did not send yet.
+    """
+
+    transport: RecordedTransport
+    pauses: tuple[float, ...]
+    deferred: list[Batch] = field(default_factory=list)
+    _failed_in_a_row: int = 0
+    _singles: deque[_Single] = field(default_factory=deque)
+    _last_single: _Single | None = None
+    _aside: list[Batch] = field(default_factory=list)
+    _unsteady: bool = False
+
+    def deliver(self, batch: Batch) -> None:
+        """Deliver a batch as well as can be, but for events that failed alone in earlier runs.
+
+        Those are delivered by and by, once others were; the last of them by `finish`.
+
+        Raises:
+            GivenUp: The receiver is not there, or seems sick.
+            Stopped: The run was asked to end.
+            LedgerError: The ledger cannot be written.
+        """
+        suspect = batch.failed_alone
+        if suspect.any():
+            if self.transport.per_message:
+                batch = _in_the_middle(batch, suspect)
+            else:
+                self._defer(batch.take(suspect))
+                batch = batch.take(~suspect)
+        works = True
+        while len(batch):
+            size = self._part(len(batch)) if works else len(batch)
+            works = self._deliver(batch.slice(0, size), self.pauses)
+            self._try_again()
+            if size == len(batch):
+                self._judge(_IN_A_ROW, works=works)
+            batch = batch.slice(size, len(batch))
+
+    def finish(self) -> None:
+        """Deliver what waited in vain for others to be delivered before it.
+
+        What was tried least often comes first: not every run may come to the last one.
+
+        Raises:
+            GivenUp: The receiver is not there, or seems sick.
+            Stopped: The run was asked to end.
+            LedgerError: The ledger cannot be written.
+        """
+        self.deferred.sort(key=lambda batch: int(batch.number.min()))
+        while self.deferred:
+            self._deliver_deferred()
+
+    def forget(self, ledger: Ledger) -> None:
+        """Forget the deferred events of an account and day, whose files are read again."""
+        self.deferred = [batch for batch in self.deferred if batch.ledger is not ledger]
+
+    def _defer(self, batch: Batch) -> None:
+        """Keep events that failed alone in an earlier run until others are delivered."""
+        few = len(batch) <= _FEW
+        alone = (batch.rows(np.array([row])) for row in range(len(batch)))
+        self.deferred += alone if few else [batch.copy()]
+        while sum(map(len, self.deferred)) > _DEFERRED:
+            self._deliver_deferred()
+
+    def _deliver_deferred(self) -> None:
+        works = self._deliver(self.deferred[0], ())
+        del self.deferred[0]
+        self._try_again()
+        self._judge(_DEFERRED_IN_A_ROW, works=works)
+
+    def _part(self, count: int) -> int:
+        """How many events of so many are sent at once: fewer where others wait for them."""
+        waiting = len(self._singles) + len(self.deferred) + (self._last_single is not None)
+        return max(1, count // (2 * min(waiting, _WAITING) + 1))
+
+    def _judge(self, in_a_row: int, *, works: bool) -> None:
+        """Give the destination up once nothing was delivered so many times in a row."""
+        self._failed_in_a_row = 0 if works else self._failed_in_a_row + 1
+        if self._failed_in_a_row >= in_a_row:
+            raise GivenUp(self.transport.error)
+
+    def _deliver(self, batch: Batch, pauses: tuple[float, ...]) -> bool:
+        """Send a batch, again after pauses, in halves where need be; whether anything arrived."""
+        if self.transport.stop.is_set():
+            raise Stopped
+        left = self._send(batch)
+        for pause in pauses:
+            if not len(left):
+                break
+            self._pause(pause)
+            left = self._send(left, present=len(left) < len(batch))
+            self._unsteady |= not len(left)
+        if not len(left):
+            return True
+        if self._receiver_works(left):
+            self._search(left.take(~left.delivered))
+            return True
+        self._put_aside(left)
+        return len(left) < len(batch)
+
+    def _receiver_works(self, batch: Batch) -> bool:
+        """Whether one of two events of a failed batch is delivered alone."""
+        if len(batch) == 1:
+            return False
+        # attempts are more in every run, and so the second event is another one
+        second = 1 + int(batch.number[-1]) * 7919 % (len(batch) - 1)
+        return any(not len(self._send(batch.slice(at, at + 1))) for at in (0, second))
+
+    def _search(self, batch: Batch, *, whole: bool = False) -> None:
+        """Send a batch in ever smaller halves, the larger before the smaller ones.
+
+        After many failures in a row the receiver has to show that it still works. With `whole`
+        the batch was not sent as it is yet, and is at first.
+        """
+        parts = deque([batch] if whole or len(batch) == 1 else batch.halves())
+        patience = len(batch).bit_length() + 2
+        failures = 0
+        while parts:
+            part = parts.popleft()
+            if failures >= patience:
+                if not self._receiver_works(part):
+                    return
+                part, failures = part.take(~part.delivered), 0
+            left = self._send(part)
+            failures = failures + 1 if len(left) else 0
+            parts.extend(left.halves())
+            if len(left) == 1:
+                self._failed_alone(_Single(left.copy(), tries=1))
+            self._try_singles()
+
+    def _put_aside(self, batch: Batch) -> None:
+        """Keep what failed until something else is delivered."""
+        if len(batch) == 1:
+            self._failed_alone(_Single(batch.copy()))
+        else:
+            self._aside.append(batch.copy())
+
+    def _try_again(self) -> None:
+        """Send what waits for others to be delivered, as long as they are."""
+        while self.transport.worked or (self.transport.worked_before and self._aside):
+            self._try_singles()
+            if self.transport.worked and self.deferred:
+                self._search(self.deferred[0], whole=True)
+                del self.deferred[0]
+            elif self._aside:
+                self._search(self._aside.pop(0))
+            else:
+                break
+
+    def _try_singles(self) -> None:
+        """Send events alone that failed so, each right after something else was delivered."""
+        while self.transport.worked and self._singles:
+            single = self._singles.popleft()
+            single.tries += 1
+            fault = single.between and not self._unsteady
+            # nothing is left of an event that was delivered, nor of one that was found at fault
+            if len(self._send(single.event, fault=fault)):
+                self._failed_alone(single)
+            self._unsteady |= self.transport.worked
+
+    def _failed_alone(self, single: _Single) -> None:
+        """Keep an event that failed alone, for another try in this run."""
+        if single.tries >= _TRIES_ALONE:
+            return
+        if self.transport.worked_before:
+            self._last_single = single
+        else:
+            self._singles.append(single)
+
+    def _send(self, batch: Batch, *, fault: bool = False, present: bool = False) -> Batch:
+        """Attempt a batch, again after pauses while nothing can be handed over; what is left.
+
+        Args:
+            batch: The events.
+            fault: Whether a failure is to be called the event's own.
+            present: Whether the receiver is known to be there: UDP, and some were sent just now.
+
+        Raises:
+            GivenUp: Nothing could be handed over at any attempt.
+        """
+        left = self._attempt(batch, fault=fault)
+        for pause in self.pauses:
+            if not self.transport.absent or present:
+                break
+            self._pause(pause)
+            left = self._attempt(left, fault=fault)
+        if self.transport.absent and not present:
+            raise GivenUp(self.transport.error)
+        return left
+
+    def _attempt(self, batch: Batch, *, fault: bool = False) -> Batch:
+        """Make an attempt; it tells more of the single event sent right before it."""
+        left = self.transport.attempt(batch, fault=fault)
+        if self._last_single is not None and not self.transport.absent:
+            self._last_single.between = self.transport.worked
+            if self.transport.worked:
+                self._singles.appendleft(self._last_single)
+            else:
+                self._singles.append(self._last_single)
+            self._last_single = None
+        return left
+
+    def _pause(self, seconds: float) -> None:
+        if self.transport.stop.wait(seconds):
+            raise Stopped

@@ -1,0 +1,210 @@
+"""The days that may hold something to deliver, and how much of each is left, by names first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.load.selection import whole
+from tasks.staging import normalized
+from tasks.staging.delivery_counts import count_deliveries, inside, states
+from tasks.staging.files import FileGone
+from tasks.staging.ledger import Ledger
+from tasks.staging.normalized import current_files
+from tasks.staging.segments import surely_settled
+from tasks.time_window import Window, isoformat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from tasks.load.selection import Selection
+    from tasks.staging.file_names import NormalizedFile
+    from tasks.staging.segments import Segment
+    from tasks.staging.store import Store
+
+T = TypeVar("T")
+
+_LOOKS = 5
+
+
+@dataclass
+class PendingDay:
+    """An account's day that may hold something to deliver: what was there at the beginning.
+
+    Attributes:
+        ledger: The destination's ledger of it.
+        normalized: Its normalized files that count.
+        events: How many there may be to deliver, by names.
+        begun: When its delivery began (datetime64[us]); None before.
+        done: Whether each of its events was tried that was to be.
+        told: Whether it is said already that it cannot be delivered.
+    """
+
+    ledger: Ledger
+    normalized: list[NormalizedFile]
+    events: int
+    begun: Any = None
+    done: bool = False
+    told: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.ledger.account}, {self.ledger.day}"
+
+    def steadily(self, work: Callable[[], T]) -> T:
+        """Do something with the day's files, again where one was replaced meanwhile."""
+        for _ in range(_LOOKS):
+            try:
+                return work()
+            except FileGone:
+                ledger = self.ledger
+                self.normalized = current_files(ledger.store, ledger.account, ledger.day)
+        return work()
+
+    def left(self, selection: Selection) -> int:
+        """How many events a load has still to deliver; noted where sums don't show that none is.
+
+        Raises:
+            FileGone: A file was replaced meanwhile.
+            StagingError: A file cannot be read, or the note cannot be written.
+        """
+        ledger = self.ledger
+        left = 0
+        for segment in ledger.segments(self.normalized, ledger.names(), selection.since):
+            if segment.settled:
+                continue
+            if segment.sums_tell:
+                left += segment.total - segment.counted
+            else:
+                counts = count_deliveries(ledger, segment, selection.since)
+                left += counts.pending
+                if not counts.pending:
+                    ledger.note_settled(segment, counts.delivered)
+        return left
+
+    def files(self, selection: Selection) -> Iterator[tuple[Segment, NormalizedFile]]:
+        """Its files that may hold events to deliver, as they are now."""
+        segments = self.ledger.segments(self.normalized, self.ledger.names(), selection.since)
+        return selection.files(segments, self.ledger.day)
+
+    def not_tried(self, selection: Selection) -> int:
+        """How many events were to be delivered and were not tried; by names where they tell.
+
+        Raises:
+            FileGone: A file was replaced meanwhile.
+            StagingError: A file cannot be read.
+        """
+        count = 0
+        for segment, file in self.files(selection):
+            if self.begun is None and selection.takes_all(segment, file, self.ledger.day):
+                count += file.rows
+            else:
+                looks = self._not_tried(selection, segment, file)
+                count += sum(int(mask.sum()) for _, mask in looks)
+        return count
+
+    def first_not_tried(self, selection: Selection) -> datetime | None:
+        """When the first of these was created; None where there is none.
+
+        Raises:
+            FileGone: A file was replaced meanwhile.
+            StagingError: A file cannot be read.
+        """
+        times = [
+            pc.min(events.filter(pa.array(mask))["created_at"]).as_py()
+            for segment, file in self.files(selection)
+            for events, mask in self._not_tried(selection, segment, file)
+        ]
+        return min((time for time in times if time is not None), default=None)
+
+    def _not_tried(
+        self, selection: Selection, segment: Segment, file: NormalizedFile
+    ) -> Iterator[tuple[pa.Table, Any]]:
+        rest = selection if self.begun is None else replace(selection, tried_before=self.begun)
+        for events, last in states(self.ledger, segment, file):
+            yield events, rest.select(events, last)
+
+    def delivered_since(self, first: datetime, selection: Selection) -> int:
+        """How many of the events created at `first` or later were delivered since it was begun.
+
+        Raises:
+            FileGone: A file was replaced meanwhile.
+            StagingError: A file cannot be read.
+        """
+        if self.begun is None:
+            return 0
+        count = 0
+        for segment, file in self.files(selection):
+            for events, last in states(self.ledger, segment, file):
+                delivered = last.delivered & (last.at >= self.begun)
+                count += int((delivered & inside(events, first, selection.window)).sum())
+        return count
+
+
+def pending_days(
+    store: Store, destination: str, account: str, selection: Selection
+) -> Iterator[PendingDay]:
+    """An account's days that may have something to deliver to a destination, by names.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    deliveries = store.tree("deliveries", account, destination)
+    for day, names in store.tree("normalized", account).items():
+        if selection.since is not None and day < selection.since.date():
+            continue
+        if selection.window is not None and not selection.window.overlaps(Window.of_day(day)):
+            continue
+        in_ledger = deliveries.get(day, ())
+        if selection.only != "all" and surely_settled(names, in_ledger):
+            continue
+        ledger = Ledger(store, destination, account, day)
+        normalized = current_files(store, account, day, names)
+        segments = ledger.segments(normalized, in_ledger, selection.since)
+        if files := list(selection.files(segments, day)):
+            rows = sum(file.rows for _, file in files)
+            sent = sum(part.counted for part in {part.since: part for part, _ in files}.values())
+            yield PendingDay(
+                ledger, normalized, rows if selection.only == "all" else max(rows - sent, 0)
+            )
+
+
+def why_nothing(store: Store, destination: str, selection: Selection) -> str:
+    """Why a destination was to get nothing: a sentence.
+
+    Raises:
+        FileGone: A file was replaced meanwhile.
+        StagingError: A file cannot be read, or a name is not one of ours.
+    """
+    here = f"destination {destination}: nothing to do: "
+    where = " in the range" if selection.window is not None else ""
+    if not _any_event(store, None, selection.window):
+        return f"{here}no event{where} is normalized; `halo-usm status` tells what is staged"
+    if selection.since is not None and not _any_event(store, selection.since, selection.window):
+        return f"{here}every event{where} is older than its since={isoformat(selection.since)}"
+    if selection.only == "failed":
+        return (
+            f"{here}no event{where} failed at its last attempt; "
+            "--only undelivered sends those never tried, too, and --only all every one"
+        )
+    return f"{here}every event{where} is delivered"
+
+
+def _any_event(store: Store, since: datetime | None, window: Window | None) -> bool:
+    """Whether an event is normalized that was created at `since` or later and in the window."""
+    for account in store.accounts("normalized"):
+        for day, names in store.tree("normalized", account).items():
+            for file in current_files(store, account, day, names):
+                bounds = file.window(day)
+                if not file.rows or (window is not None and not window.overlaps(bounds)):
+                    continue
+                if whole(bounds, since, window):
+                    return True
+                path = f"{store.folder('normalized', account, day)}/{file.name}"
+                batches = normalized.batches(store, path, ["created_at"])
+                if any(inside(events, since, window).any() for events in batches):
+                    return True
+    return False

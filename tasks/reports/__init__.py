@@ -1,0 +1,1 @@
+"""What a staging tells: status, audit with its reconciliation, and exports."""

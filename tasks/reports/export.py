@@ -1,0 +1,95 @@
+"""Export: the events of a range as lines of text, from staging."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING, BinaryIO
+
+import pyarrow as pa
+
+from tasks.errors import StagingError, explain
+from tasks.staging import normalized
+from tasks.staging.delivery_counts import inside
+from tasks.staging.local_files import create_private
+from tasks.time_window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tasks.cef.export_formats import Format
+    from tasks.staging.store import Store
+
+_ROWS = 16_384
+
+
+def export_to(store: Store, window: Window, format: Format, output: Path | None = None) -> int:  # noqa: A002
+    """Write the normalized events of a range, one line each, the oldest day first.
+
+    Args:
+        store: The staging.
+        window: Events created in it.
+        format: `cef`, `leef`, `kv` or `json`.
+        output: A file, which appears complete or not at all; standard output by default.
+
+    Returns:
+        How many events were written.
+
+    Raises:
+        StagingError: The staging cannot be read, or the file cannot be written.
+    """
+    from tasks.cef.export_formats import export_chunks
+
+    count = 0
+    with _output(output) as sink:
+        for events in _events(store, window):
+            for lines in export_chunks(events, format):
+                if len(lines):
+                    sink.write(("\n".join(lines.to_pylist()) + "\n").encode())
+            count += events.num_rows
+    return count
+
+
+def _events(store: Store, window: Window) -> Iterator[pa.Table]:
+    """Normalized events of a range: by day, account and window."""
+    found = [
+        (day, account)
+        for account in store.accounts("normalized")
+        for day in store.dates("normalized", account)
+        if window.overlaps(Window.of_day(day))
+    ]
+    for day, account in sorted(found):
+        folder = store.folder("normalized", account, day)
+        for file in normalized.current_files(store, account, day):
+            if file.rows and file.window(day).overlaps(window):
+                for table in normalized.batches(store, f"{folder}/{file.name}", rows=_ROWS):
+                    yield table.filter(pa.array(inside(table, None, window)))
+
+
+@contextlib.contextmanager
+def _output(path: Path | None) -> Iterator[BinaryIO]:
+    """Where the lines go; a file of ours is for its owner alone, an older one's mode is kept."""
+    if path is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    try:
+        if path.exists() and not path.is_file():
+            with path.open("wb") as device:
+                yield device
+            return
+        aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+        aside.unlink(missing_ok=True)
+        try:
+            with create_private(aside) as sink:
+                if path.exists():
+                    os.fchmod(sink.fileno(), stat.S_IMODE(path.stat().st_mode))
+                yield sink
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+    except OSError as fault:
+        raise StagingError(f"--output: {explain(fault, path)}") from fault

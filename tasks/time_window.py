@@ -1,0 +1,136 @@
+"""Windows: half-open ranges of UTC time, and the little set arithmetic that planning needs.
+
+Everything that is fetched, staged or replayed is a window `since <= t < until`. Windows that
+end up in a file's name lie within one UTC day.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Self
+
+from tasks.errors import SettingsError
+from tasks.redaction import foreign_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MICROSECOND = timedelta(microseconds=1)
+"""The smallest window: Parquet and Halo know no finer time."""
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Window:
+    """The half-open range `[since, until)`, both aware and in UTC.
+
+    Raises:
+        ValueError: The range is empty or backward, or a bound is not in UTC.
+    """
+
+    since: datetime
+    until: datetime
+
+    def __post_init__(self) -> None:
+        if self.since.utcoffset() != timedelta(0) or self.until.utcoffset() != timedelta(0):
+            raise ValueError(f"window bounds are in UTC, not {self.since} to {self.until}")
+        if self.since >= self.until:
+            raise ValueError(f"window {self} is empty or backward")
+
+    def __str__(self) -> str:
+        return f"[{isoformat(self.since)}, {isoformat(self.until)})"
+
+    @classmethod
+    def of_day(cls, day: date) -> Self:
+        """The whole UTC day."""
+        start = datetime.combine(day, time(), UTC)
+        return cls(start, start + timedelta(days=1))
+
+    @property
+    def duration(self) -> timedelta:
+        """Its length."""
+        return self.until - self.since
+
+    @property
+    def day(self) -> date:
+        """The UTC date of its start: the `date=` folder of what it stages."""
+        return self.since.date()
+
+    def __contains__(self, moment: datetime) -> bool:
+        return self.since <= moment < self.until
+
+    def overlaps(self, other: Window) -> bool:
+        """Whether a moment lies in both."""
+        return self.since < other.until and other.since < self.until
+
+    def days(self) -> Iterator[Window]:
+        """The window cut at each UTC midnight inside it, one piece after the other."""
+        since = self.since
+        while since.date() < self.until.date():
+            until = Window.of_day(since.date()).until
+            yield Window(since, until)
+            since = until
+        if since < self.until:
+            yield Window(since, self.until)
+
+    def count_days(self) -> int:
+        """How many pieces `days` gives."""
+        return ((self.until - MICROSECOND).date() - self.since.date()).days + 1
+
+    def split(self, parts: int) -> list[Window]:
+        """The window in at most `parts` pieces of about equal length, none below a microsecond."""
+        parts = max(1, min(parts, self.duration // MICROSECOND))
+        cuts = [self.since + self.duration * index // parts for index in range(parts)]
+        return [
+            Window(since, until) for since, until in zip(cuts, [*cuts[1:], self.until], strict=True)
+        ]
+
+
+def union(windows: Iterable[Window]) -> list[Window]:
+    """Windows that overlap or touch, as one; sorted."""
+    merged: list[Window] = []
+    for window in sorted(windows):
+        if merged and window.since <= merged[-1].until:
+            last = merged[-1]
+            merged[-1] = Window(last.since, max(last.until, window.until))
+        else:
+            merged.append(window)
+    return merged
+
+
+def difference(wanted: Window, covered: Iterable[Window]) -> list[Window]:
+    """What of `wanted` no window of `covered` holds; sorted."""
+    missing, since = [], wanted.since
+    for window in union(covered):
+        if window.until <= since:
+            continue
+        if window.since >= wanted.until:
+            break
+        if window.since > since:
+            missing.append(Window(since, window.since))
+        since = max(since, window.until)
+    if since < wanted.until:
+        missing.append(Window(since, wanted.until))
+    return missing
+
+
+def parse_time(text: str, name: str = "time") -> datetime:
+    """An ISO 8601 time as aware UTC; without an offset it is UTC, a bare date is its 00:00.
+
+    Raises:
+        SettingsError: The text is no ISO 8601 time; `name` tells which setting it was for.
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        # in UTC it may lie before year 1 or after year 9999
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise SettingsError(
+            f"{name}: '{foreign_text(text)}' is no ISO 8601 time; "
+            "write one such as 2026-03-01 or 2026-03-01T12:30:00Z"
+        ) from None
+
+
+def isoformat(moment: datetime) -> str:
+    """A UTC time as Halo writes it: microseconds where there are any, and `Z`."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
