@@ -218,7 +218,7 @@ def test_a_schedule_makes_runs_that_a_worker_completes(
             )
         finally:
             worker.send_signal(signal.SIGINT)
-            worker.communicate(timeout=60)
+            worker.communicate(timeout=200)  # it waits for a run that has begun
     assert completed
     assert all(run["auto_scheduled"] for run in completed)
 

@@ -63,7 +63,10 @@ def kill_while_reading(
     expected = lines(first, size=BYTES).to_pylist()
     read = sensor.wait_for(listener, first)
     there = set(read)
-    assert {number for number, line in enumerate(expected) if line not in there} <= excused
+    missing = {number for number, line in enumerate(expected) if line not in there} - excused
+    assert not missing, (
+        f"{len(missing)} of {first}, the first {min(missing)}, the last {max(missing)}"
+    )
     torn = len(read) - sum(map(set(expected).__contains__, read))
     # A killed receiver may write down the part of a line it had read.
     assert torn <= times
