@@ -12,9 +12,9 @@ from flows.context import destinations_of
 from tasks.accounts import open_to_others, read_accounts
 from tasks.errors import HaloUsmError, StagingError
 from tasks.extract.account import check_account
-from tasks.halo.client import RetryPolicy
 from tasks.redaction import redact_address
 from tasks.reports.status import status
+from tasks.retry_policy import RetryPolicy
 from tasks.staging.store import open_store
 from tasks.syslog.transport import check as check_sensor
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from tasks.accounts import Account
     from tasks.extract.plan import Plan
-    from tasks.halo.client import RetryPolicy
+    from tasks.retry_policy import RetryPolicy
     from tasks.settings import Settings
     from tasks.staging.coverage import Coverage
     from tasks.staging.store import Store

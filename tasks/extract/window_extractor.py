@@ -209,14 +209,14 @@ class WindowExtractor:
         Raises:
             HaloError: The first of the errors since anything was answered.
         """
-        if self._client.consecutive_failures > 1 and self._in_silence:
+        if self._client.retries.exhausted and self._in_silence:
             # others that failed at the same moment come here too
             if self._in_silence in self._failed:
                 self._failed.remove(self._in_silence)
                 self._open.add(self._in_silence.window)
             raise HaloUnavailable(self._in_silence.reason) from None
         failed = Failed(window, str(error))
-        self._in_silence = failed if self._client.consecutive_failures else None
+        self._in_silence = failed if self._client.retries.consecutive_failures else None
         self._failed.append(failed)
 
     async def _keep(

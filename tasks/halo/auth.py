@@ -17,7 +17,8 @@ import httpx
 import msgspec
 
 from tasks.errors import HaloInvalid, HaloRefused
-from tasks.halo.responses import RetryableFault, check_status, detail
+from tasks.halo.responses import check_status, detail
+from tasks.retry_policy import RetryableFault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -1,7 +1,7 @@
 """The Halo API of one account: pages of events, asked for until they come or the retry policy ends.
 
-This is the only layer that tries again. Whatever goes wrong below leaves it as one of
-`tasks.errors`: `HaloUnavailable`, `HaloRefused` or `HaloInvalid`.
+This is the only layer that sends a request again, as `tasks.retry_policy` decides. Every fault
+leaves it as one of `tasks.errors`: `HaloUnavailable`, `HaloRefused` or `HaloInvalid`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-import random
 import ssl
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 from urllib.parse import quote
@@ -23,49 +21,21 @@ from tasks.errors import HaloError, HaloUnavailable
 from tasks.halo.auth import ApiKey, BearerAuth
 from tasks.halo.decode import Page, decode
 from tasks.halo.rate_limit import RateLimit
-from tasks.halo.responses import RetryableFault, check_status, http_date
+from tasks.halo.responses import check_status, http_date
 from tasks.halo.transport import Transport
 from tasks.redaction import foreign_text, redact
+from tasks.retry_policy import RequestRetries, RetryableFault, RetryPolicy
 from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-__all__ = ["ApiKey", "HaloClient", "Listing", "Order", "RetryPolicy"]
+__all__ = ["ApiKey", "HaloClient", "Listing", "Order"]
 
 _LOG = logging.getLogger(__name__)
 _PASSING = (httpx.HTTPError, aiohttp.ClientError, OSError, TimeoutError)
 _CLOCKS_APART = timedelta(minutes=1)
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How long the API is waited for; all in seconds.
-
-    Attributes:
-        total: From a request's first attempt to giving it up.
-        greeting: The same as long as nothing was ever answered as it should: where there is no
-            API, that is soon told.
-        attempt: One exchange with the API, from connecting to the last byte of the answer.
-        connect: Connecting, TLS included.
-        read: Until the next bytes of an answer.
-        first_pause: Before the second attempt; doubled from attempt to attempt.
-        longest_pause: Of those pauses. What `Retry-After` asks for is waited in full.
-    """
-
-    total: float = 120.0
-    greeting: float = 20.0
-    attempt: float = 60.0
-    connect: float = 10.0
-    read: float = 30.0
-    first_pause: float = 0.5
-    longest_pause: float = 20.0
-
-    def pause(self, attempts: int) -> float:
-        """Seconds to wait after so many attempts, drawn from the upper half of what is due."""
-        due = min(self.longest_pause, self.first_pause * 2.0 ** min(attempts - 1, 30))
-        return due * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
 
 
 Order = Literal["asc", "desc"]
@@ -106,8 +76,7 @@ class HaloClient:
     Attributes:
         ahead: How far this machine's clock is ahead of the API's, the least that the `Date` of an
             answer has shown (one that a proxy kept shows more); None where none had one.
-        consecutive_failures: How many requests were given up while no other succeeded. After the
-            first, every request is tried once; after the second, there is no use in asking.
+        retries: What decides whether a request is sent again.
     """
 
     def __init__(
@@ -121,14 +90,13 @@ class HaloClient:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._base_url = base_url
-        self._retry_policy = retry_policy or RetryPolicy()
+        policy = retry_policy or RetryPolicy()
+        self.retries = RequestRetries(policy)
         self._clock = clock
         self.ahead: timedelta | None = None
         self._rate_limit = RateLimit(requests_per_second)
         self._slots = asyncio.Semaphore(concurrency)
         self._auth = BearerAuth(base_url, key)
-        self.consecutive_failures = 0
-        self._last_success = 0.0
         self._url = httpx.URL(f"{base_url}/v1/events")
         # packing spares bandwidth, of which loopback has plenty
         packing = "identity" if _is_loopback(httpx.URL(base_url).host) else "gzip"
@@ -137,15 +105,11 @@ class HaloClient:
             "Accept-Encoding": packing,
             "User-Agent": "halo-usm",
         }
-        timeout = httpx.Timeout(
-            self._retry_policy.read, connect=self._retry_policy.connect, pool=None
-        )
         self._transport = Transport(
             httpx.URL(base_url),
             connections=concurrency,
             rate_limit=self._rate_limit,
-            timeout=timeout,
-            attempt=self._retry_policy.attempt,
+            retry_policy=policy,
         )
 
     async def __aenter__(self) -> Self:
@@ -184,34 +148,24 @@ class HaloClient:
             HaloInvalid: The API does not understand the query, or answers nonsense.
         """
         loop = asyncio.get_running_loop()
-        attempts, started = 0, 0.0
+        request = None
         while True:
             async with self._slots:
-                if not attempts:
-                    started = loop.time()
-                    limit = 0.0 if self.consecutive_failures else self._retry_policy.total
-                attempts += 1
+                request = request or self.retries.begin(loop.time())
+                request.attempts += 1
                 try:
                     page = await self._attempt(listing.query(number, per_page))
-                except RetryableFault as answer:
-                    fault = answer
+                except RetryableFault as error:
+                    fault = error
                 else:
-                    self._last_success = loop.time()
-                    self.consecutive_failures = 0
+                    self.retries.succeeded(loop.time())
                     return page
-            pause = self._retry_policy.pause(attempts)
-            if fault.wait is not None:
-                pause += fault.wait
-            if not (self._last_success or fault.throttled or fault.wait):
-                limit = min(limit, self._retry_policy.greeting)
-            if loop.time() + pause > started + limit:
-                tried = loop.time() - started
-                lasting = fault.throttled or tried >= limit / 2
-                self.consecutive_failures += lasting and self._last_success <= started
+            pause = self.retries.pause(request, fault, loop.time())
+            if pause is None:
                 raise self._give_up(fault)
             _LOG.info("Halo API: %s; trying again in %.1f s", fault.reason, pause)
             if fault.throttled:
-                self._rate_limit.silence(pause)
+                self._rate_limit.suspend(pause)
             await asyncio.sleep(pause)
 
     async def _attempt(self, query: str) -> Page:
@@ -268,7 +222,7 @@ class HaloClient:
             if isinstance(
                 cause, ssl.SSLCertVerificationError | aiohttp.ClientConnectorCertificateError
             ):
-                self.consecutive_failures += 1
+                self.retries.consecutive_failures += 1
                 return HaloUnavailable(
                     f"the certificate of {self._base_url} (HALO_API_URL) is not to be trusted: "
                     f"{_words(cause)}; name the authority that signed it in SSL_CERT_FILE, if you "

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from tasks.halo.responses import RetryableFault, words_of
+from tasks.halo.responses import words_of
 from tasks.raw_json import NotJson, elements, members
+from tasks.retry_policy import RetryableFault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

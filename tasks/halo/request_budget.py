@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tasks.errors import HaloInvalid
+from tasks.retry_policy import REQUESTS_PER_PAGE
 
 if TYPE_CHECKING:
     from tasks.halo.decode import Page
 
 MOST_PAGES = 1_000_000
 """A window that claims more pages, 100 million events, is not believed."""
-REQUESTS_A_PAGE = 10
-"""Requests for each page that there is: a window that moves is read four times."""
 REQUESTS_BESIDE = 2_000
 """Requests for looking where events lie: through the times of a day, and through all types."""
 REQUESTS_IN_DOUBT = 1_000
@@ -73,7 +72,7 @@ class _Spent:
         beside, events = REQUESTS_BESIDE, self.counted
         if self.doubted:
             beside, events = REQUESTS_IN_DOUBT, self.found
-        return beside + REQUESTS_A_PAGE * min(math.ceil(events / self.size), MOST_PAGES)
+        return beside + REQUESTS_PER_PAGE * min(math.ceil(events / self.size), MOST_PAGES)
 
 
 class RequestBudget:

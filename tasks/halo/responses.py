@@ -12,28 +12,12 @@ from typing import TYPE_CHECKING
 
 from tasks.errors import HaloInvalid, HaloRefused
 from tasks.redaction import LONGEST, foreign_text, redact_address
+from tasks.retry_policy import RETRYABLE_STATUSES, RetryableFault
 
 if TYPE_CHECKING:
     import httpx
 
 _LIKE_A_KEY = re.compile(r"[A-Za-z0-9+/_-]{16,}=*")
-_PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
-
-
-class RetryableFault(Exception):  # noqa: N818 - no error yet: it is asked again
-    """An answer, or none, that may be better next time.
-
-    Attributes:
-        reason: What was wrong with it.
-        wait: Seconds that the API asked to wait, None where it did not.
-        throttled: Whether the account is asked to slow down, not this request alone.
-    """
-
-    def __init__(self, reason: str, wait: float | None = None, *, throttled: bool = False) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.wait = wait
-        self.throttled = throttled
 
 
 def check_status(response: httpx.Response) -> None:
@@ -48,7 +32,7 @@ def check_status(response: httpx.Response) -> None:
     if status == HTTPStatus.OK:
         return
     said = f"HTTP {status}{detail(response)}"
-    if status in _PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if status in RETRYABLE_STATUSES or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         throttled = status == HTTPStatus.TOO_MANY_REQUESTS
         raise RetryableFault(said, retry_after(response), throttled=throttled)
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:

@@ -16,12 +16,13 @@ import httpx
 from yarl import URL
 
 from tasks.errors import HaloInvalid, SettingsError
-from tasks.halo.responses import RetryableFault
+from tasks.retry_policy import RetryableFault
 
 if TYPE_CHECKING:
     import ssl
 
     from tasks.halo.rate_limit import RateLimit
+    from tasks.retry_policy import RetryPolicy
 
 LARGEST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer, unpacked: 100 events of 640 KiB each. More is an attack or a mistake."""
@@ -50,8 +51,7 @@ class Transport(httpx.AsyncBaseTransport):
         base_url: Of the API.
         connections: How many at most.
         rate_limit: The account's.
-        timeout: For connecting, and until the next bytes of an answer.
-        attempt: Seconds from connecting to the last byte of the answer.
+        retry_policy: Its time limits of an attempt.
 
     Raises:
         SettingsError: What the environment says of certificates or proxies cannot be used.
@@ -63,14 +63,15 @@ class Transport(httpx.AsyncBaseTransport):
         *,
         connections: int,
         rate_limit: RateLimit,
-        timeout: httpx.Timeout,
-        attempt: float,
+        retry_policy: RetryPolicy,
     ) -> None:
         self._origin = f"{base_url.scheme}://{base_url.netloc.decode('ascii')}"
         self._connections = connections
         self._rate_limit = rate_limit
-        self._timeout = aiohttp.ClientTimeout(sock_connect=timeout.connect, sock_read=timeout.read)
-        self._attempt = attempt
+        self._timeout = aiohttp.ClientTimeout(
+            sock_connect=retry_policy.connect, sock_read=retry_policy.read
+        )
+        self._attempt = retry_policy.attempt
         self._tls = _tls() if base_url.scheme == "https" else None
         self._proxy = _proxy(base_url)
         self._opened: aiohttp.ClientSession | None = None
@@ -84,7 +85,7 @@ class Transport(httpx.AsyncBaseTransport):
             TimeoutError: The answer was not whole in time.
             aiohttp.ClientError, OSError: The exchange failed otherwise.
         """
-        await self._rate_limit.turn()
+        await self._rate_limit.acquire()
         target: bytes = request.extensions.get("target", request.url.raw_path)
         exchange = self._session.request(
             request.method,

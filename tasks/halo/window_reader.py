@@ -25,6 +25,7 @@ from tasks.halo.page_budget import PageBudget
 from tasks.halo.paginator import DEEPEST_PAGE, PER_PAGE, Paginator, why_incomplete
 from tasks.halo.request_budget import RequestBudget, RequestBudgetSpent
 from tasks.halo.window_split import SUSPICIOUS, read_and_rest, split_window
+from tasks.retry_policy import WINDOW_READS
 from tasks.time_window import MICROSECOND, Window
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from tasks.halo.decode import Page
     from tasks.halo.paginator import PagedListing
 
-READINGS = 4
-"""How often a window that moves is read; after the first time page after page."""
 MOST_HELD = 16 * 1024 * 1024
 """Bytes of answers of one window that are held before their events are staged."""
 MOST_IN_FLIGHT = 128 * 1024 * 1024
@@ -123,7 +122,7 @@ class WindowReader:
         order: Order = "desc" if window.since < self._leaving else "asc"
         listing = Listing(window.since, window.until, order)
         before: list[str] = []
-        for attempt in range(READINGS):
+        for attempt in range(WINDOW_READS):
             one_by_one = attempt > 0
             paged = await paginator.read(listing, one_by_one=one_by_one)
             if not paged.ended and paged.depth:

@@ -33,24 +33,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tasks.load.recorded_transport import Stopped
+from tasks.retry_policy import FAILED_BATCHES, FAILED_DEFERRED_BATCHES, SINGLE_EVENT_ATTEMPTS
 
 if TYPE_CHECKING:
     from tasks.load.batches import Batch
     from tasks.load.recorded_transport import RecordedTransport
     from tasks.staging.ledger import Ledger
 
-_IN_A_ROW = 3
-"""After so many batches in a row that brought nothing the destination is given up."""
-_DEFERRED_IN_A_ROW = 8
-"""After so many of those that failed alone before: they are expected to fail."""
 _FEW = 8
 """Up to so many events of a batch that failed alone before are sent alone again."""
 _DEFERRED = 16_384
 """So many events wait for others at most: they take memory."""
 _WAITING = 4
 """For so many waiting events at most a batch is sent in parts."""
-_TRIES_ALONE = 4
-"""So often an event is sent alone in one run at most."""
 
 
 class GivenUp(Exception):  # noqa: N818 - reads as a sentence; never leaves `tasks.load.destination`
@@ -121,7 +116,7 @@ class BatchSender:
             works = self._deliver(batch.slice(0, size), self.pauses)
             self._try_again()
             if size == len(batch):
-                self._judge(_IN_A_ROW, works=works)
+                self._judge(FAILED_BATCHES, works=works)
             batch = batch.slice(size, len(batch))
 
     def finish(self) -> None:
@@ -154,7 +149,7 @@ class BatchSender:
         works = self._deliver(self.deferred[0], ())
         del self.deferred[0]
         self._try_again()
-        self._judge(_DEFERRED_IN_A_ROW, works=works)
+        self._judge(FAILED_DEFERRED_BATCHES, works=works)
 
     def _part(self, count: int) -> int:
         """How many events of so many are sent at once: fewer where others wait for them."""
@@ -248,7 +243,7 @@ class BatchSender:
 
     def _failed_alone(self, single: _Single) -> None:
         """Keep an event that failed alone, for another try in this run."""
-        if single.tries >= _TRIES_ALONE:
+        if single.tries >= SINGLE_EVENT_ATTEMPTS:
             return
         if self.transport.worked_before:
             self._last_single = single

@@ -26,6 +26,7 @@ from tasks.load.result import (
     undelivered_by_replay,
 )
 from tasks.load.selection import Selection
+from tasks.retry_policy import DELIVERY_PAUSES
 from tasks.staging.ledger import LedgerError
 from tasks.staging.locks import hold
 from tasks.time_window import Window, isoformat
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
 
-_PAUSES = (1.0, 4.0)
-
 
 def load_destination(
     store: Store,
@@ -48,7 +47,7 @@ def load_destination(
     run_id: str,
     stop: threading.Event | None = None,
     progress: Callable[[int, int], None] | None = None,
-    pauses: tuple[float, ...] = _PAUSES,
+    pauses: tuple[float, ...] = DELIVERY_PAUSES,
     wait: float = 0.0,
     say_why: bool = False,
 ) -> LoadResult:
@@ -85,7 +84,7 @@ def replay_destination(
     run_id: str,
     stop: threading.Event | None = None,
     progress: Callable[[int, int], None] | None = None,
-    pauses: tuple[float, ...] = _PAUSES,
+    pauses: tuple[float, ...] = DELIVERY_PAUSES,
     wait: float = 0.0,
     options: str = "",
 ) -> LoadResult:

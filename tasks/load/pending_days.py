@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.load.selection import whole
+from tasks.retry_policy import REREADS_OF_REPLACED_FILES
 from tasks.staging import normalized
 from tasks.staging.delivery_counts import count_deliveries, inside, states
 from tasks.staging.files import FileGone
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from tasks.staging.store import Store
 
 T = TypeVar("T")
-
-_LOOKS = 5
 
 
 @dataclass
@@ -56,7 +55,7 @@ class PendingDay:
 
     def steadily(self, work: Callable[[], T]) -> T:
         """Do something with the day's files, again where one was replaced meanwhile."""
-        for _ in range(_LOOKS):
+        for _ in range(REREADS_OF_REPLACED_FILES):
             try:
                 return work()
             except FileGone:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from tasks.retry_policy import FIRST_DEFERRAL, LATER_DEFERRAL, RUNS_BEFORE_DEFERRAL
 from tasks.staging.delivery_counts import inside
 
 if TYPE_CHECKING:
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
     from tasks.staging.segments import Segment
     from tasks.time_window import Window
 
-_FAULTS = 3
-"""In so many runs an event has to be found at fault before it is put off."""
-_HOUR, _DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
+_FIRST_DEFERRAL, _LATER_DEFERRAL = np.array([FIRST_DEFERRAL, LATER_DEFERRAL], "timedelta64[us]")
 
 Only = Literal["failed", "undelivered", "all"]
 """Which events a replay delivers: those whose last attempt is `failed` or `unconfirmed`, those
@@ -69,10 +68,10 @@ class Selection:
         elif self.only == "undelivered":
             chosen &= ~last.delivered
         if self.now is not None:
-            pause = np.where(last.faults > _FAULTS, _DAY, _HOUR)
+            pause = np.where(last.faults > RUNS_BEFORE_DEFERRAL, _LATER_DEFERRAL, _FIRST_DEFERRAL)
             # a time still to come is a wrong clock's
             since = (last.fault_at <= self.now) & (self.now < last.fault_at + pause)
-            chosen &= ~(since & (last.faults >= _FAULTS))
+            chosen &= ~(since & (last.faults >= RUNS_BEFORE_DEFERRAL))
         if self.tried_before is not None:
             chosen &= np.isnat(last.at) | (last.at < self.tried_before)
         return chosen

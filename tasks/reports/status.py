@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow.compute as pc
 
+from tasks.retry_policy import REREADS_OF_REPLACED_FILES
 from tasks.staging import normalized
 from tasks.staging.delivery_counts import DeliveryCounts, count_deliveries
 from tasks.staging.files import FileGone, passing_over
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from tasks.staging.file_names import NormalizedFile
     from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
-
-_LOOKS = 5
 
 
 class KnownDestination(Protocol):
@@ -64,13 +63,13 @@ def status(
     Raises:
         StagingError: The staging cannot be read, or files are replaced faster than read.
     """
-    for look in range(_LOOKS + 1):
+    for look in range(REREADS_OF_REPLACED_FILES + 1):
         complaints: list[str] = []
         try:
             answer = _status(store, destinations, unread, complaints)
         except FileGone:
             # normalized anew or compacted meanwhile
-            if look == _LOOKS:
+            if look == REREADS_OF_REPLACED_FILES:
                 raise
             continue
         break

@@ -10,7 +10,7 @@ import pyarrow.dataset as ds
 
 from tasks.accounts import Account, read_accounts
 from tasks.extract.account import extract_account
-from tasks.halo.client import RetryPolicy
+from tasks.retry_policy import RetryPolicy
 from tasks.settings import Settings
 from tasks.staging.coverage import covered_windows
 from tasks.staging.store import open_store

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox import faults
-from tasks.halo.client import RetryPolicy
+from tasks.retry_policy import RetryPolicy
 from tasks.time_window import Window, isoformat
 from tests.extract.harness import BRIEF, COVERED, MINUTE, NOW, START, Harness, event, events
 
@@ -109,7 +109,7 @@ def test_requests_that_fail_at_the_same_moment_are_one_failure(
         time.sleep(0.02)
         return now
 
-    result = harness.sync(clock=clock, retry_policy=RetryPolicy(total=0.0, greeting=0.0))
+    result = harness.sync(clock=clock, retry_policy=RetryPolicy(total=0.0, first_contact=0.0))
     (problem,) = result.problems
     assert "HTTP 500" in problem
     assert result.gaps[0].since == "2026-03-01T12:00:00Z"

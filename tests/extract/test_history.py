@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sandbox import faults
-from tasks.halo.client import RetryPolicy
+from tasks.retry_policy import RetryPolicy
 from tests.extract.harness import MINUTE, NOW, Harness, event
 
 if TYPE_CHECKING:

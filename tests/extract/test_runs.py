@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from sandbox import faults
 from tasks.accounts import Account
-from tasks.halo.client import RetryPolicy
+from tasks.retry_policy import RetryPolicy
 from tasks.staging.locks import hold
 from tasks.time_window import Window, isoformat, union
 from tests.extract.harness import COVERED, NOW, START, Harness, events

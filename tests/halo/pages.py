@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from tasks.halo.client import ApiKey, HaloClient, Listing, RetryPolicy
+from tasks.halo.client import ApiKey, HaloClient, Listing
 from tests.extract.harness import NOW, QUICK, START
 
 if TYPE_CHECKING:
     from sandbox.halo_api import HaloStandIn
+    from tasks.retry_policy import RetryPolicy
 
 TOKEN = "/oauth/access_token"
 ALL = Listing(START, NOW)

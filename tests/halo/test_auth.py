@@ -11,7 +11,7 @@ import pytest
 
 from tasks.errors import HaloInvalid, HaloRefused
 from tasks.halo.auth import ApiKey, BearerAuth
-from tasks.halo.responses import RetryableFault
+from tasks.retry_policy import RetryableFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable

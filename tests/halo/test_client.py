@@ -12,7 +12,8 @@ import pytest
 
 from sandbox import faults
 from tasks.errors import HaloError, HaloInvalid, HaloRefused, HaloUnavailable
-from tasks.halo.client import ApiKey, HaloClient, RetryPolicy
+from tasks.halo.client import ApiKey, HaloClient
+from tasks.retry_policy import RetryPolicy
 from tests.extract.harness import BRIEF, NOW, QUICK
 from tests.halo.pages import ALL, TOKEN, client, read
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sandbox import odd_events
 from tasks.halo.decode import Page, decode
 from tasks.halo.fetched_events import FetchedEvents, parse_created
-from tasks.halo.responses import RetryableFault
+from tasks.retry_policy import RetryableFault
 from tasks.time_window import Window
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)

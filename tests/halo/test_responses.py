@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tasks.halo.responses import RetryableFault, http_date, retry_after, words_of
+from tasks.halo.responses import http_date, retry_after, words_of
+from tasks.retry_policy import RetryableFault
 
 # what an HTTP date is made of, in any order
 DATES = st.lists(

@@ -19,7 +19,7 @@ from sandbox.certificates import Authority
 from sandbox.faults import Fault
 from sandbox.halo_api import HaloStandIn
 from tasks.errors import HaloError, HaloInvalid, HaloUnavailable, SettingsError
-from tasks.halo.client import RetryPolicy
+from tasks.retry_policy import RetryPolicy
 from tests.extract.harness import NOW, START, events
 from tests.halo.pages import ALL, TOKEN, client, read
 
