@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sandbox.halo_api import HaloStandIn
     from sandbox.receiver import Receiver
 
+FLOWS = (sys.executable, "-m", "flows")
 FULL = Path("/dev/full")
 LONG = "a" * 5000
 RIGHT = "give this user the right to it"
@@ -197,15 +198,7 @@ def test_what_is_wrong_is_one_message(folder: Path, as_user: list[str], name: st
     environment: dict[str, str | bytes] = {**os.environ, **standing, "PYTHONPATH": str(ROOT)}
     environment.update(case.settings)
     environment.pop("PYTHONUNBUFFERED", None)  # what is written last is written at the end
-    done = subprocess.run(
-        ["sh", "-c", case.shell, "sh", *as_user, sys.executable, "-m", "flows", *case.arguments],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_in_shell(case.shell, *as_user, *FLOWS, *case.arguments, cwd=folder, env=environment)
     said = done.stderr.decode()
     assert done.returncode == case.code, said
     assert "Traceback" not in said
@@ -227,15 +220,8 @@ def test_messages_that_cannot_be_written_stop_no_delivery(
     halo_usm = command_for(tmp_path, halo, receiver.url("tcp"), days=4)
     yesterday = datetime.now(UTC) - timedelta(days=1)
     halo["alpha"].add([b'{"type": "of no id, which is a note"}'], created_at=yesterday)
-    done = subprocess.run(
-        ["sh", "-c", '"$@" 2>/dev/full', "sh", sys.executable, "-m", "flows", "sync"],
-        cwd=tmp_path,
-        env=halo_usm.environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=100,
-        check=False,
-    )
+    environment = halo_usm.environment
+    done = run_in_shell('"$@" 2>/dev/full', *FLOWS, "sync", cwd=tmp_path, env=environment)
     assert len(receiver.messages("tcp")) == EVENTS
     assert done.returncode == 0
 
@@ -254,25 +240,25 @@ def test_a_question_needs_neither_a_home_nor_many_files(tmp_path: Path) -> None:
     halo_usm = sampled(tmp_path)
     environment = {name: value for name, value in halo_usm.environment.items() if name != "HOME"}
     for arguments in (("status",), ("audit", "--since", "2000-01-01")):
-        done = subprocess.run(
-            [
-                "sh",
-                "-c",
-                'ulimit -n 16; exec "$@"',
-                "sh",
-                sys.executable,
-                "-m",
-                "flows",
-                *arguments,
-            ],
-            cwd=tmp_path,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=100,
-            check=False,
+        done = run_in_shell(
+            'ulimit -n 16; exec "$@"', *FLOWS, *arguments, cwd=tmp_path, env=environment
         )
         assert done.returncode == 0, done.stderr.decode()
+
+
+def run_in_shell(
+    script: str, *command: str | bytes, cwd: Path, env: Mapping[str, str | bytes]
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command as the arguments of a shell script, without input."""
+    return subprocess.run(
+        ["sh", "-c", script, "sh", *command],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
 
 
 def sampled(folder: Path) -> Command:

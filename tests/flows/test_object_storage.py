@@ -106,6 +106,12 @@ def staged(s3: Proxy, prefix: str) -> list[str]:
     return ids
 
 
+def assert_once(s3: Proxy, prefix: str, receiver: Receiver) -> None:
+    """Every event is staged once and delivered once."""
+    ids = staged(s3, prefix)
+    assert len(set(ids)) == len(ids) == len(receiver.messages("tcp")) == EVENTS
+
+
 def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
     """Wait for a condition while a process lives."""
     until = time.monotonic() + 60
@@ -126,8 +132,7 @@ def test_every_stage_works_on_object_storage(
     assert f"kept apart by leases (tried with s3://{BUCKET}/{prefix}/.locks/probe)" in said
     halo_usm("sync")
     halo_usm("sync")
-    ids = staged(direct, prefix)
-    assert len(set(ids)) == len(ids) == len(receiver.messages("tcp")) == EVENTS
+    assert_once(direct, prefix, receiver)
     halo_usm("transform", "--since", "2020-01-01")
     halo_usm("replay", "--since", "2020-01-01", "--only", "all")
     assert len(receiver.messages("tcp")) == 2 * EVENTS
@@ -147,8 +152,7 @@ def test_two_commands_at_once_leave_accounts_to_each_other(
     _, said = first.communicate(timeout=100)
     assert first.returncode == 0, said
     assert IN_USE not in said
-    ids = staged(s3, prefix)
-    assert len(set(ids)) == len(ids) == len(receiver.messages("tcp")) == EVENTS
+    assert_once(s3, prefix, receiver)
 
 
 def test_a_killed_command_stops_the_next_for_a_lease_at_most(
@@ -162,8 +166,7 @@ def test_a_killed_command_stops_the_next_for_a_lease_at_most(
     resume(frozen_halo)
     assert f"account alpha {IN_USE}" in halo_usm("sync").stderr
     wait_until(lambda: IN_USE not in halo_usm("sync").stderr)
-    ids = staged(s3, prefix)
-    assert len(set(ids)) == len(ids) == len(receiver.messages("tcp")) == EVENTS
+    assert_once(s3, prefix, receiver)
 
 
 def test_a_frozen_command_ends_in_order_when_it_wakes(
@@ -182,8 +185,7 @@ def test_a_frozen_command_ends_in_order_when_it_wakes(
     assert first.returncode == 1, said
     assert f"the lease s3://{BUCKET}/{prefix}/.locks/account=alpha.json could not be" in said
     assert "the next run goes on" in said
-    ids = staged(s3, prefix)
-    assert len(set(ids)) == len(ids) == len(receiver.messages("tcp")) == EVENTS
+    assert_once(s3, prefix, receiver)
 
 
 def test_a_command_whose_lease_cannot_be_renewed(
