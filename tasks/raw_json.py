@@ -1,6 +1,6 @@
-"""Cutting JSON text into the text of its parts, by its brackets, without reading its values.
+"""Cuts JSON text into the texts of its members or elements, without decoding their values.
 
-Slower than a decoder, and deaf to whatever a decoder would refuse or change: numbers of any
+This is slower than a decoder, and accepts what a decoder would refuse or change: numbers of any
 size, duplicate keys, lone surrogates, any depth.
 """
 
@@ -19,17 +19,17 @@ _BLANK = b" \t\r\n"
 
 
 class NotJson(ValueError):  # noqa: N818 - reads as a sentence
-    """The text is not the object or array that was looked for."""
+    """The text is not the object or array that was expected."""
 
 
 def members(text: bytes) -> dict[str, bytes]:
-    """The members of an object: key → the text of its value; of equal keys the last.
+    """The members of an object, from key to the text of its value; of equal keys, the last counts.
 
     Raises:
         NotJson: The text is no object, or is cut off.
     """
     found: dict[str, bytes] = {}
-    for start, stop, colon in _parts(text, b"{"):
+    for start, stop, colon in _split(text, b"{"):
         if colon is None:
             raise NotJson("a member of an object has no key")
         try:
@@ -48,11 +48,11 @@ def elements(text: bytes) -> list[bytes]:
     Raises:
         NotJson: The text is no array, or is cut off.
     """
-    return [text[start:stop].strip(_BLANK) for start, stop, _ in _parts(text, b"[")]
+    return [text[start:stop].strip(_BLANK) for start, stop, _ in _split(text, b"[")]
 
 
-def _parts(text: bytes, opening: bytes) -> Iterator[tuple[int, int, int | None]]:
-    """Where each part between the commas of the outermost brackets starts, ends, and its colon."""
+def _split(text: bytes, opening: bytes) -> Iterator[tuple[int, int, int | None]]:
+    """The start, end and colon of each member or element within the outermost brackets."""
     text = text.rstrip(_BLANK)
     begin = len(text) - len(text.lstrip(_BLANK))
     kind = "object" if opening == b"{" else "array"
@@ -71,8 +71,8 @@ def _parts(text: bytes, opening: bytes) -> Iterator[tuple[int, int, int | None]]
 
 
 def _outermost(text: bytes, begin: int) -> Iterator[tuple[bytes, int]]:
-    """The commas and colons within the outermost brackets only, and what closes those."""
-    # a byte a level: hostile text may have millions
+    """The commas and colons directly within the outermost brackets, and the closing bracket."""
+    # one byte for each level: hostile text may have millions of levels
     open_brackets = bytearray()
     for match in _MARKS.finditer(text, begin):
         mark = match.group()

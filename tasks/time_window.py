@@ -1,7 +1,7 @@
-"""Windows: half-open ranges of UTC time, and the little set arithmetic that planning needs.
+"""Time windows: half-open ranges of UTC time, with union and difference for planning.
 
-Everything that is fetched, staged or replayed is a window `since <= t < until`. Windows that
-end up in a file's name lie within one UTC day.
+Everything that is fetched, staged or replayed is a window `since <= t < until`. A window in a
+file's name lies within one UTC day.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 MICROSECOND = timedelta(microseconds=1)
-"""The smallest window: Parquet and Halo know no finer time."""
+"""The smallest window: times in Parquet and Halo are no finer."""
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -48,7 +48,7 @@ class Window:
 
     @property
     def duration(self) -> timedelta:
-        """Its length."""
+        """Its length in time."""
         return self.until - self.since
 
     @property
@@ -64,7 +64,7 @@ class Window:
         return self.since < other.until and other.since < self.until
 
     def days(self) -> Iterator[Window]:
-        """The window cut at each UTC midnight inside it, one piece after the other."""
+        """The window split at each UTC midnight inside it, in order of time."""
         since = self.since
         while since.date() < self.until.date():
             until = Window.of_day(since.date()).until
@@ -74,20 +74,20 @@ class Window:
             yield Window(since, self.until)
 
     def count_days(self) -> int:
-        """How many pieces `days` gives."""
+        """How many windows `days` yields."""
         return ((self.until - MICROSECOND).date() - self.since.date()).days + 1
 
-    def split(self, parts: int) -> list[Window]:
-        """The window in at most `parts` pieces of about equal length, none below a microsecond."""
-        parts = max(1, min(parts, self.duration // MICROSECOND))
-        cuts = [self.since + self.duration * index // parts for index in range(parts)]
+    def split(self, count: int) -> list[Window]:
+        """At most `count` windows of about equal length, none shorter than a microsecond."""
+        count = max(1, min(count, self.duration // MICROSECOND))
+        cuts = [self.since + self.duration * index // count for index in range(count)]
         return [
             Window(since, until) for since, until in zip(cuts, [*cuts[1:], self.until], strict=True)
         ]
 
 
 def union(windows: Iterable[Window]) -> list[Window]:
-    """Windows that overlap or touch, as one; sorted."""
+    """The windows, those that overlap or touch merged into one; sorted."""
     merged: list[Window] = []
     for window in sorted(windows):
         if merged and window.since <= merged[-1].until:
@@ -99,7 +99,7 @@ def union(windows: Iterable[Window]) -> list[Window]:
 
 
 def difference(wanted: Window, covered: Iterable[Window]) -> list[Window]:
-    """What of `wanted` no window of `covered` holds; sorted."""
+    """The parts of `wanted` that no window of `covered` contains; sorted."""
     missing, since = [], wanted.since
     for window in union(covered):
         if window.until <= since:
@@ -115,10 +115,10 @@ def difference(wanted: Window, covered: Iterable[Window]) -> list[Window]:
 
 
 def parse_time(text: str, name: str = "time") -> datetime:
-    """An ISO 8601 time as aware UTC; without an offset it is UTC, a bare date is its 00:00.
+    """An ISO 8601 time in UTC, which it is without an offset; a bare date is its 00:00.
 
     Raises:
-        SettingsError: The text is no ISO 8601 time; `name` tells which setting it was for.
+        SettingsError: The text is no ISO 8601 time; the message names the setting `name`.
     """
     try:
         moment = datetime.fromisoformat(text.strip())
