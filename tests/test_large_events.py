@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 COMMANDS = ("extract", "transform", "load")
 LIMITS = {
-    "tasks.halo.window_reader:MOST_HELD": 16 * MIB,
-    "tasks.halo.window_reader:MOST_IN_FLIGHT": 128 * MIB,
+    "tasks.halo.window_reader:MAX_HELD": 16 * MIB,
+    "tasks.halo.window_reader:MAX_IN_FLIGHT": 128 * MIB,
     "tasks.halo.page_budget:UNKNOWN": 32 * MIB,
     "tasks.halo.page_budget:SMALL": MIB,
     "tasks.halo.paginator:SMALL": MIB,

@@ -1,9 +1,9 @@
-"""Extract: what Halo has and raw does not, staged window by window, each event once.
+"""Extract: stage the events that Halo has and raw does not, window by window, each event once.
 
-The windows are planned before anything is fetched: the range, less what raw covers, and the last
-part of covered time, for events that appear late. They are read at the same time, within the
-account's limits, and each is staged as soon as it is complete. What fails is named, is a gap in
-the coverage, and is planned again by the next run.
+The windows are planned before anything is fetched: the range without what raw covers, and the
+last part of covered time (the lookback), for events that appear late. Windows are read at the
+same time, within the account's limits, and each is staged as soon as it is complete. A window
+that fails is reported and stays a gap in the coverage, which the next run plans again.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING
 
 from tasks.accounts import open_to_others
 from tasks.errors import HaloInvalid, HaloUsmError, InUseError
-from tasks.extract.clocks import TOLERATED, Clocks, differ
+from tasks.extract.clocks import CLOCK_TOLERANCE, Clocks, describe_difference
 from tasks.extract.plan import HALO_KEEPS, plan_range, plan_sync
 from tasks.extract.result import (
     ExtractResult,
+    report_failures,
     start_is_too_late,
-    tell_failures,
     warn_of_events,
     why_nothing,
 )
-from tasks.extract.window_extractor import Failed, WindowExtractor
+from tasks.extract.window_extractor import FailedWindow, WindowExtractor
+from tasks.extract.window_stager import WindowStager
 from tasks.halo.client import ApiKey, HaloClient, Listing
 from tasks.staging.coverage import read_coverage
 from tasks.staging.known_ids import KnownIds
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from tasks.staging.coverage import Coverage
     from tasks.staging.store import Store
 
-_STOP_LOOKS = 0.1
-"""Seconds between two looks at whether to stop."""
+_STOP_CHECK_INTERVAL = 0.1
+"""Seconds between two checks of whether to stop."""
 
 
 def extract_account(
@@ -83,25 +84,30 @@ def extract_account(
         result.warnings.append(warning)
     try:
         with hold(store, "account", account.name, run_id=run_id, wait=wait, stop=stop):
-            # a whole second: what the API's Date can tell, and what every reading of `until`
-            # agrees on
+            # a whole second: the API's Date is no finer, and no API understands such an `until`
+            # differently
             now = clock().replace(microsecond=0)
             known = read_coverage(store, account.name)
             plan = _plan(account, settings, known, window, now, result)
-            work = _extract(
-                store=store,
-                account=account,
-                settings=settings,
-                plan=plan,
-                ids=KnownIds(store, account.name, known.days),
-                clocks=Clocks(now, window.until if window else None, known.end),
-                result=result,
-                run_id=run_id,
-                progress=progress,
-                retry_policy=retry_policy,
-                clock=clock,
+            ids = KnownIds(store, account.name, known.days)
+            client = _client(account, settings, retry_policy, clock)
+            extractor = WindowExtractor(
+                plan,
+                client,
+                WindowStager(store, plan, result, ids, run_id),
+                concurrency=settings.halo_concurrency,
+                expiring=clock() - HALO_KEEPS + timedelta(days=1),
+                progress=progress or _no_progress,
             )
-            asyncio.run(_until_stopped(work, stop, result))
+            try:
+                asyncio.run(_until_stopped(_run(extractor, client), stop, result))
+            finally:
+                result.windows = extractor.complete
+                warn_of_events(result, ids)
+                clocks = Clocks(now, window.until if window else None, known.end)
+                _report(result, extractor, client, clocks)
+                if result.windows and not settings.halo_start:
+                    _warn_of_beginning(result, plan, client)
             if say_why and not (result.new or result.malformed or result.gaps):
                 result.notes += why_nothing(result, plan, window)
     except InUseError as error:
@@ -127,15 +133,15 @@ def check_account(
         async with _client(account, settings, retry_policy, lambda: datetime.now(UTC)) as client:
             page = await client.page(Listing(now - timedelta(days=1), now), 1, 1)
             warning, ahead = client.clock_warning(), client.ahead or timedelta()
-        if abs(ahead) > TOLERATED:
-            raise HaloInvalid(differ(now, now - ahead))
+        if abs(ahead) > CLOCK_TOLERANCE:
+            raise HaloInvalid(describe_difference(now, now - ahead))
         count = "" if page.count is None else f", {page.count:,} events in the last 24 hours"
         return f"key {account.key_id} may read{count}" + (f"; {warning}" if warning else "")
 
     return asyncio.run(check())
 
 
-def _plan(  # noqa: PLR0917 - what is asked, and what is known
+def _plan(  # noqa: PLR0917 - what is wanted, and what is known
     account: Account,
     settings: Settings,
     known: Coverage,
@@ -173,63 +179,48 @@ def _client(
     )
 
 
-async def _extract(
-    *,
-    store: Store,
-    account: Account,
-    settings: Settings,
-    plan: Plan,
-    ids: KnownIds,
-    clocks: Clocks,
-    result: ExtractResult,
-    run_id: str,
-    progress: Callable[[int, int], None] | None,
-    retry_policy: RetryPolicy | None,
-    clock: Callable[[], datetime],
+async def _run(extractor: WindowExtractor, client: HaloClient) -> None:
+    async with client:
+        await extractor.run()
+
+
+def _report(
+    result: ExtractResult, extractor: WindowExtractor, client: HaloClient, clocks: Clocks
 ) -> None:
-    async with _client(account, settings, retry_policy, clock) as client:
-        extractor = WindowExtractor(
-            store,
-            result,
-            ids,
-            client,
-            concurrency=settings.halo_concurrency,
-            leaving=clock() - HALO_KEEPS + timedelta(days=1),
-            run_id=run_id,
-            progress=progress or _unseen,
+    """Put into the result what was not read, and what is to be said of the clocks."""
+    unread = clocks.unread(extractor.postponed, client.ahead)
+    report_failures(result, [*extractor.failed(), *(FailedWindow(*each) for each in unread)])
+    if unread:
+        return
+    if fault := clocks.set_back():
+        result.problems.append(f"account {result.subject}: {fault}")
+    elif warning := client.clock_warning():
+        result.warnings.append(warning)
+
+
+def _warn_of_beginning(result: ExtractResult, plan: Plan, client: HaloClient) -> None:
+    """Warn where an account begins too late because this machine's clock is fast."""
+    ahead = client.ahead or timedelta()
+    if plan.begin and plan.synced and ahead > CLOCK_TOLERANCE:
+        since, until = isoformat(plan.begin - ahead), isoformat(plan.begin)
+        result.warnings.append(
+            f"account {result.subject}: by this machine's clock it begins at {until}; what "
+            f"is before is read with `halo-usm extract --since {since} --until {until}`"
         )
-        try:
-            await extractor.run(plan)
-        finally:
-            warn_of_events(result, ids)
-            unread = clocks.unread(extractor.held_back, client.ahead)
-            tell_failures(result, [*extractor.failed(), *(Failed(*one) for one in unread)])
-            if not unread and (fault := clocks.set_back()):
-                result.problems.append(f"account {account.name}: {fault}")
-            elif not unread and (warning := client.clock_warning()):
-                result.warnings.append(warning)
-            ahead = client.ahead or timedelta()
-            begins = result.windows and plan.begin and plan.synced and not settings.halo_start
-            if plan.begin and begins and ahead > TOLERATED:
-                since, until = isoformat(plan.begin - ahead), isoformat(plan.begin)
-                result.warnings.append(
-                    f"account {account.name}: by this machine's clock it begins at {until}; what "
-                    f"is before is read with `halo-usm extract --since {since} --until {until}`"
-                )
 
 
-def _unseen(done: int, total: int) -> None:
+def _no_progress(done: int, total: int) -> None:
     """Show no progress."""
 
 
 async def _until_stopped(
     work: Coroutine[None, None, None], stop: threading.Event | None, result: ExtractResult
 ) -> None:
-    """PlannedRange the work, and cancel it once it is to stop."""
+    """Run the work, and cancel it once it is to stop."""
     task = asyncio.ensure_future(work)
     try:
         while not task.done() and not (stop is not None and stop.is_set()):
-            await asyncio.wait([task], timeout=_STOP_LOOKS)
+            await asyncio.wait([task], timeout=_STOP_CHECK_INTERVAL)
         result.interrupted = not task.done()
     finally:
         if not task.done():

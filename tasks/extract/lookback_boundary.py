@@ -1,4 +1,4 @@
-"""The place in what an extraction reads where covered time ended before."""
+"""The time at which covered time ended before an extraction, within the range that it reads."""
 
 from __future__ import annotations
 
@@ -14,46 +14,47 @@ if TYPE_CHECKING:
 
 
 class LookbackBoundary:
-    """Where covered time ends, and what of it before that is still to be read again.
+    """Where covered time ended, and what of the lookback before it is still to be read.
 
-    The microsecond at the boundary is only staged when all of that was read: until then the gap
-    there tells that covered time once ended, and the next run looks before it again.
+    The microsecond at the boundary is only staged when the whole lookback was read. Until then
+    there is a gap, from which the next run knows that covered time once ended here, and reads the
+    lookback again.
     """
 
-    def __init__(self, run: PlannedRange) -> None:
-        assert run.boundary is not None
-        self.moment = run.boundary
-        self._unread = [Window(run.window.since, run.boundary)]
-        self._looking = 0
-        self._looked = asyncio.Event()
+    def __init__(self, planned: PlannedRange) -> None:
+        assert planned.boundary is not None
+        self.moment = planned.boundary
+        self._unread = [Window(planned.window.since, planned.boundary)]
+        self._open = 0
+        self._none_open = asyncio.Event()
 
-    def cut(self, windows: Iterable[Window]) -> list[Window]:
-        """Windows that are parts of another, none reaching over the boundary."""
-        cut = []
+    def split(self, windows: Iterable[Window]) -> list[Window]:
+        """The windows, the one that reaches over the boundary split there."""
+        split = []
         for window in windows:
             if window.since < self.moment < window.until:
-                cut += [Window(window.since, self.moment), Window(self.moment, window.until)]
+                split += [Window(window.since, self.moment), Window(self.moment, window.until)]
             else:
-                cut.append(window)
-        return cut
+                split.append(window)
+        return split
 
-    def begin(self, window: Window) -> None:
-        """A window is going to be read."""
+    def started(self, window: Window) -> None:
+        """Note that a window is going to be read."""
         if window.until <= self.moment:
-            self._looking += 1
-            self._looked.clear()
+            self._open += 1
+            self._none_open.clear()
 
-    def end(self, window: Window) -> None:
-        """A window was read, or could not be."""
+    def ended(self, window: Window) -> None:
+        """Note that a window was read, or could not be read."""
         if window.until <= self.moment:
-            self._looking -= 1
-        if not self._looking:
-            self._looked.set()
+            self._open -= 1
+        if not self._open:
+            self._none_open.set()
 
-    async def turn(self, window: Window) -> None:
-        """Wait until all windows before are read, where this one holds the boundary."""
-        while self.moment in window and self._looking:
-            await self._looked.wait()
+    async def wait_for_lookback(self, window: Window) -> None:
+        """Wait until all windows of the lookback are read, where this one holds the boundary."""
+        while self.moment in window and self._open:
+            await self._none_open.wait()
 
     def stageable(self, window: Window) -> list[Window]:
         """What of a window that was read may be staged."""

@@ -15,33 +15,33 @@ HALO_BEGAN = datetime(2010, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class PlannedRange:
-    """A stretch of time to be read.
+    """A range to be read.
 
     Attributes:
-        window: The stretch.
-        overdue: Whether it is a gap so old that Halo has dropped it, unless it says otherwise.
-        boundary: Where covered time ends in it: what is before is read again, for events that
-            appeared late. None where it is all of one kind.
+        window: The range.
+        expired: Whether it is a gap so old that Halo has dropped its events, unless a look at its
+            oldest event shows otherwise.
+        boundary: Where covered time ended in it. What lies before is the lookback, which is read
+            again for late events. None where the whole range is one or the other.
     """
 
     window: Window
     boundary: datetime | None = None
-    overdue: bool = False
+    expired: bool = False
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an extraction is to do.
+    """What an extraction reads.
 
     Attributes:
-        runs: What is read; sorted, none overlapping another.
-        begin: Where the account begins from now on, None where it began there or earlier. It is
-            to be remembered before anything later is staged, so that a beginning that fails is a
-            gap, and not forgotten.
-        synced: Whether the account is synced from there on, or a range of it extracted by itself.
+        ranges: What is read; sorted, none overlapping another.
+        begin: Where the account begins from now on; None where it began there or earlier. This is
+            written before any event is staged, so that a first range that fails is a gap.
+        synced: Whether a sync reads on from there; false where only a range was asked for.
     """
 
-    runs: list[PlannedRange] = field(default_factory=list)
+    ranges: list[PlannedRange] = field(default_factory=list)
     begin: datetime | None = None
     synced: bool = True
 
@@ -57,13 +57,13 @@ def plan_sync(
 ) -> Plan:
     """From where the account begins to now: what is not covered, and what to look at again.
 
-    Covered time ends where an extraction once ended, so its last part was read when late events
-    were still to come: at its end, and before each gap.
+    Covered time ends where an extraction once ended. The last part of it, at its end and before
+    each gap, was read too early for late events, and is read again.
 
     Args:
         covered: The coverage, and what is lost; sorted, nothing touching.
         begin: Where the account begins; None for one of which nothing is staged.
-        start: Where that one is to begin, and one that was never synced, unless it does earlier.
+        start: Where an account begins that was never synced, unless it begins earlier.
         now: The end of the range.
         lookback: How much of covered time, before each of its ends, is read again.
         synced: Whether a sync began at `begin`, or only ranges were extracted by themselves.
@@ -73,17 +73,19 @@ def plan_sync(
         since = begin
     if since >= now:
         return Plan()
-    runs = _runs(covered, Window(since, now), lookback)
+    ranges = _uncovered(covered, Window(since, now), lookback)
     if begin is None:
-        return Plan(runs, since)
-    runs = [part for run in runs for part in _overdue(run, begin, now - HALO_KEEPS)]
+        return Plan(ranges, since)
+    ranges = [
+        part for planned in ranges for part in _split_expired(planned, begin, now - HALO_KEEPS)
+    ]
     if covered:
         last = covered[-1]
-        look = max(last.since, last.until - lookback)
-        # an extraction of this very moment, or a clock that was set back
-        if last.until >= now > look:
-            runs.append(PlannedRange(Window(look, now)))
-    return Plan(runs, None if synced else since)
+        lookback_start = max(last.since, last.until - lookback)
+        # covered up to now, or further because the clock was set back
+        if last.until >= now > lookback_start:
+            ranges.append(PlannedRange(Window(lookback_start, now)))
+    return Plan(ranges, None if synced else since)
 
 
 def plan_range(
@@ -97,42 +99,44 @@ def plan_range(
 ) -> Plan:
     """A range, whether it is covered or not.
 
-    Where it goes on from where covered time ends, the last part of that is read again too: it
-    would not be known later that covered time once ended there.
+    Where it begins at the end of covered time, the lookback before it is read again too: no later
+    run could know that covered time once ended there.
     """
     if window.since >= now:
         return Plan()
     wanted = Window(window.since, min(window.until, now))
-    runs = _runs(covered, wanted, lookback)
-    runs += [PlannedRange(piece) for piece in difference(wanted, [run.window for run in runs])]
+    ranges = _uncovered(covered, wanted, lookback)
+    ranges += [
+        PlannedRange(piece) for piece in difference(wanted, [planned.window for planned in ranges])
+    ]
     earlier = begin is None or wanted.since < begin
-    runs.sort(key=lambda run: run.window)
-    return Plan(runs, wanted.since if earlier else None, synced)
+    ranges.sort(key=lambda planned: planned.window)
+    return Plan(ranges, wanted.since if earlier else None, synced)
 
 
-def _runs(covered: list[Window], wanted: Window, lookback: timedelta) -> list[PlannedRange]:
-    """What of a range is not covered, each with what is to be read again before it."""
+def _uncovered(covered: list[Window], wanted: Window, lookback: timedelta) -> list[PlannedRange]:
+    """The gaps of a range, each with the lookback before it."""
     ends = {piece.until: piece for piece in covered}
-    runs = []
+    ranges = []
     for gap in difference(wanted, covered):
         piece = ends.get(gap.since)
-        look = max(piece.since, gap.since - lookback) if piece else gap.since
-        boundary = gap.since if look < gap.since else None
-        runs.append(PlannedRange(Window(look, gap.until), boundary))
-    return runs
+        start = max(piece.since, gap.since - lookback) if piece else gap.since
+        boundary = gap.since if start < gap.since else None
+        ranges.append(PlannedRange(Window(start, gap.until), boundary))
+    return ranges
 
 
-def _overdue(run: PlannedRange, begin: datetime, oldest: datetime) -> list[PlannedRange]:
-    """The run, or what of it is older than `oldest` and what is not.
+def _split_expired(planned: PlannedRange, begin: datetime, oldest: datetime) -> list[PlannedRange]:
+    """The range, or what of it is older than `oldest` and what is not.
 
-    What lies before the account's beginning so far was never wanted, and is not overdue.
+    A range before the account's beginning was never wanted, and is not expired.
     """
-    gap = Window(run.boundary or run.window.since, run.window.until)
+    gap = Window(planned.boundary or planned.window.since, planned.window.until)
     if gap.since >= oldest or gap.since < begin:
-        return [run]
+        return [planned]
     if gap.until <= oldest:
-        return [PlannedRange(gap, overdue=True)]
+        return [PlannedRange(gap, expired=True)]
     return [
-        PlannedRange(Window(gap.since, oldest), overdue=True),
+        PlannedRange(Window(gap.since, oldest), expired=True),
         PlannedRange(Window(oldest, gap.until)),
     ]

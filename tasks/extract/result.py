@@ -1,4 +1,4 @@
-"""What an extraction did, and how it is said."""
+"""What an extraction did, and its problems, warnings and notes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tasks.extract.plan import Plan
-    from tasks.extract.window_extractor import Failed
+    from tasks.extract.window_extractor import FailedWindow
     from tasks.staging.coverage import Coverage
     from tasks.staging.known_ids import KnownIds
     from tasks.time_window import Window
 
-_NAMED = 3
-"""So many ranges are named where many fail for the same reason; the result has them all."""
+_MAX_RANGES_NAMED = 3
+"""A message names at most so many ranges that failed for the same reason; `gaps` has all."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ExtractResult(StageResult):
 
 
 def warn_of_events(result: ExtractResult, ids: KnownIds) -> None:
-    """Warn of what is worth a look among the events that were read."""
+    """Warn of unusual events among those that were read."""
     account = f"account {result.subject}"
     if result.malformed:
         result.warnings.append(
@@ -74,8 +74,8 @@ def warn_of_events(result: ExtractResult, ids: KnownIds) -> None:
         )
 
 
-def tell_failures(result: ExtractResult, failed: list[Failed]) -> None:
-    """Put what failed into the result, and into words, once for each reason."""
+def report_failures(result: ExtractResult, failed: list[FailedWindow]) -> None:
+    """Add what failed to the gaps, and a problem for each reason."""
     reasons: dict[tuple[str, bool], list[Window]] = {}
     for window, reason, is_lost in failed:
         since, until = isoformat(window.since), isoformat(window.until)
@@ -84,15 +84,15 @@ def tell_failures(result: ExtractResult, failed: list[Failed]) -> None:
             reasons.setdefault((reason, is_lost), []).append(window)
     for (reason, is_lost), windows in reasons.items():
         ranges = union(windows)
-        named = ", ".join(map(str, ranges[:_NAMED]))
-        if len(ranges) > _NAMED:
-            named += f" and {len(ranges) - _NAMED} more"
+        named = ", ".join(map(str, ranges[:_MAX_RANGES_NAMED]))
+        if len(ranges) > _MAX_RANGES_NAMED:
+            named += f" and {len(ranges) - _MAX_RANGES_NAMED} more"
         remedy = "status shows it" if is_lost else "a gap, which the next sync tries to fill"
         result.problems.append(f"account {result.subject}: {named}: {reason}; {remedy}")
 
 
 def start_is_too_late(account: str, start: datetime, known: Coverage) -> str | None:
-    """What to say of a start that changes nothing any more; None where it changes something."""
+    """A note that the configured start no longer changes anything; None where it does."""
     if known.begin is None or not known.synced or start >= known.begin:
         return None
     since, until = isoformat(start), isoformat(known.begin)
@@ -105,11 +105,11 @@ def start_is_too_late(account: str, start: datetime, known: Coverage) -> str | N
 
 def why_nothing(result: ExtractResult, plan: Plan, window: Window | None) -> list[str]:
     """Why nothing new was staged, where no other note and no interruption tells."""
-    if result.interrupted or (result.notes and not plan.runs):
+    if result.interrupted or (result.notes and not plan.ranges):
         return []
     where = " in the range" if window else ""
     why = f"every event that Halo shows{where} is staged already"
-    if not plan.runs:
+    if not plan.ranges:
         why = "the range is still to come" if window else "all is read up to now"
     elif not result.known:
         why = f"Halo shows no event{where}" if window else "Halo shows no new event"

@@ -1,7 +1,7 @@
 """Logging in: OAuth2 client credentials, one token for all requests of an account.
 
 Each login is itself an event in the account's log (Halo API, Authentication), so a token is
-used until it ends and concurrent requests share one login.
+used until it expires, and concurrent requests share one login.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from tasks.retry_policy import RetryableFault
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-_REFUSALS = {400, 401, 403}
-"""What OAuth2 (RFC 6749, section 5.2) and Halo answer to a key that is not accepted."""
+_REFUSED_LOGIN = {400, 401, 403}
+"""Statuses of a login whose key is not accepted (RFC 6749, section 5.2, and Halo)."""
 _UNAUTHORIZED = {401, 403}
-"""Older API versions say 403 of an expired token (Halo clients)."""
-_MARGIN = 30.0
-"""Seconds before its end that a token is no longer begun with."""
+"""Statuses of a request whose token is not accepted; older API versions answer 403."""
+_EXPIRY_MARGIN = 30.0
+"""A token is no longer used in the last seconds before it expires."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ class _Grant(msgspec.Struct):
 
 
 class BearerAuth(httpx.Auth):
-    """Gives requests the account's token, and logs in where there is none or it has ended.
+    """Adds the account's token to requests, and logs in where there is none or it has expired.
 
-    A request that is refused (401; 403 too, as older clients read it) is repeated once with a
-    new token. Where even a token that was just given is refused, the refusal stands, and so does
-    one of the key itself: there is no further login, by whichever of the concurrent requests.
+    A request that is refused (401 or 403) is sent again once, with a new token. There is no
+    further login where a new token is refused too, or the key itself, whichever of the concurrent
+    requests found that out.
 
     Args:
         base_url: Of the API; the key and the token go to this origin alone.
@@ -60,17 +60,17 @@ class BearerAuth(httpx.Auth):
         self._base = httpx.URL(base_url)
         self._url = httpx.URL(base_url + "/oauth/access_token?grant_type=client_credentials")
         self._key = key
-        self._pair = b64encode(f"{key.key_id}:{key.secret}".encode()).decode()
+        self._credentials = b64encode(f"{key.key_id}:{key.secret}".encode()).decode()
         self._lock = asyncio.Lock()
         self._token = ""
-        self._ends = 0.0
-        self._serial = 0
-        self._accepted = 0
+        self._expires_at = 0.0
+        self._token_number = 0
+        self._last_accepted = 0
         self._refusal: HaloRefused | None = None
 
     def redact(self, text: str) -> str:
-        """The text without the key's secret and the token, should the API have repeated them."""
-        for word in (self._key.secret, self._token, self._pair):
+        """The text without the key's secret and the token, in case the API repeated them."""
+        for word in (self._key.secret, self._token, self._credentials):
             if word:
                 text = text.replace(word, "***")
         return text
@@ -87,32 +87,34 @@ class BearerAuth(httpx.Auth):
         if not _same_origin(request.url, self._base):
             raise HaloInvalid(f"the key is not sent to {request.url.host}: it is not HALO_API_URL")
         renewed = False
-        serial = 0
+        token_number = 0
         while True:
             async with self._lock:
                 if self._refusal:
                     raise self._refusal
-                if self._serial == serial or time.monotonic() >= self._ends:
-                    renewed = self._serial == serial and serial > 0
+                if self._token_number == token_number or time.monotonic() >= self._expires_at:
+                    renewed = self._token_number == token_number and token_number > 0
                     response = yield self._login()
-                    self._keep(response)
-                serial = self._serial
+                    self._store_token(response)
+                token_number = self._token_number
                 request.headers["Authorization"] = f"Bearer {self._token}"
             response = yield request
             if response.status_code not in _UNAUTHORIZED:
-                self._accepted = max(self._accepted, serial)
+                self._last_accepted = max(self._last_accepted, token_number)
                 return
-            fresh_was_refused = serial > 1 and self._accepted < serial == self._serial
+            fresh_was_refused = (
+                token_number > 1 and self._last_accepted < token_number == self._token_number
+            )
             if renewed or fresh_was_refused:
                 return
 
     def _login(self) -> httpx.Request:
-        headers = {"Accept": "application/json", "Authorization": f"Basic {self._pair}"}
+        headers = {"Accept": "application/json", "Authorization": f"Basic {self._credentials}"}
         return httpx.Request("POST", self._url, headers=headers)
 
-    def _keep(self, response: httpx.Response) -> None:
-        """Take the token from the answer to a login."""
-        if response.status_code in _REFUSALS:
+    def _store_token(self, response: httpx.Response) -> None:
+        """Take the token from the response to a login."""
+        if response.status_code in _REFUSED_LOGIN:
             self._refusal = HaloRefused(
                 f"key {self._key.key_id} is refused at login (HTTP {response.status_code}"
                 f"{detail(response)}): either the key or its secret in HALO_AUTH_FILE "
@@ -128,19 +130,19 @@ class BearerAuth(httpx.Auth):
         if not grant.access_token.isascii() or not grant.access_token.isprintable():
             raise RetryableFault("the answer to the login holds no usable token")
         self._token = grant.access_token
-        self._serial += 1
-        self._ends = time.monotonic() + _life(grant.expires_in)
+        self._token_number += 1
+        self._expires_at = time.monotonic() + _lifetime(grant.expires_in)
 
 
-def _life(expires_in: float | str | None) -> float:
-    """For how long a token is begun with, in seconds; for ever where the API does not say."""
+def _lifetime(expires_in: float | str | None) -> float:
+    """For how many seconds a token is used; without end where the API does not say."""
     try:
         seconds = float(expires_in or 0)
     except ValueError:
         seconds = 0
     if not seconds > 0:
         return math.inf
-    return max(seconds - _MARGIN, seconds / 2)
+    return max(seconds - _EXPIRY_MARGIN, seconds / 2)
 
 
 def _same_origin(one: httpx.URL, other: httpx.URL) -> bool:

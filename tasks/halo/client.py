@@ -1,4 +1,4 @@
-"""The Halo API of one account: pages of events, asked for until they come or the retry policy ends.
+"""The Halo API of one account: pages of events, with retries.
 
 This is the only layer that sends a request again, as `tasks.retry_policy` decides. Every fault
 leaves it as one of `tasks.errors`: `HaloUnavailable`, `HaloRefused` or `HaloInvalid`.
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["ApiKey", "HaloClient", "Listing", "Order"]
 
 _LOG = logging.getLogger(__name__)
-_PASSING = (httpx.HTTPError, aiohttp.ClientError, OSError, TimeoutError)
-_CLOCKS_APART = timedelta(minutes=1)
+_RETRYABLE = (httpx.HTTPError, aiohttp.ClientError, OSError, TimeoutError)
+_CLOCK_TOLERANCE = timedelta(minutes=1)
 
 
 Order = Literal["asc", "desc"]
@@ -74,8 +74,8 @@ class HaloClient:
         clock: This machine's time, aware.
 
     Attributes:
-        ahead: How far this machine's clock is ahead of the API's, the least that the `Date` of an
-            answer has shown (one that a proxy kept shows more); None where none had one.
+        ahead: How far this machine's clock is ahead of the API's: the smallest difference to the
+            `Date` of a response (a cached response shows more); None where none had a `Date`.
         retries: What decides whether a request is sent again.
     """
 
@@ -98,11 +98,11 @@ class HaloClient:
         self._slots = asyncio.Semaphore(concurrency)
         self._auth = BearerAuth(base_url, key)
         self._url = httpx.URL(f"{base_url}/v1/events")
-        # packing spares bandwidth, of which loopback has plenty
-        packing = "identity" if _is_loopback(httpx.URL(base_url).host) else "gzip"
+        # compression saves bandwidth, of which loopback has plenty
+        encoding = "identity" if _is_loopback(httpx.URL(base_url).host) else "gzip"
         self._headers = {
             "Accept": "application/json",
-            "Accept-Encoding": packing,
+            "Accept-Encoding": encoding,
             "User-Agent": "halo-usm",
         }
         self._transport = Transport(
@@ -129,8 +129,8 @@ class HaloClient:
         return None if self.ahead is None else self._clock() - self.ahead
 
     def clock_warning(self) -> str | None:
-        """What to say of a clock that is off by more than a minute, None where it is right."""
-        if self.ahead is None or abs(self.ahead) <= _CLOCKS_APART:
+        """A warning where the clocks differ by more than a minute; None where they do not."""
+        if self.ahead is None or abs(self.ahead) <= _CLOCK_TOLERANCE:
             return None
         seconds = abs(self.ahead).total_seconds()
         side = "ahead of" if self.ahead > timedelta() else "behind"
@@ -143,7 +143,7 @@ class HaloClient:
         """A page of a listing, counted from 1.
 
         Raises:
-            HaloUnavailable: The API did not give it for as long as one is patient.
+            HaloUnavailable: The API did not return it within the time of the retry policy.
             HaloRefused: The API does not accept the key.
             HaloInvalid: The API does not understand the query, or answers nonsense.
         """
@@ -169,7 +169,7 @@ class HaloClient:
             await asyncio.sleep(pause)
 
     async def _attempt(self, query: str) -> Page:
-        """Ask once; whatever goes wrong is ours to say from here on, and says no secret."""
+        """Send the request once; every fault is translated to ours, and shows no secret."""
         try:
             return await self._ask(query)
         except RetryableFault as fault:
@@ -177,7 +177,7 @@ class HaloClient:
             raise
         except HaloError as error:
             raise type(error)(self._auth.redact(str(error))) from None
-        except _PASSING as error:
+        except _RETRYABLE as error:
             raise self._translate(error) from None
 
     async def _ask(self, query: str) -> Page:
@@ -200,8 +200,8 @@ class HaloClient:
     async def _send(self, request: httpx.Request) -> httpx.Response:
         """Send a request and whatever its authentication needs.
 
-        What `httpx.AsyncClient` does around that, a third of a millisecond a request, is not
-        wanted here: it follows redirects and keeps cookies.
+        `httpx.AsyncClient` would take a third of a millisecond more for each request, to follow
+        redirects and keep cookies, which is not wanted here.
         """
         flow = self._auth.async_auth_flow(request)
         try:
@@ -216,7 +216,7 @@ class HaloClient:
             await flow.aclose()
 
     def _translate(self, error: Exception) -> RetryableFault | HaloUnavailable:
-        """What went wrong on the way to the API and back, in words."""
+        """A fault of the network, as one of ours."""
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(
@@ -225,13 +225,13 @@ class HaloClient:
                 self.retries.consecutive_failures += 1
                 return HaloUnavailable(
                     f"the certificate of {self._base_url} (HALO_API_URL) is not to be trusted: "
-                    f"{_words(cause)}; name the authority that signed it in SSL_CERT_FILE, if you "
+                    f"{_text(cause)}; name the authority that signed it in SSL_CERT_FILE, if you "
                     "know it"
                 )
             cause = cause.__cause__
-        if isinstance(error, TimeoutError | httpx.TimeoutException) and not _words(error):
+        if isinstance(error, TimeoutError | httpx.TimeoutException) and not _text(error):
             return RetryableFault("it did not answer in time")
-        return RetryableFault(self._auth.redact(_words(error)) or type(error).__name__)
+        return RetryableFault(self._auth.redact(_text(error)) or type(error).__name__)
 
     def _give_up(self, fault: RetryableFault) -> HaloUnavailable:
         asked = f", which asks to wait {fault.wait:,.0f} s" if fault.wait else ""
@@ -249,5 +249,5 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _words(error: BaseException) -> str:
+def _text(error: BaseException) -> str:
     return foreign_text(redact(" ".join(str(error).split())))

@@ -1,9 +1,9 @@
 """A page's bytes → its events, no value changed and none lost.
 
-The fast way never builds an event as Python objects: msgspec cuts the page into the bytes of
-each event, and takes five fields out of each. A page with anything that it refuses (lone
-surrogates, `NaN`, a control character that is not escaped, nesting beyond its depth, a field of
-another type than Halo's, no field at all) goes the careful way, event by event.
+The fast path builds no event as Python objects: msgspec cuts the page into the bytes of each
+event, and decodes five fields of each. A page with anything that msgspec refuses (lone surrogates,
+`NaN`, an unescaped control character, too deep nesting, a field of another type than Halo's, a
+missing field) takes the lenient path, event by event.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from tasks.halo.responses import words_of
+from tasks.halo.responses import excerpt
 from tasks.raw_json import NotJson, elements, members
 from tasks.retry_policy import RetryableFault
 
@@ -47,7 +47,7 @@ class Event(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """What has no usable id or date: its reason, and what it has of both.
+    """An item without a usable id or date, and the reason.
 
     Attributes:
         event_id: Its id, or the SHA-256 of its text in hex where it has none.
@@ -75,7 +75,7 @@ class Page:
         size: Bytes of the answer.
         as_of: The time, by the earlier clock, until which the page can be complete; set by the
             client.
-        emptied: The `created_at` of the first and the last event, of a page that is `empty`.
+        released_dates: The `created_at` of the first and the last event, once it is released.
     """
 
     count: int | None
@@ -85,18 +85,18 @@ class Page:
     malformed: list[Malformed]
     size: int = field(default=0, compare=False)
     as_of: datetime | None = None
-    emptied: tuple[str, ...] = ()
+    released_dates: tuple[str, ...] = ()
 
     @property
     def dates(self) -> tuple[str, ...]:
         """The `created_at` of the first and the last event, as the API sent them, if any."""
-        return self.emptied or tuple(
+        return self.released_dates or tuple(
             event.created_at for event in self.events[:1] + self.events[-1:]
         )
 
-    def empty(self) -> None:
-        """Let go of the events: what else the page says takes little memory."""
-        self.emptied = tuple(date[:_LONGEST_DATE] for date in self.dates)
+    def release(self) -> None:
+        """Free the memory of the events; the rest of the page takes little."""
+        self.released_dates = tuple(date[:_LONGEST_DATE] for date in self.dates)
         self.events, self.texts, self.malformed = [], (), []
 
 
@@ -120,14 +120,13 @@ def decode(body: bytes) -> Page:
     """Read a page.
 
     Raises:
-        RetryableFault: The body is no page: not JSON, cut off, or an error instead of events, or
-            beside those there are.
+        RetryableFault: The body is no page: it is not JSON, is cut off, or holds an error.
     """
     try:
         envelope = _ENVELOPE.decode(body)
         events = _COLUMNS.decode(body).events
     except _REFUSED:
-        return _careful_page(body)
+        return _decode_leniently(body)
     _check(bytes(envelope.error), bytes(envelope.errors))
     keys = [event.id for event in events]
     return Page(_count(bytes(envelope.count)), keys, events, envelope.events, [], len(body))
@@ -136,11 +135,11 @@ def decode(body: bytes) -> Page:
 def _check(*errors: bytes) -> None:
     for error in errors:
         if error not in _NO_ERROR:
-            raise RetryableFault(f"its answer holds an error: {words_of(error)}")
+            raise RetryableFault(f"its answer holds an error: {excerpt(error)}")
 
 
 def _utf8(text: bytes) -> bytes:
-    """The text, or where it is no valid UTF-8, the same with U+FFFD for what is not."""
+    """The text; invalid UTF-8 in it becomes U+FFFD."""
     valid = text.decode("utf-8", "replace").encode()
     return text if valid == text else valid
 
@@ -151,8 +150,8 @@ def _count(text: bytes) -> int | None:
     return int(digits) if digits.isdigit() and len(digits) < len(str(2**63)) else None
 
 
-def _careful_page(body: bytes) -> Page:
-    """The page, cut by its brackets only; what is out of the ordinary is looked at by itself."""
+def _decode_leniently(body: bytes) -> Page:
+    """The page, cut by its brackets only, so that an unusual event affects no other."""
     items, count = _items(body.removeprefix(BOM_UTF8))
     texts: list[bytes] = []
     page = Page(_count(count), [], [], texts, [], len(body))
@@ -160,7 +159,7 @@ def _careful_page(body: bytes) -> Page:
         try:
             found: Event | Malformed = _EVENT.decode(item)
         except _REFUSED:
-            found = _careful_event(item)
+            found = _decode_event_leniently(item)
         if isinstance(found, Malformed):
             page.malformed.append(found)
             page.keys.append(found.event_id)
@@ -182,19 +181,19 @@ def _items(body: bytes) -> tuple[list[bytes], bytes]:
         items = [] if found == b"null" and _count(count) == 0 else elements(found)
     except NotJson as fault:
         raise RetryableFault(
-            f"its answer is no page of events ({fault}): {words_of(body)}"
+            f"its answer is no page of events ({fault}): {excerpt(body)}"
         ) from None
     return items, count
 
 
-def _careful_event(text: bytes) -> Event | Malformed:
-    """An event that is out of the ordinary: what it has of an id and a date decides."""
+def _decode_event_leniently(text: bytes) -> Event | Malformed:
+    """An unusual event: well-formed if it has an id and a date."""
     try:
         value = _members(text)
     except NotJson as fault:
         return Malformed(_digest(text), None, f"it is no JSON object ({fault})", text)
     created_at = value.get("created_at")
-    date = _clean(created_at) if isinstance(created_at, str) else None
+    date = _replace_surrogates(created_at) if isinstance(created_at, str) else None
     event_id = _id(value.get("id"))
     if event_id is None:
         return Malformed(_digest(text), date, _no_id(value), text)
@@ -207,10 +206,10 @@ def _careful_event(text: bytes) -> Event | Malformed:
 
 
 def _members(text: bytes) -> dict[str, Any]:
-    """The members of an object; what of them is no JSON, or nested too deeply, as its bytes.
+    """The members of an object; a value that is no JSON, or nested too deeply, as its bytes.
 
     Raises:
-        NotJson: The text is no object, or its members cannot be told.
+        NotJson: The text is no object, or cannot be cut into members.
     """
     try:
         value = _value(text)
@@ -236,15 +235,15 @@ def _digest(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()
 
 
-def _clean(text: str) -> str:
-    """The text with what UTF-8 cannot say (lone surrogates) replaced."""
+def _replace_surrogates(text: str) -> str:
+    """The text with lone surrogates, which UTF-8 cannot encode, replaced."""
     return text.encode("utf-8", "replace").decode()
 
 
 def _id(value: object) -> str | None:
     if not isinstance(value, str) or not 0 < len(value) <= LONGEST_ID:
         return None
-    return value if value == _clean(value) else None
+    return value if value == _replace_surrogates(value) else None
 
 
 def _no_id(event: dict[str, Any]) -> str:
@@ -258,7 +257,7 @@ def _no_id(event: dict[str, Any]) -> str:
 
 def _text(event: dict[str, Any], name: str) -> str | None:
     value = event.get(name)
-    return _clean(value) if isinstance(value, str) else None
+    return _replace_surrogates(value) if isinstance(value, str) else None
 
 
 def _critical(value: object) -> bool | None:

@@ -1,4 +1,4 @@
-"""What the pages of a window brought in: each event once, as a table."""
+"""The events of a window's pages, each once, as a table."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from tasks.time_window import Window
 
 _TIME = pa.timestamp("us", tz="UTC")
-# of Arrow, whose times reach beyond the years 1 to 9999
-_ELSEWHERE = timedelta(days=1)
-_UNSURE = timedelta(seconds=1)
-"""Not every API that gives microseconds compares them: two windows may list what is between."""
+_DATE_TOLERANCE = timedelta(days=1)
+"""An event that was created further from the window that lists it has a wrong date."""
+_PRECISION_TOLERANCE = timedelta(seconds=1)
+"""Not every API that shows microseconds compares them: two adjacent windows may list an event."""
 
 
 class FetchedEvents:
-    """Events of any number of pages, each once however often it is listed; the first text counts.
+    """Events of any number of pages, each once, however often it is listed; its first text counts.
 
     Attributes:
         size: Bytes of the answers that are held.
@@ -37,25 +37,25 @@ class FetchedEvents:
     def __init__(self) -> None:
         self.size = 0
         self._pages: list[Page] = []
-        # an event with one of its dates → how often was taken before it was added
+        # an event's id and one of its dates → how many times `take` was called before it was added
         self._known: dict[tuple[str, str], int] = {}
         self._takes = 0
         self._oldest: list[datetime] = []
         self._types: set[str] = set()
 
     def add(self, page: Page) -> None:
-        """Add what a page lists; the page is emptied where that is nothing new."""
+        """Add the events of a page; a page without new events is released."""
         dated = [(event.id, event.created_at) for event in page.events]
         new = [event for event in dated if event not in self._known]
         self._known.update(dict.fromkeys(new, self._takes))
         if not page.malformed and not new:
-            page.empty()
+            page.release()
             return
         self._pages.append(page)
         self.size += page.size
 
     def take(self) -> FetchedEvents:
-        """What is held, as fetched events of their own; these only remember that it was there."""
+        """Move the held events to a new object; this one only remembers that they were listed."""
         taken = FetchedEvents()
         taken._pages, self._pages = self._pages, []
         taken._known, taken._takes = self._known, self._takes
@@ -65,10 +65,10 @@ class FetchedEvents:
         self._types |= taken.types()
         return taken
 
-    def empty(self) -> None:
-        """Let go of all that is held."""
+    def release(self) -> None:
+        """Free the memory of the held events."""
         for page in self._pages:
-            page.empty()
+            page.release()
         self._pages = []
 
     def count(self, window: Window) -> int:
@@ -92,19 +92,19 @@ class FetchedEvents:
         """The events, and what is malformed.
 
         Args:
-            window: Where they were listed. An event of another day is malformed, and the date of
-                what is malformed and of another time is none: no window whose listing it belongs
-                to would ever stage it.
+            window: The window that lists them. An event that was created more than a day before or
+                after it is malformed. A malformed item that was created outside the window gets
+                no date, because no other window would stage it.
 
         Returns:
             One row an event: `event_id`, `created_at`, `type`, `name`, `critical`, and `event`, its
             JSON, no value changed. One row an item without id or date: `event_id` (without id the
             SHA-256 of its text), `created_at`, `reason`, `event`.
         """
-        events, texts = self._once()
-        moments = _moments(events)
+        events, texts = self._unique()
+        moments = _creation_times(events)
         # not made when the module loads: pyarrow imports pandas to make a scalar
-        day = pa.scalar(_ELSEWHERE, pa.duration("us"))
+        day = pa.scalar(_DATE_TOLERANCE, pa.duration("us"))
         misplaced = pc.or_(
             pc.less(moments, pc.subtract(pa.scalar(window.since, _TIME), day)),
             pc.greater(moments, pc.add(pa.scalar(window.until, _TIME), day)),
@@ -125,7 +125,7 @@ class FetchedEvents:
             moments = moments.take(pa.array(right))
         return _events_table(events, moments, texts), _malformed_table(malformed.values(), window)
 
-    def _once(self) -> tuple[list[Event], list[Buffer]]:
+    def _unique(self) -> tuple[list[Event], list[Buffer]]:
         """Each event as it was first listed, with each of its dates, and its text."""
         events = [event for page in self._pages for event in page.events]
         texts = [text for page in self._pages for text in page.texts]
@@ -143,8 +143,8 @@ class FetchedEvents:
         return events, texts
 
 
-def _moments(events: list[Event]) -> Any:
-    """When events were created, null where their date is none."""
+def _creation_times(events: list[Event]) -> Any:
+    """When events were created; null where the text is no date."""
     texts = [event.created_at for event in events]
     try:
         return pa.array(texts, pa.string()).cast(_TIME)
@@ -153,7 +153,7 @@ def _moments(events: list[Event]) -> Any:
 
 
 def parse_created(text: str) -> datetime | None:
-    """An event's date as aware UTC, None where it is none; without an offset it is UTC."""
+    """An event's date as aware UTC, which it is without an offset; None where it is no date."""
     try:
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
@@ -178,21 +178,23 @@ def _malformed_table(malformed: Collection[Malformed], window: Window) -> pa.Tab
     texts = [item.text.decode("utf-8", "replace") for item in malformed]
     columns = {
         "event_id": pa.array([item.event_id for item in malformed], pa.string()),
-        "created_at": pa.array([moment and _near(moment, window) for moment in moments], _TIME),
+        "created_at": pa.array(
+            [moment and _date_of_malformed(moment, window) for moment in moments], _TIME
+        ),
         "reason": pa.array([item.reason for item in malformed], pa.string()),
         "event": pa.array(texts, pa.string()),
     }
     return pa.table(columns)
 
 
-def _near(moment: datetime, window: Window) -> datetime | None:
-    """The moment, None where it is of another time than the window, whose listing it is in."""
+def _date_of_malformed(moment: datetime, window: Window) -> datetime | None:
+    """The time a malformed item was created; None where that is outside the window."""
     away = max(window.since - moment, moment - window.until)
-    return moment if away <= _UNSURE else None
+    return moment if away <= _PRECISION_TOLERANCE else None
 
 
 def _strings(texts: list[Buffer]) -> Any:
-    """Texts as an Arrow array without a Python object for each; what is no UTF-8 is U+FFFD."""
+    """Texts as an Arrow array without a Python object for each; invalid UTF-8 becomes U+FFFD."""
     ends = pa.array(accumulate((len(memoryview(text)) for text in texts), initial=0), pa.int64())
     data = pa.py_buffer(b"".join(texts))
     strings = pa.LargeStringArray.from_buffers(len(texts), ends.buffers()[1], data)

@@ -1,4 +1,4 @@
-"""Windows that cannot be parted: more events at one time than a listing's pages can show."""
+"""Windows that cannot be split: more events at one time than a listing's pages can show."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from tasks.halo.paginator import Paginator
 
 _GROWTH = 1.5
-"""What may be inserted while a window is read: half as many as there were."""
+"""So many times as many events may be there after a window was read: others were added."""
 
 
 class OverflowReader:
-    """Reads a listing that is too deep and cannot be parted in time.
+    """Reads a listing that is too deep and whose window cannot be split.
 
-    From both its ends first, then through the filters `critical` and `type`.
+    It is read in both orders first, then with the filters `critical` and `type`.
 
     Args:
         paginator: Reads the listings, and keeps their events.
@@ -38,10 +38,10 @@ class OverflowReader:
         Raises:
             HaloError: The API did not let it be read; see `HaloClient.page` and `RequestBudget`.
         """
-        complete = await self._both_ends(listing) or await self._by_severity(listing)
+        complete = await self._read_both_orders(listing) or await self._read_by_critical(listing)
         if not complete:
             types = tuple(sorted(self._types()))
-            complete = await self._by_type(listing._replace(types=types))
+            complete = await self._read_by_type(listing._replace(types=types))
         count = (await self._paginator.first_page(listing)).count
         if count is None:
             return "" if complete else "it is too deep to be read whole, and the API counts none"
@@ -52,53 +52,54 @@ class OverflowReader:
             "reach of every listing and filter"
         )
 
-    async def _by_severity(self, listing: Listing) -> bool:
-        """Read what is critical and what is not; whether that was all."""
+    async def _read_by_critical(self, listing: Listing) -> bool:
+        """Read critical events, then the others; whether these were all events."""
         halves = [listing._replace(critical=critical) for critical in (True, False)]
-        if not await self._are_parts(halves, listing):
+        if not await self._filters_apply(halves, listing):
             return False
-        return all([await self._both_ends(half) for half in halves])
+        return all([await self._read_both_orders(half) for half in halves])
 
-    async def _by_type(self, listing: Listing) -> bool:
-        """Read the types of a listing, all of them together, or in halves where too deep."""
+    async def _read_by_type(self, listing: Listing) -> bool:
+        """Read the types of a listing together, or in halves where they are too deep."""
         alone = len(listing.types) == 1
-        if await self._both_ends(listing, hopeless=not alone):
+        if await self._read_both_orders(listing, skip_too_deep=not alone):
             return True
         if alone:
-            return await self._by_severity(listing)
+            return await self._read_by_critical(listing)
         middle = len(listing.types) // 2
         types = (listing.types[:middle], listing.types[middle:])
         halves = [listing._replace(types=half) for half in types]
-        if not await self._are_parts(halves, listing):
+        if not await self._filters_apply(halves, listing):
             return False
-        return all([await self._by_type(half) for half in halves])
+        return all([await self._read_by_type(half) for half in halves])
 
-    async def _are_parts(self, halves: Sequence[Listing], listing: Listing) -> bool:
-        """Whether the halves hold no more than the whole, by their counts.
+    async def _filters_apply(self, halves: Sequence[Listing], listing: Listing) -> bool:
+        """Whether the filters narrow the listing: the halves count no more than the whole.
 
-        They do where the API does not filter, or its counts are false: then they show nothing new.
+        They count more where the API ignores filters, or its counts are false: such listings would
+        show nothing new.
         """
-        looks = [await self._paginator.first_page(each) for each in (*halves, listing)]
-        *parts, whole = (page.count for page in looks)
+        first_pages = [await self._paginator.first_page(each) for each in (*halves, listing)]
+        *parts, whole = (page.count for page in first_pages)
         return whole is None or sum(part or 0 for part in parts) <= _GROWTH * whole
 
-    async def _both_ends(self, listing: Listing, *, hopeless: bool = False) -> bool:
-        """Read up to the page limit in one order and the other; whether that was all.
+    async def _read_both_orders(self, listing: Listing, *, skip_too_deep: bool = False) -> bool:
+        """Read up to the page limit in both orders; whether these were all events.
 
         Args:
             listing: What to read.
-            hopeless: Whether to leave alone what is too deep even for both together.
+            skip_too_deep: Whether to leave out a listing that is too deep even for both orders.
         """
         keys: set[str] = set()
-        worth = 2 * DEEPEST_PAGE if hopeless else math.inf
+        max_depth = 2 * DEEPEST_PAGE if skip_too_deep else math.inf
         for order in ("asc", "desc"):
-            paged = await self._paginator.read(listing._replace(order=order), worth=worth)
-            if paged.depth > worth:
+            paged = await self._paginator.read(listing._replace(order=order), max_depth=max_depth)
+            if paged.depth > max_depth:
                 return False
-            met = not keys.isdisjoint(paged.keys)
+            overlap = not keys.isdisjoint(paged.keys)
             keys.update(paged.keys)
             self._keys.update(paged.keys)
-            counted = len(keys) >= paged.counts[-1] if paged.counts else met
+            counted = len(keys) >= paged.counts[-1] if paged.counts else overlap
             if paged.ended or counted:
                 return True
         return False

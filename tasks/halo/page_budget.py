@@ -1,4 +1,4 @@
-"""PageBudget for answers: what bounds the memory of those that are read at the same time."""
+"""A budget that bounds the memory of responses that are requested at the same time."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 SMALL = 1024 * 1024
-"""Bytes of an answer that needs no room: a hundred events have a tenth of that."""
+"""Bytes of a response that needs no reservation: a hundred events have a tenth of that."""
 UNKNOWN = 32 * 1024 * 1024
-"""Bytes that the first answers of an account are taken to have."""
+"""Bytes that are reserved for the first responses of an account."""
 
 
 class PageBudget:
-    """So many bytes of answers may be in memory between being asked for and being kept.
+    """Limits the bytes of responses between their request and the storing of their events.
 
-    How large an answer will be is only known when it is there: it is taken to be as large as one
-    before it was.
+    The size of a response is only known once it is there, so the size of an earlier one is
+    reserved for it.
 
     Args:
         size: In bytes.
 
     Attributes:
-        last: Bytes of the last answer of the account.
+        last: Bytes of the account's last response.
     """
 
     def __init__(self, size: int) -> None:
@@ -35,8 +35,8 @@ class PageBudget:
         self._freed = asyncio.Condition()
 
     @asynccontextmanager
-    async def hold(self, expected: int) -> AsyncIterator[None]:
-        """Wait for so much room, or for all of it where it is smaller, and give it back."""
+    async def reserve(self, expected: int) -> AsyncIterator[None]:
+        """Wait for so many bytes, or the whole budget where it is smaller, and release them."""
         wanted = min(expected, self._size) if expected > SMALL else 0
         if wanted:
             async with self._freed:

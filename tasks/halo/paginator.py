@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tasks.halo.page_budget import SMALL
-from tasks.halo.request_budget import MOST_PAGES
+from tasks.halo.request_budget import MAX_PAGES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -35,7 +35,7 @@ class PagedListing:
         size: Events of a full page.
         depth: How many pages the listing has by its count, 0 where it has none.
         ended: Whether its last page was reached.
-        moved: Whether a second look at the last page showed another one.
+        changed: Whether the last page had other events when it was read a second time.
         repeats: Whether two full pages, one after the other, were the same.
     """
 
@@ -44,17 +44,17 @@ class PagedListing:
     size: int = PER_PAGE
     depth: int = 0
     ended: bool = False
-    moved: bool = False
+    changed: bool = False
     repeats: bool = False
 
     @property
     def keys(self) -> list[str]:
-        """What was listed, in order, and as often as it was."""
+        """The ids of what was listed, in order, with repetitions."""
         return [key for page in self.pages for key in page.keys]
 
     @property
     def counts(self) -> list[int]:
-        """What its pages said the listing has, of those that did; the first one, or with events."""
+        """The counts that its pages gave: the first page, and those with events."""
         first = self.pages[0]
         told = (page for page in self.pages if page.keys or page is first)
         return [page.count for page in told if page.count is not None]
@@ -71,8 +71,8 @@ class Paginator:
     Args:
         client: Of the account.
         budget: Of the window.
-        room: For answers of the account.
-        keep: Takes each page that is read, but those that are only looked at.
+        page_budget: For responses of the account.
+        keep: Takes each page, but not a small first page that is only looked at.
         concurrency: Requests in flight at most.
     """
 
@@ -80,13 +80,13 @@ class Paginator:
         self,
         client: HaloClient,
         budget: RequestBudget,
-        room: PageBudget,
+        page_budget: PageBudget,
         keep: Callable[[Page], Awaitable[None]],
         concurrency: int,
     ) -> None:
         self._client = client
         self._budget = budget
-        self._page_budget = room
+        self._page_budget = page_budget
         self._keep = keep
         self._concurrency = concurrency
         self._largest = 0
@@ -97,18 +97,18 @@ class Paginator:
         Raises:
             HaloError: As every method here does; see `HaloClient.page` and `RequestBudget`.
         """
-        return await self._page(listing, 1, PER_PAGE, look=True)
+        return await self._page(listing, 1, PER_PAGE, look_only=True)
 
     async def read(
-        self, listing: Listing, *, one_by_one: bool = False, worth: float = DEEPEST_PAGE
+        self, listing: Listing, *, one_by_one: bool = False, max_depth: float = DEEPEST_PAGE
     ) -> PagedListing:
         """Read a listing, up to the page limit.
 
         Args:
             listing: What to read.
-            one_by_one: One page after another, so that what is inserted meanwhile is seen twice
-                and nothing that was there is missed.
-            worth: One that has more pages, by its count, is left after the first.
+            one_by_one: Whether to read one page after another. An event that is inserted then
+                makes others appear twice, and none is missed.
+            max_depth: A listing that has more pages, by its count, is left after the first.
         """
         first = await self.first_page(listing)
         paged = PagedListing(listing, [first])
@@ -120,27 +120,27 @@ class Paginator:
         if 0 < len(first.keys) < min(PER_PAGE, first.count):
             paged.size = len(first.keys)
         paged.depth = math.ceil(first.count / paged.size)
-        if paged.depth > MOST_PAGES:
-            return await self._unbelievable(paged)
+        if paged.depth > MAX_PAGES:
+            return await self._implausible_count(paged)
         if paged.depth > DEEPEST_PAGE and paged.size < PER_PAGE:
             second = await self._page(listing, 2, paged.size)
             if not second.keys:
-                # a page that is not full, and none after it: what it counts is something else
+                # the page is not full and none follows: the count does not count these events
                 await self._keep_small(first)
                 return replace(paged, pages=[first, second], ended=True)
-        if paged.depth > worth:
+        if paged.depth > max_depth:
             return paged
         await self._keep_small(first)
         numbers = range(2, min(paged.depth, DEEPEST_PAGE) + 1)
         paged.pages += await self._pages(paged, numbers, 1 if one_by_one else self._concurrency)
-        return await self._to_the_end(paged)
+        return await self._to_last_page(paged)
 
-    async def _to_the_end(self, paged: PagedListing) -> PagedListing:
-        """Read on where the last page that was counted is full: more may have come meanwhile."""
+    async def _to_last_page(self, paged: PagedListing) -> PagedListing:
+        """Read on where the last page by the count is full: events may have been added."""
         counted = len(paged.pages)
         await self._read_on(paged)
         if len(paged.pages) > counted and len({*paged.keys}) > max(paged.counts):
-            # more than there are: what it counts is something else
+            # more events than the count says: it does not count these events
             return await self._without_count(PagedListing(paged.listing, paged.pages, paged.size))
         paged.ended = True
         if paged.full and len(paged.pages) >= DEEPEST_PAGE:
@@ -148,17 +148,17 @@ class Paginator:
             paged.ended = paged.depth <= DEEPEST_PAGE
         return paged
 
-    async def _unbelievable(self, paged: PagedListing) -> PagedListing:
-        """Read a listing whose count is not to be believed, as long as its pages are full."""
+    async def _implausible_count(self, paged: PagedListing) -> PagedListing:
+        """Read a listing whose count is implausible, as long as its pages are full."""
         await self._keep_small(paged.pages[0])
         await self._read_on(paged)
         if paged.full and not paged.repeats:
-            self._budget.refuse(f"{len(paged.pages)} pages are full")
+            self._budget.give_up(f"{len(paged.pages)} pages are full")
         paged.ended = True
         return paged
 
     async def _without_count(self, paged: PagedListing) -> PagedListing:
-        """Page after page until one is empty, and a second look at the last that was not."""
+        """Read page after page until one is empty, and the last page with events a second time."""
         for page in paged.pages:
             page.count = None
         await self._read_on(paged, until_empty=True)
@@ -169,7 +169,7 @@ class Paginator:
             paged.pages = paged.pages[:-1] or paged.pages
             if paged.pages[-1].keys:
                 again = await self._page(paged.listing, len(paged.pages), paged.size)
-                paged.moved = again.keys != paged.pages[-1].keys
+                paged.changed = again.keys != paged.pages[-1].keys
         return paged
 
     async def _read_on(self, paged: PagedListing, *, until_empty: bool = False) -> None:
@@ -182,7 +182,7 @@ class Paginator:
                 return
 
     async def _pages(
-        self, paged: PagedListing, numbers: Sequence[int], at_a_time: int
+        self, paged: PagedListing, numbers: Sequence[int], concurrency: int
     ) -> list[Page]:
         """Read pages, some at a time, each kept as soon as it comes."""
         found: dict[int, Page] = {}
@@ -192,37 +192,39 @@ class Paginator:
             for number in waiting:
                 found[number] = await self._page(paged.listing, number, paged.size)
 
-        await _together([read() for _ in range(min(at_a_time, len(numbers)))])
+        await _run_all([read() for _ in range(min(concurrency, len(numbers)))])
         return [found[number] for number in numbers]
 
-    async def _page(self, listing: Listing, number: int, size: int, *, look: bool = False) -> Page:
-        """Ask for a page and keep it, while there is room for it; not a small one to look at."""
+    async def _page(
+        self, listing: Listing, number: int, size: int, *, look_only: bool = False
+    ) -> Page:
+        """Ask for a page within the budgets, and keep it, unless it is small and only looked at."""
         self._budget.spend()
-        async with self._page_budget.hold(self._largest or self._page_budget.last):
+        async with self._page_budget.reserve(self._largest or self._page_budget.last):
             page = await self._client.page(listing, number, size)
             self._page_budget.last = page.size
             self._largest = max(self._largest, page.size)
-            self._budget.answered(page)
-            if not look or page.size > SMALL:
+            self._budget.add_page(page)
+            if not look_only or page.size > SMALL:
                 await self._keep(page)
         return page
 
     async def _keep_small(self, page: Page) -> None:
-        """Keep a first page that belongs to what is read, if it is not kept yet."""
+        """Keep a first page that is read after all, if it was small and so is not kept yet."""
         if page.size <= SMALL:
             await self._keep(page)
 
 
-def why_incomplete(paged: PagedListing, before: list[str], *, one_by_one: bool) -> str:
-    """What speaks against a paged listing being complete; empty where nothing does.
+def why_incomplete(paged: PagedListing, previous: list[str], *, one_by_one: bool) -> str:
+    """Why a paged listing may be incomplete; empty where it is complete.
 
     Args:
         paged: All pages of a listing.
-        before: The keys of the paged before it.
-        one_by_one: Whether it was read one page after another, to its end. What was inserted
-            meanwhile moved others to later pages, where they were seen again: it holds all that
-            was there when it began. The oldest events leave: they move others only where the
-            oldest are listed first.
+        previous: The keys of the paged listing before it; empty for the first.
+        one_by_one: Whether it was read one page after another, to its end. Events that were
+            inserted moved others to later pages, where they were listed again: so all events are
+            there that existed when it began. Events that expire are the oldest ones: they move
+            others to earlier pages only where the oldest are listed first.
     """
     keys, counts = paged.keys, paged.counts
     unique = len(set(keys))
@@ -230,13 +232,13 @@ def why_incomplete(paged: PagedListing, before: list[str], *, one_by_one: bool) 
     if paged.repeats and (not counts or unique < most):
         counted = f"counts {most:,} events" if counts else "gives no count"
         return f"the API lists the same page of events for ever, and {counted}"
-    # the API lists so every time, be it that it lists an event twice or one that it counts not
-    repeated = before and keys == before and (unique >= most or len(keys) == most)
+    # the API lists the same every time: it repeats an event, or lists some that it does not count
+    repeated = previous and keys == previous and (unique >= most or len(keys) == most)
     if repeated or (counts and min(counts) == most == unique):
         return ""
     if not counts:
-        moved = paged.moved or unique < len(keys)
-        return _unsettled(before, keys) if moved else ""
+        changed = paged.changed or unique < len(keys)
+        return _changed_without_count(previous, keys) if changed else ""
     only_grew = all(one <= other for one, other in pairwise(counts))
     if one_by_one and (only_grew or paged.listing.order == "desc") and unique >= min(counts):
         return ""
@@ -245,29 +247,29 @@ def why_incomplete(paged: PagedListing, before: list[str], *, one_by_one: bool) 
     return "it kept changing while it was read"
 
 
-def _unsettled(before: list[str], keys: list[str]) -> str:
-    """What speaks against a paged listing without a count that moved; see `why_incomplete`."""
-    if not before:
+def _changed_without_count(previous: list[str], keys: list[str]) -> str:
+    """Why a listing without a count that changed may be incomplete; see `why_incomplete`."""
+    if not previous:
         return "it kept changing while it was read"
-    if _reordered(before, keys):
+    if _reordered(previous, keys):
         return "the API lists it in another order every time, and gives no count"
     return ""
 
 
-def _reordered(before: list[str], keys: list[str]) -> bool:
+def _reordered(previous: list[str], keys: list[str]) -> bool:
     """Whether what two listings have in common changed places.
 
-    What is inserted moves others to later pages: where they were seen last tells their order.
+    An event that is inserted moves others to later pages: their last positions tell the order.
     """
-    common = {*before} & {*keys}
+    common = {*previous} & {*keys}
     first, second = (
-        [key for key in dict.fromkeys(reversed(each)) if key in common] for each in (before, keys)
+        [key for key in dict.fromkeys(reversed(each)) if key in common] for each in (previous, keys)
     )
     return first != second
 
 
-async def _together(coroutines: Iterable[Coroutine[None, None, None]]) -> None:
-    """Run them at the same time; the first that fails ends the others."""
+async def _run_all(coroutines: Iterable[Coroutine[None, None, None]]) -> None:
+    """Run coroutines at the same time; the first that fails cancels the others."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         await asyncio.gather(*tasks)

@@ -1,8 +1,8 @@
-"""How many requests a window may take, by what its own answers say.
+"""How many requests a window may take, judged by the API's own responses.
 
-Where the API's `count` is false, or its pages never end, a window would be parted and asked for
-without end. So a window and all its parts have one budget. What parts claim to hold must fit into
-what the whole does: where it does not, only what is found counts.
+Where the API's `count` is false, or its pages never end, a window would be split and requested
+without end. So a window and all windows that it is split into share one budget. The counts of
+these must fit into the count of the whole: where they do not, only found events raise the limit.
 """
 
 from __future__ import annotations
@@ -18,38 +18,38 @@ from tasks.retry_policy import REQUESTS_PER_PAGE
 if TYPE_CHECKING:
     from tasks.halo.decode import Page
 
-MOST_PAGES = 1_000_000
-"""A window that claims more pages, 100 million events, is not believed."""
-REQUESTS_BESIDE = 2_000
-"""Requests for looking where events lie: through the times of a day, and through all types."""
-REQUESTS_IN_DOUBT = 1_000
-"""The same where counts do not add up: they may be cut at some number, which costs few."""
+MAX_PAGES = 1_000_000
+"""A count of more pages, 100 million events, is implausible."""
+EXTRA_REQUESTS = 2_000
+"""Further requests to find out when events were created, and of which types they are."""
+EXTRA_REQUESTS_INCONSISTENT = 1_000
+"""The same where counts are inconsistent: the API may limit counts, which costs few requests."""
 REQUESTS_WITHOUT_COUNT = 5_000
-"""Requests where there is no count; the next sync goes on behind what they covered."""
-_OVERLAP = 2.5
-"""What parts may claim: where `until` is inclusive, two of them list what is between them."""
+"""All requests where there is no count; the next sync continues after what they covered."""
+_OVERLAP_FACTOR = 2.5
+"""How much more the split windows may count: where `until` is inclusive, events count twice."""
 _GROWTH = 10, 0.5
-"""Pages that may be inserted while a window is read: in all, and with every request."""
+"""Pages that may be added while a window is read: in all, and with every request."""
 
 
-class RequestBudgetSpent(HaloInvalid):
-    """Nothing more is asked for of a window; the message says why, with figures."""
+class RequestBudgetExceeded(HaloInvalid):
+    """A window may take no more requests; the message says why, with figures."""
 
 
 @dataclass
-class _Spent:
-    """What all parts of a window took.
+class _Usage:
+    """What a window and all windows that it was split into took.
 
     Attributes:
         requests: Pages asked for.
-        listed: Events on them, each as often as it was listed.
-        answered: Whether any was answered.
-        counted: What the first answer counts; None where it does not.
+        listed: Events on these pages, with repetitions.
+        answered: Whether any request was answered.
+        counted: The first response's count; None where it has none.
         size: Events on the first page.
-        claimed: What parts count that are too deep themselves; by how often they were parted.
-        doubted: Whether that was more than the whole can hold.
-        found: Events of parts that were read to their end, since there is doubt.
-        refusal: Why nothing more is asked for; empty as long as there is no reason.
+        claimed: The counts of windows that are too deep themselves, by how often they were split.
+        inconsistent: Whether these counts are more than the whole can hold.
+        found: Events of windows that were read to their end, since counts are inconsistent.
+        reason: Why there are no more requests; empty as long as there may be some.
     """
 
     requests: int = 0
@@ -58,9 +58,9 @@ class _Spent:
     counted: int | None = None
     size: int = 1
     claimed: Counter[int] = field(default_factory=Counter)
-    doubted: bool = False
+    inconsistent: bool = False
     found: int = 0
-    refusal: str = ""
+    reason: str = ""
 
     @property
     def limit(self) -> float:
@@ -69,78 +69,78 @@ class _Spent:
             return math.inf
         if self.counted is None:
             return REQUESTS_WITHOUT_COUNT
-        beside, events = REQUESTS_BESIDE, self.counted
-        if self.doubted:
-            beside, events = REQUESTS_IN_DOUBT, self.found
-        return beside + REQUESTS_PER_PAGE * min(math.ceil(events / self.size), MOST_PAGES)
+        extra, events = EXTRA_REQUESTS, self.counted
+        if self.inconsistent:
+            extra, events = EXTRA_REQUESTS_INCONSISTENT, self.found
+        return extra + REQUESTS_PER_PAGE * min(math.ceil(events / self.size), MAX_PAGES)
 
 
 class RequestBudget:
-    """Of one window, or of a part of it.
+    """The budget of a window, shared with what it is split into.
 
     Args:
-        spent: That of the whole, for a part.
-        level: How often the whole was parted.
+        usage: What was used so far, for a window that was split off another one.
+        level: How often the first window was split to get this one.
     """
 
-    def __init__(self, spent: _Spent | None = None, level: int = 0) -> None:
-        self._spent = spent or _Spent()
+    def __init__(self, usage: _Usage | None = None, level: int = 0) -> None:
+        self._usage = usage or _Usage()
         self._level = level
 
     @property
-    def doubted(self) -> bool:
-        """Whether counts are not to be believed, for they do not add up."""
-        return self._spent.doubted
+    def inconsistent(self) -> bool:
+        """Whether the API's counts contradict each other."""
+        return self._usage.inconsistent
 
     def spend(self) -> None:
         """Count a request that is about to be made.
 
         Raises:
-            RequestBudgetSpent: There was one too many, or the window was refused before.
+            RequestBudgetExceeded: The limit is reached, or the window was given up before.
         """
-        spent = self._spent
-        if spent.refusal:
-            raise RequestBudgetSpent(spent.refusal)
-        if spent.requests >= spent.limit:
-            self.refuse(
-                f"parts of it claim {max(spent.claimed.values()):,}"
-                if spent.doubted
+        usage = self._usage
+        if usage.reason:
+            raise RequestBudgetExceeded(usage.reason)
+        if usage.requests >= usage.limit:
+            self.give_up(
+                f"parts of it claim {max(usage.claimed.values()):,}"
+                if usage.inconsistent
                 else "its pages do not end"
             )
-        spent.requests += 1
+        usage.requests += 1
 
-    def answered(self, page: Page) -> None:
-        """Count what a page lists; the first one says how many events there are."""
-        spent = self._spent
-        spent.listed += len(page.keys)
-        if not spent.answered:
-            spent.answered, spent.counted = True, page.count
-            spent.size = max(1, len(page.keys))
+    def add_page(self, page: Page) -> None:
+        """Count the events of a page; the first page says how many there are."""
+        usage = self._usage
+        usage.listed += len(page.keys)
+        if not usage.answered:
+            usage.answered, usage.counted = True, page.count
+            usage.size = max(1, len(page.keys))
 
-    def found(self, events: int) -> None:
-        """Count the events of a part that was read to its end."""
-        self._spent.found += events
+    def add_found(self, events: int) -> None:
+        """Count the events of a window that was read to its end."""
+        self._usage.found += events
 
-    def part(self, count: int, size: int) -> RequestBudget:
-        """That of the parts of this, which has so many events, in pages of `size`."""
-        spent = self._spent
-        spent.claimed[self._level] += count
-        if spent.counted is not None:
-            inserted = _GROWTH[0] + _GROWTH[1] * spent.requests
-            believable = _OVERLAP * spent.counted + inserted * size
-            spent.doubted |= spent.claimed[self._level] > believable
-        return RequestBudget(spent, self._level + 1)
+    def split(self, count: int, size: int) -> RequestBudget:
+        """The budget of what a window of `count` events, in pages of `size`, is split into."""
+        usage = self._usage
+        usage.claimed[self._level] += count
+        if usage.counted is not None:
+            inserted = _GROWTH[0] + _GROWTH[1] * usage.requests
+            believable = _OVERLAP_FACTOR * usage.counted + inserted * size
+            usage.inconsistent |= usage.claimed[self._level] > believable
+        return RequestBudget(usage, self._level + 1)
 
-    def refuse(self, reason: str) -> None:
-        """Ask for nothing more of the window and its parts.
+    def give_up(self, reason: str) -> None:
+        """Allow no more requests for the window.
 
         Raises:
-            RequestBudgetSpent: Always, with the first reason there was: all parts have the same.
+            RequestBudgetExceeded: Always, with the first reason that was given.
         """
-        spent = self._spent
-        counts = "gives no count" if spent.counted is None else f"counts {spent.counted:,} events"
-        spent.refusal = spent.refusal or (
-            f"the API {counts}, and {reason}: given up after {spent.requests:,} requests, which "
-            f"listed {spent.listed:,} events"
+        usage = self._usage
+        counts = "gives no count" if usage.counted is None else f"counts {usage.counted:,} events"
+        usage.reason = usage.reason or (
+            f"the API {counts}, and {reason}: given up after {usage.requests:,} requests, which "
+            f"listed {usage.listed:,} events"
         )
-        raise RequestBudgetSpent(spent.refusal)
+        raise RequestBudgetExceeded(usage.reason)

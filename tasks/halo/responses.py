@@ -1,4 +1,4 @@
-"""What an answer of the API means: fit to be read, worth asking again, or final."""
+"""What the status of a response means: success, a fault that may pass, or a final one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_status(response: httpx.Response) -> None:
     """Do nothing for 200.
 
     Raises:
-        RetryableFault: The status is one that passes: 408, 425, 429, 5xx.
+        RetryableFault: The request is sent again: 408, 425, 429, 5xx.
         HaloRefused: 401 or 403.
         HaloInvalid: Any other.
     """
@@ -52,15 +52,15 @@ def check_status(response: httpx.Response) -> None:
 
 
 def detail(response: httpx.Response) -> str:
-    """The API's own words in an error answer, with a colon in front."""
-    words = words_of(response.content)
+    """The text of an error response, with a colon in front."""
+    words = excerpt(response.content)
     return f": {words}" if words else ""
 
 
-def words_of(body: bytes) -> str:
-    """The text of an answer as a message may show it: its beginning, on one line.
+def excerpt(body: bytes) -> str:
+    """The beginning of a response's text, on one line, as a message may show it.
 
-    What looks like a key or a token is left out: an answer may repeat what it was asked with.
+    Whatever looks like a key or a token is masked: a response may repeat the request.
     """
     text = body[: 4 * LONGEST].decode("utf-8", "replace")
     if text.lstrip().startswith("<"):
@@ -87,7 +87,7 @@ def retry_after(response: httpx.Response) -> float | None:
 
 @lru_cache(8)
 def http_date(text: str) -> datetime | None:
-    """An HTTP date (RFC 9110, section 5.6.7) as aware UTC, None where it is none."""
+    """An HTTP date (RFC 9110, section 5.6.7) as aware UTC; None where the text is no date."""
     try:
         moment = parsedate_to_datetime(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""How requests reach the API: aiohttp's connections under httpx's interface, answers bounded.
+"""How requests reach the API: aiohttp's connections behind httpx's interface, responses bounded.
 
 httpx's own pool scans every connection for each request and slows down with concurrency;
 aiohttp's does not.
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from tasks.halo.rate_limit import RateLimit
     from tasks.retry_policy import RetryPolicy
 
-LARGEST_ANSWER = 64 * 1024 * 1024
+MAX_RESPONSE = 64 * 1024 * 1024
 """Bytes of an answer, unpacked: 100 events of 640 KiB each. More is an attack or a mistake."""
 
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _READ_BUFFER = 1024 * 1024
 _KEEP_ALIVE = 60.0
-_OF_A_BODY = {b"content-encoding", b"content-length", b"transfer-encoding"}
+_BODY_HEADERS = {b"content-encoding", b"content-length", b"transfer-encoding"}
 """Headers that no longer hold once an answer is read and unpacked."""
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """Sends to one origin, and reads each answer whole, up to `LARGEST_ANSWER` bytes.
+    """Sends to one origin, and reads each answer whole, up to `MAX_RESPONSE` bytes.
 
     What is asked for is the path of a request's URL, or its extension `target` (httpx, "Request
     extensions").
@@ -44,8 +44,8 @@ class Transport(httpx.AsyncBaseTransport):
     `SSL_CERT_DIR` where they are set. A proxy is taken from the environment (`HTTPS_PROXY`,
     `NO_PROXY`, …).
 
-    Every request has the same time limits, the login that `httpx.Auth` makes among them. They
-    begin when it is its turn: at a low rate, or while the API asks for silence, that may be long.
+    Every request has the same time limits, logins too. They begin when the request is sent, not
+    while it waits for the rate limit or until a `Retry-After` has passed.
 
     Args:
         base_url: Of the API.
@@ -96,7 +96,7 @@ class Transport(httpx.AsyncBaseTransport):
         )
         async with asyncio.timeout(self._attempt), exchange as answer:
             body = await _read(answer.content, answer.headers.get("Content-Encoding", ""))
-            headers = [pair for pair in answer.raw_headers if pair[0].lower() not in _OF_A_BODY]
+            headers = [pair for pair in answer.raw_headers if pair[0].lower() not in _BODY_HEADERS]
             return httpx.Response(answer.status, headers=headers, content=body, request=request)
 
     @property
@@ -162,13 +162,13 @@ async def _read(content: aiohttp.StreamReader, encoding: str) -> bytes:
     body = bytearray()
     async for chunk in content.iter_any():
         try:
-            part = unpack.decompress(chunk, LARGEST_ANSWER + 1 - len(body)) if unpack else chunk
+            part = unpack.decompress(chunk, MAX_RESPONSE + 1 - len(body)) if unpack else chunk
         except zlib.error:
             raise RetryableFault("its packed body is broken") from None
         body += part
-        if len(body) > LARGEST_ANSWER:
+        if len(body) > MAX_RESPONSE:
             raise HaloInvalid(
-                f"an answer of more than {LARGEST_ANSWER >> 20} MiB was broken off: is there "
+                f"an answer of more than {MAX_RESPONSE >> 20} MiB was broken off: is there "
                 "something else than the Halo API at HALO_API_URL?"
             )
     if unpack and body and not unpack.eof:

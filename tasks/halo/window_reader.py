@@ -1,14 +1,14 @@
-"""WindowReading one window of time completely, or saying what is missing of it.
+"""Reads one window of time completely, or says what is missing of it.
 
-What makes it hard, and has lost events in every known client (Halo API, "What makes paging
-hard"): the depth of a listing is limited, events are inserted and leave while pages are read,
-thousands may share one timestamp; and whether `until` is inclusive, whether there is a `count`,
-and how many events a page may have, differs.
+Several things make this hard, and have lost events in every known client (Halo API, "What makes
+paging hard"): the depth of a listing is limited; events are inserted and expire while pages are
+read; thousands of events may share one timestamp; and APIs differ in whether `until` is
+inclusive, whether there is a `count`, and how many events a page may have.
 
-A window is read from its first page to its last. Then what came is compared with what the API
-says there is, and the window is read again where something moved. One that is too deep is handed
-back in parts; one that cannot be parted is read from both ends and through filters. The requests
-for a window and its parts are bounded, and so is the text that is held of it.
+A window is read from its first page to its last. Then the events are compared with the API's
+count, and the window is read again where something changed. A window that is too deep is split
+into smaller ones. A window that cannot be split is read in both orders and through filters. The
+requests for a window and what it is split into are bounded, and so is the text held in memory.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from tasks.halo.fetched_events import FetchedEvents
 from tasks.halo.overflow import OverflowReader
 from tasks.halo.page_budget import PageBudget
 from tasks.halo.paginator import DEEPEST_PAGE, PER_PAGE, Paginator, why_incomplete
-from tasks.halo.request_budget import RequestBudget, RequestBudgetSpent
-from tasks.halo.window_split import SUSPICIOUS, read_and_rest, split_window
+from tasks.halo.request_budget import RequestBudget, RequestBudgetExceeded
+from tasks.halo.window_split import BURST, split_window, split_without_count
 from tasks.retry_policy import WINDOW_READS
 from tasks.time_window import MICROSECOND, Window
 
@@ -35,31 +35,31 @@ if TYPE_CHECKING:
     from tasks.halo.decode import Page
     from tasks.halo.paginator import PagedListing
 
-MOST_HELD = 16 * 1024 * 1024
-"""Bytes of answers of one window that are held before their events are staged."""
-MOST_IN_FLIGHT = 128 * 1024 * 1024
-"""Bytes of large answers of an account that may be on their way at the same time."""
+MAX_HELD = 16 * 1024 * 1024
+"""Bytes of responses of one window that are held before their events are staged."""
+MAX_IN_FLIGHT = 128 * 1024 * 1024
+"""Bytes of large responses of an account that may be requested at the same time."""
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass
-class WindowReading:
-    """What became of a window.
+class WindowResult:
+    """What was read of a window, and what remains to be read.
 
     Attributes:
-        window: What was read of it; None where it is all handed back.
-        listed: The whole window, as it was asked for.
-        budget: For what is still to be read.
-        rest: What is still to be read, because it was too deep; sorted.
-        fetched: The events, but for those that were handed over before.
-        as_of: Nothing can be known of events created later than this.
-        missing: Why what was read is not complete; empty where it is.
+        window: The part that was read; None where the whole window remains.
+        listed: The whole window, as the API was asked for it.
+        budget: What limits the requests for what remains.
+        remaining: The windows that it was split into because it was too deep; sorted.
+        fetched: The events, without those that were handed over before.
+        as_of: No events created after this time can be known; None where no page was read.
+        missing: Why what was read is not complete; empty where it is complete.
     """
 
     window: Window | None
     listed: Window
     budget: RequestBudget
-    rest: list[Window] = field(default_factory=list)
+    remaining: list[Window] = field(default_factory=list)
     fetched: FetchedEvents = field(default_factory=FetchedEvents)
     as_of: datetime | None = None
     missing: str = ""
@@ -70,77 +70,77 @@ class WindowReader:
 
     Args:
         client: Of the account.
-        leaving: Events created before this may leave the API while they are listed; they are
-            listed newest first, so that nothing moves up to fill their place.
+        expiring: Halo may drop events created before this time while they are listed. They are
+            listed newest first, so that no other event moves to an earlier page.
         concurrency: Requests in flight at most.
-        hand_over: Takes what was listed of a window so far, where that is too much to be held
-            until the window is read.
-        types: Gives the event types that are known, for windows that cannot be parted.
+        hand_over: Takes the events listed so far where they are too many to be held until the
+            whole window is read.
+        types: Gives the known event types, as filters for windows that cannot be split.
     """
 
     def __init__(
         self,
         client: HaloClient,
         *,
-        leaving: datetime,
+        expiring: datetime,
         concurrency: int,
-        hand_over: Callable[[WindowReading, FetchedEvents], Awaitable[None]],
+        hand_over: Callable[[WindowResult, FetchedEvents], Awaitable[None]],
         types: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._client = client
-        self._leaving = leaving
+        self._expiring = expiring
         self._concurrency = concurrency
         self._hand_over = hand_over
         self._types = types
-        self._page_budget = PageBudget(MOST_IN_FLIGHT)
+        self._page_budget = PageBudget(MAX_IN_FLIGHT)
 
-    async def read(self, window: Window, budget: RequestBudget | None = None) -> WindowReading:
+    async def read(self, window: Window, budget: RequestBudget | None = None) -> WindowResult:
         """Read a window.
 
         Args:
             window: What to read.
-            budget: That of the window that this is a part of, if it is one.
+            budget: That of the window that this one was split off, if it was.
 
         Raises:
             HaloError: The API did not let it be read; see `HaloClient.page`.
         """
         budget = budget or RequestBudget()
-        reading = WindowReading(window, window, budget)
+        result = WindowResult(window, window, budget)
         try:
-            await self._read(reading)
-        except RequestBudgetSpent as why:
-            reading.window, reading.rest, reading.missing = window, [], str(why)
-        if budget.doubted and reading.window and not reading.missing:
-            budget.found(reading.fetched.count(reading.window))
-        return reading
+            await self._read(result)
+        except RequestBudgetExceeded as why:
+            result.window, result.remaining, result.missing = window, [], str(why)
+        if budget.inconsistent and result.window and not result.missing:
+            budget.add_found(result.fetched.count(result.window))
+        return result
 
-    async def _read(self, reading: WindowReading) -> None:
-        window, keep = reading.listed, partial(self._keep, reading)
+    async def _read(self, result: WindowResult) -> None:
+        window, keep = result.listed, partial(self._keep, result)
         paginator = Paginator(
-            self._client, reading.budget, self._page_budget, keep, self._concurrency
+            self._client, result.budget, self._page_budget, keep, self._concurrency
         )
-        order: Order = "desc" if window.since < self._leaving else "asc"
+        order: Order = "desc" if window.since < self._expiring else "asc"
         listing = Listing(window.since, window.until, order)
-        before: list[str] = []
+        previous: list[str] = []
         for attempt in range(WINDOW_READS):
             one_by_one = attempt > 0
             paged = await paginator.read(listing, one_by_one=one_by_one)
             if not paged.ended and paged.depth:
-                await self._in_parts(reading, paged, paginator)
+                await self._split(result, paged, paginator)
                 return
             if not paged.ended:
-                await self._without_count(reading, paged, paginator)
+                await self._without_count(result, paged, paginator)
                 return
-            reading.missing = why_incomplete(paged, before, one_by_one=one_by_one)
-            if not reading.missing:
+            result.missing = why_incomplete(paged, previous, one_by_one=one_by_one)
+            if not result.missing:
                 return
-            before = paged.keys
+            previous = paged.keys
 
-    async def dropped(self, window: Window, fetched: FetchedEvents) -> Window | None:
-        """What of a window Halo may have dropped before it was read, None where nothing.
+    async def find_expired(self, window: Window, fetched: FetchedEvents) -> Window | None:
+        """The part of a window that Halo may have dropped before it was read; None where none.
 
-        The oldest events are dropped first: it is what lies before the oldest that was listed,
-        unless Halo has older ones.
+        Halo drops the oldest events first: this is the part before the oldest event that was
+        listed, unless Halo still has older events.
 
         Raises:
             HaloError: The API did not let it be read; see `HaloClient.page`.
@@ -152,55 +152,51 @@ class WindowReader:
         older = await self._client.page(listing, 1, PER_PAGE)
         return None if older.keys else Window(window.since, until)
 
-    async def _keep(self, reading: WindowReading, page: Page) -> None:
-        """Add a page to what was read, and hand that over where it is too much."""
-        reading.as_of = reading.as_of or page.as_of
-        reading.fetched.add(page)
-        if reading.fetched.size > MOST_HELD:
-            taken = reading.fetched.take()
-            await self._hand_over(reading, taken)
-            taken.empty()
+    async def _keep(self, result: WindowResult, page: Page) -> None:
+        """Add a page to what was read, and hand all of it over where it is too much to be held."""
+        result.as_of = result.as_of or page.as_of
+        result.fetched.add(page)
+        if result.fetched.size > MAX_HELD:
+            taken = result.fetched.take()
+            await self._hand_over(result, taken)
+            taken.release()
 
-    async def _in_parts(
-        self, reading: WindowReading, paged: PagedListing, paginator: Paginator
-    ) -> None:
-        """Hand a window back in parts, or read it where it has none."""
-        listing, far = paged.listing, None
-        budget = reading.budget.part(paged.counts[-1], paged.size)
-        if listing.until - listing.since <= SUSPICIOUS:
+    async def _split(self, result: WindowResult, paged: PagedListing, paginator: Paginator) -> None:
+        """Split a window, or read it in other ways where it cannot be split."""
+        listing, opposite = paged.listing, None
+        budget = result.budget.split(paged.counts[-1], paged.size)
+        if listing.until - listing.since <= BURST:
             other: Order = "desc" if listing.order == "asc" else "asc"
-            far = await paginator.first_page(listing._replace(order=other))
-        depth = DEEPEST_PAGE if budget.doubted else paged.depth
-        reading.rest = split_window(listing, depth, paged.pages[0], far)
-        if reading.rest:
-            reading.window, reading.budget = None, budget
+            opposite = await paginator.first_page(listing._replace(order=other))
+        depth = DEEPEST_PAGE if budget.inconsistent else paged.depth
+        result.remaining = split_window(listing, depth, paged.pages[0], opposite)
+        if result.remaining:
+            result.window, result.budget = None, budget
         else:
-            reading.missing = await self._overflow(reading, listing, paginator)
+            result.missing = await self._overflow(result, listing, paginator)
 
     async def _without_count(
-        self, reading: WindowReading, paged: PagedListing, paginator: Paginator
+        self, result: WindowResult, paged: PagedListing, paginator: Paginator
     ) -> None:
-        """Keep what pages without a count show whole, and hand the rest back."""
+        """Keep the part that pages without a count show completely; the rest remains."""
         listing = paged.listing
-        reading.window, reading.rest = read_and_rest(listing, paged.pages)
-        if reading.window and reading.rest and len(set(paged.keys)) < len(paged.keys):
-            # something moved: what is not too deep by itself is read until it is settled
-            reading.rest = sorted([*reading.rest, reading.window])
-            reading.window = None
+        result.window, result.remaining = split_without_count(listing, paged.pages)
+        if result.window and result.remaining and len(set(paged.keys)) < len(paged.keys):
+            # something changed: the part that is not too deep is read until it no longer does
+            result.remaining = sorted([*result.remaining, result.window])
+            result.window = None
             return
-        if reading.window is None and not reading.rest:
-            reading.window = Window(listing.since, listing.until)
-            reading.missing = "it is too deep, and the API gives neither a count nor an order"
-        elif reading.window is None:
-            edge = reading.rest.pop(0 if listing.order == "asc" else -1)
-            reading.window = edge
-            alone = Listing(edge.since, edge.until, listing.order)
-            reading.missing = await self._overflow(reading, alone, paginator)
+        if result.window is None and not result.remaining:
+            result.window = Window(listing.since, listing.until)
+            result.missing = "it is too deep, and the API gives neither a count nor an order"
+        elif result.window is None:
+            deepest = result.remaining.pop(0 if listing.order == "asc" else -1)
+            result.window = deepest
+            burst = Listing(deepest.since, deepest.until, listing.order)
+            result.missing = await self._overflow(result, burst, paginator)
 
-    async def _overflow(
-        self, reading: WindowReading, listing: Listing, paginator: Paginator
-    ) -> str:
+    async def _overflow(self, result: WindowResult, listing: Listing, paginator: Paginator) -> str:
         def types() -> set[str]:
-            return {*self._types(), *reading.fetched.types()}
+            return {*self._types(), *result.fetched.types()}
 
         return await OverflowReader(paginator, types).read(listing)

@@ -38,7 +38,7 @@ def gaps(result: ExtractResult) -> list[Window]:
 
 
 @pytest.mark.parametrize("minutes", [-15, -2, 2, 15])
-def test_clocks_some_minutes_apart_are_a_note(synced: Harness, minutes: int) -> None:
+def test_clocks_that_differ_by_minutes_are_a_warning(synced: Harness, minutes: int) -> None:
     """Events are read up to the earlier of both; those after it come later, and all come."""
     result = synced.sync(clock=lambda: NOW + minutes * MINUTE)
     assert (result.problems, result.gaps) == ([], [])
@@ -51,7 +51,7 @@ def test_clocks_some_minutes_apart_are_a_note(synced: Harness, minutes: int) -> 
     synced.assert_exact()
 
 
-def test_clocks_a_minute_apart_are_the_same(synced: Harness) -> None:
+def test_clocks_that_differ_by_a_minute_are_taken_as_equal(synced: Harness) -> None:
     """What networks and rounding do to a clock is not spoken of."""
     for minutes in (-1, 1):
         result = synced.sync(clock=lambda minutes=minutes: NOW + minutes * MINUTE)
@@ -193,7 +193,7 @@ def test_a_fast_clock_gives_nothing_up_as_lost(halo: HaloStandIn, synced: Harnes
 
 
 @pytest.mark.parametrize("ahead", [-HOUR, HOUR])
-def test_a_check_says_that_clocks_are_apart(
+def test_a_check_says_that_clocks_differ(
     halo: HaloStandIn, harness: Harness, ahead: timedelta
 ) -> None:
     """`check` fails where a sync would."""

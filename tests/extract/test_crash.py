@@ -68,7 +68,7 @@ def killer() -> Iterator[Killer]:
 
 
 def first_sync(halo: HaloStandIn, base: Harness) -> None:
-    """Nothing is staged, some events are malformed, one day is parted."""
+    """Nothing is staged, some events are malformed, one day is split."""
     del base
     halo["alpha"].add(events(700, START, NOW))
     halo["alpha"].add(odd_events.malformed(START + MINUTE).values(), created_at=START + MINUTE)

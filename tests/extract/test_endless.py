@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PAGE = [json.dumps(one).encode() for one in events(100, NOW - 2 * MINUTE, NOW - MINUTE)]
 MIB = 1024 * 1024
 BESIDE = 150
-"""Requests that a window may take beside those that its first count justifies."""
+"""Requests that a window may take in addition to those for the pages of its first count."""
 # what is listed, and how many requests may be made for a window before it is given up
 FAULTS: dict[str, tuple[Callable[[], Fault], int]] = {
     "1e9 of the same": (lambda: same(PAGE, 10**9), 60),
@@ -51,8 +51,8 @@ FAULTS: dict[str, tuple[Callable[[], Fault], int]] = {
 @pytest.fixture(autouse=True)
 def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less retry_policy, for less time."""
-    monkeypatch.setattr("tasks.halo.request_budget.REQUESTS_BESIDE", BESIDE)
-    monkeypatch.setattr("tasks.halo.request_budget.REQUESTS_IN_DOUBT", BESIDE)
+    monkeypatch.setattr("tasks.halo.request_budget.EXTRA_REQUESTS", BESIDE)
+    monkeypatch.setattr("tasks.halo.request_budget.EXTRA_REQUESTS_INCONSISTENT", BESIDE)
     monkeypatch.setattr("tasks.halo.request_budget.REQUESTS_WITHOUT_COUNT", BESIDE)
 
 
@@ -140,7 +140,7 @@ def test_memory_does_not_grow_with_pages(
     halo: HaloStandIn, harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of what is listed without end, nothing but ids is kept."""
-    monkeypatch.setattr("tasks.halo.window_reader.MOST_HELD", MIB)
+    monkeypatch.setattr("tasks.halo.window_reader.MAX_HELD", MIB)
     monkeypatch.setattr("tasks.halo.request_budget.REQUESTS_WITHOUT_COUNT", 60)
     halo.fail(made_up(None, apart=0, message="m" * 20_000), times=None)
     tracemalloc.start()

@@ -81,7 +81,7 @@ def test_odd_events_keep_every_value(halo: HaloStandIn, harness: Harness) -> Non
     harness.assert_exact()
 
 
-def test_malformed_events_are_put_apart_once(halo: HaloStandIn, harness: Harness) -> None:
+def test_malformed_events_are_rejected_once(halo: HaloStandIn, harness: Harness) -> None:
     """What has no id or no date is rejected with its reason, once, and costs no other event."""
     fine = events(250, START, NOW)
     bad = odd_events.malformed(NOW - MINUTE)
@@ -97,7 +97,7 @@ def test_malformed_events_are_put_apart_once(halo: HaloStandIn, harness: Harness
     assert len(harness.rejected()) == len(bad)
 
 
-def test_what_has_no_id_and_a_date_of_another_time_is_put_apart(
+def test_what_has_no_id_and_a_date_of_another_time_is_rejected(
     halo: HaloStandIn, harness: Harness
 ) -> None:
     """No window but the one that lists it would ever stage it, whatever date it has."""
@@ -109,7 +109,7 @@ def test_what_has_no_id_and_a_date_of_another_time_is_put_apart(
 
 
 @pytest.mark.parametrize("count", [True, False])
-def test_what_has_no_id_and_a_date_shortly_before_or_after_is_put_apart(
+def test_what_has_no_id_and_a_date_shortly_before_or_after_is_rejected(
     halo: HaloStandIn, harness: Harness, *, count: bool
 ) -> None:
     """However near its date is to the window that lists it, and however that is read; once."""
@@ -143,7 +143,7 @@ def test_what_has_no_id_and_a_date_shortly_before_or_after_is_put_apart(
         (START, START - timedelta(hours=1)),
     ],
 )
-def test_an_event_shown_beside_the_window_that_lists_it_is_staged_once(
+def test_an_event_shown_outside_the_window_that_lists_it_is_staged_once(
     halo: HaloStandIn, harness: Harness, listed: datetime, shown: datetime
 ) -> None:
     """An API that rounds the dates it shows lists it nowhere else; it is counted, and no gap."""

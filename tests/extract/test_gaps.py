@@ -82,7 +82,7 @@ def test_a_second_look_that_fails_is_taken_later(halo: HaloStandIn, harness: Har
     assert harness.coverage() == [Window(START, midnight + timedelta(hours=6))]
 
 
-def test_a_silent_api_costs_one_patience(harness: Harness) -> None:
+def test_an_api_without_answers_costs_one_retry_limit(harness: Harness) -> None:
     """An address where nobody listens is given up as a whole, with the setting to look at."""
     harness.settings = harness.settings.model_copy(update={"halo_api_url": "http://127.0.0.1:9"})
     started = time.monotonic()
@@ -116,7 +116,7 @@ def test_requests_that_fail_at_the_same_moment_are_one_failure(
     assert result.gaps[-1].until == "2026-05-23T12:00:00Z"
 
 
-def test_a_look_before_a_gap_is_read_first_whatever_parts_it_has(
+def test_the_lookback_before_a_gap_is_read_first_however_it_is_split(
     halo: HaloStandIn, harness: Harness
 ) -> None:
     """Where covered time ended stays no gap, though what is before it comes later than the rest."""
@@ -125,7 +125,7 @@ def test_a_look_before_a_gap_is_read_first_whatever_parts_it_has(
     harness.sync()
     halo["alpha"].add(events(6000, midnight, midnight + timedelta(hours=3)))
     halo.clock.set(midnight + timedelta(hours=3))
-    # the whole day so far is the first such listing, and its part before the edge the second
+    # the whole day so far is the first such listing, and its part before the boundary the second
     before = Window(midnight, midnight + 5 * MINUTE)
     late = faults.status(503, retry_after=1)
     planned = halo.fail(late, since=before.since, until=before.until, after=1)
@@ -135,9 +135,7 @@ def test_a_look_before_a_gap_is_read_first_whatever_parts_it_has(
     assert harness.coverage() == [Window(START, midnight + timedelta(hours=3))]
 
 
-def test_a_gap_that_halo_has_dropped_in_part_is_lost_in_that_part(
-    halo: HaloStandIn, harness: Harness
-) -> None:
+def test_of_a_gap_only_what_halo_has_dropped_is_lost(halo: HaloStandIn, harness: Harness) -> None:
     """Where Halo has some of a gap's events, those are staged, and the time before them is lost."""
     halo["alpha"].add(events(300, START, NOW))
     day = Window(NOW.replace(day=3, hour=0), NOW.replace(day=4, hour=0))

@@ -16,7 +16,7 @@ from tests.extract.harness import MINUTE, NOW, Harness, event, events
 if TYPE_CHECKING:
     from sandbox.halo_api import HaloStandIn
 
-READINGS = 2
+WINDOW_READS = 2
 LEAVING = NOW - timedelta(days=89, hours=1)
 RANGES = {
     "asc": Window(NOW - 14 * MINUTE, NOW),
@@ -51,7 +51,7 @@ def test_a_window_that_grows_is_complete(
     assert {f"{at:032x}" for at in range(size)} <= {row["event_id"] for row in harness.raw()}
     pages = size / 100 + 1
     # each page read makes the listing longer by so many hundredths of a page
-    assert halo.counters.requests <= READINGS * (pages + 2) * 100 / (100 - many) + 10
+    assert halo.counters.requests <= WINDOW_READS * (pages + 2) * 100 / (100 - many) + 10
     halo.heal()
     result = harness.sync(window=window) if order == "desc" else harness.sync()
     assert result.problems == []
@@ -60,7 +60,7 @@ def test_a_window_that_grows_is_complete(
 
 @pytest.mark.parametrize("order", RANGES)
 @pytest.mark.parametrize("many", [1, 20])
-def test_a_window_that_grows_beyond_the_page_limit_is_read_in_parts(
+def test_a_window_that_grows_beyond_the_page_limit_is_split(
     halo: HaloStandIn, harness: Harness, order: str, many: int
 ) -> None:
     """It has 50 full pages when it is begun, and more later."""

@@ -155,7 +155,7 @@ def test_events_that_leave_while_paging_cost_no_other(
 def test_a_count_of_something_else_is_a_gap_after_so_many_requests(
     halo: HaloStandIn, harness: Harness, many: int
 ) -> None:
-    """However far `count` is from what is listed, a window is parted only where pages show it."""
+    """However far `count` is from what is listed, a window is split only where pages show it."""
     halo.fail(counting(lambda _: 10**12), times=None)
     halo["alpha"].add(events(many, START, START + MINUTE))
     result = harness.sync(window=Window(START, START + 2 * MINUTE))

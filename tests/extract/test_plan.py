@@ -32,13 +32,13 @@ def sync(covered: list[Window], start: datetime = NOW - timedelta(days=6)) -> Pl
 
 def windows_of(plan: Plan) -> list[Window]:
     """The windows of its runs."""
-    return [run.window for run in plan.runs]
+    return [run.window for run in plan.ranges]
 
 
 @given(coverages)
 def test_a_sync_reads_what_is_not_covered_and_looks_before_it(covered: list[Window]) -> None:
     """Every uncovered moment is read, and 15 minutes of covered time before each, no more."""
-    read = [run.window for run in sync(covered).runs]
+    read = [run.window for run in sync(covered).ranges]
     begin = covered[0].since if covered else NOW - timedelta(days=6)
     missing = difference(Window(begin, NOW), covered)
     looks = [
@@ -52,7 +52,7 @@ def test_a_sync_reads_what_is_not_covered_and_looks_before_it(covered: list[Wind
 @given(coverages)
 def test_no_moment_is_read_twice(covered: list[Window]) -> None:
     """Runs don't overlap; each has one boundary at most, between covered time and what is not."""
-    runs = sync(covered).runs
+    runs = sync(covered).ranges
     for one, other in pairwise(runs):
         assert one.window.until <= other.window.since
     for run in runs:
@@ -78,7 +78,7 @@ def test_a_clock_that_was_set_back_does_no_harm() -> None:
     """Covered time beyond now is left alone."""
     ahead = sync([Window(NOW - MINUTE * 60, NOW + 5 * MINUTE)])
     assert windows_of(ahead) == [Window(NOW - 10 * MINUTE, NOW)]
-    assert sync([Window(NOW + MINUTE, NOW + 5 * MINUTE)]).runs == []
+    assert sync([Window(NOW + MINUTE, NOW + 5 * MINUTE)]).ranges == []
 
 
 def test_a_beginning_is_to_be_remembered_once() -> None:
@@ -86,7 +86,7 @@ def test_a_beginning_is_to_be_remembered_once() -> None:
     start = NOW - timedelta(days=6)
     assert sync([], start).begin == start
     assert sync([Window(start, NOW - MINUTE)], start).begin is None
-    assert sync([], NOW).runs == []
+    assert sync([], NOW).ranges == []
     begun = plan_sync([], start, start=NOW - MINUTE, now=NOW, lookback=LOOKBACK)
     assert windows_of(begun) == [Window(start, NOW)]
 
@@ -120,8 +120,8 @@ def test_what_no_sync_wanted_is_not_overdue() -> None:
     plan = plan_sync(
         covered, covered[0].since, start=start, now=NOW, lookback=LOOKBACK, synced=False
     )
-    assert plan.runs[0].window == Window(start, covered[0].since)
-    assert not plan.runs[0].overdue
+    assert plan.ranges[0].window == Window(start, covered[0].since)
+    assert not plan.ranges[0].expired
 
 
 def test_a_later_start_or_an_earlier_one_changes_nothing() -> None:
@@ -137,8 +137,8 @@ def test_gaps_beyond_what_halo_keeps_are_overdue() -> None:
     old = NOW - timedelta(days=90)
     covered = [Window(old - timedelta(days=9), old - timedelta(days=1))]
     covered.append(Window(old + timedelta(days=1), NOW))
-    runs = sync(covered).runs
-    assert [(run.window, run.overdue) for run in runs] == [
+    runs = sync(covered).ranges
+    assert [(run.window, run.expired) for run in runs] == [
         (Window(old - timedelta(days=1), old), True),
         (Window(old, old + timedelta(days=1)), False),
         (Window(NOW - LOOKBACK, NOW), False),
@@ -149,7 +149,7 @@ def test_gaps_beyond_what_halo_keeps_are_overdue() -> None:
 def test_a_range_is_read_whole(covered: list[Window], window: Window) -> None:
     """A range is read whether it is covered or not, and nothing else but the looks before it."""
     plan = plan_range(covered, None, window, now=NOW, lookback=LOOKBACK)
-    read = union([run.window for run in plan.runs])
+    read = union([run.window for run in plan.ranges])
     assert difference(window, read) == []
     beyond = [piece for part in read for piece in difference(part, [window])]
     assert all(difference(piece, covered) == [] for piece in beyond)
@@ -159,6 +159,6 @@ def test_a_range_is_read_whole(covered: list[Window], window: Window) -> None:
 def test_a_range_ends_now() -> None:
     """No window reaches into the future."""
     window = Window(NOW - MINUTE, NOW + MINUTE)
-    assert plan_range([], None, window, now=NOW, lookback=LOOKBACK).runs[0].window.until == NOW
+    assert plan_range([], None, window, now=NOW, lookback=LOOKBACK).ranges[0].window.until == NOW
     future = Window(NOW, NOW + MINUTE)
-    assert plan_range([], None, future, now=NOW, lookback=LOOKBACK).runs == []
+    assert plan_range([], None, future, now=NOW, lookback=LOOKBACK).ranges == []

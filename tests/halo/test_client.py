@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sandbox.faults import Fault
     from sandbox.halo_api import HaloStandIn
 
-PASSING = {
+RETRYABLE = {
     "500": faults.status(500),
     "502": faults.status(502),
     "503, seconds": faults.status(503, retry_after=0),
@@ -42,18 +42,18 @@ PASSING = {
 }
 
 
-@pytest.mark.parametrize("name", PASSING)
-def test_a_fault_that_passes_costs_no_event(halo: HaloStandIn, name: str) -> None:
-    """Each fault known of the API, on some of the requests: the same pages come all the same."""
-    planned = halo.fail(PASSING[name], after=1, times=2)
+@pytest.mark.parametrize("name", RETRYABLE)
+def test_a_retryable_fault_loses_no_event(halo: HaloStandIn, name: str) -> None:
+    """Every known fault of the API, on some of the requests: all pages are read all the same."""
+    planned = halo.fail(RETRYABLE[name], after=1, times=2)
     assert len(set(read(halo))) == 250
     assert planned.hits == 2
 
 
 @pytest.mark.parametrize("name", ["500", "429", "html", "not json", "reset", "cut off"])
 def test_a_login_that_fails_is_tried_again(halo: HaloStandIn, name: str) -> None:
-    """What passes at the login is waited for as it is elsewhere."""
-    halo.fail(PASSING[name], path=TOKEN, times=2)
+    """A login is retried as any other request is."""
+    halo.fail(RETRYABLE[name], path=TOKEN, times=2)
     assert len(set(read(halo))) == 250
     assert halo.counters.logins == 1
 
@@ -111,7 +111,7 @@ def test_retry_after_is_obeyed(halo: HaloStandIn, status: int, *, as_date: bool)
     assert arrivals[-1] - arrivals[1] >= 0.9
 
 
-def test_429_silences_the_whole_account(halo: HaloStandIn) -> None:
+def test_429_suspends_the_whole_account(halo: HaloStandIn) -> None:
     """While one request waits as it was told to, the others of the account wait too."""
     halo.fail(faults.status(429, retry_after=1), times=1)
     read(halo, pages=10, concurrency=1)
@@ -133,7 +133,7 @@ def test_no_more_requests_a_second_are_sent_than_allowed(halo: HaloStandIn) -> N
     assert halo.counters.peak(0.5) <= 11
 
 
-def test_waiting_for_its_turn_is_no_fault_of_a_request(
+def test_waiting_for_the_rate_limit_counts_for_no_timeout(
     halo: HaloStandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However low the rate and high the concurrency: an attempt begins when it is sent."""

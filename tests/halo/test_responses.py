@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tasks.halo.responses import http_date, retry_after, words_of
+from tasks.halo.responses import excerpt, http_date, retry_after
 from tasks.retry_policy import RetryableFault
 
 # what an HTTP date is made of, in any order
@@ -27,9 +27,9 @@ def test_a_fault_knows_how_long_it_asks_to_wait() -> None:
 
 @given(st.binary())
 @example(b'{"error": "\x1b[2J\r\nforged \xe2\x80\xae"}')
-def test_the_words_of_an_answer_are_harmless_and_few(body: bytes) -> None:
+def test_the_excerpt_an_answer_are_harmless_and_few(body: bytes) -> None:
     """Whatever an API answers, its words stay in their line, and say no key."""
-    words = words_of(body + b" 0123456789abcdef" + 300 * b" no")
+    words = excerpt(body + b" 0123456789abcdef" + 300 * b" no")
     assert words.isprintable()
     assert "0123456789abcdef" not in words
     assert len(words) <= 10 * 200 + 1

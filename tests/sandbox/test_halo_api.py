@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def test_accounts_are_apart(halo: HaloStandIn, connect: Callable[..., Caller]) -> None:
+def test_accounts_are_separate(halo: HaloStandIn, connect: Callable[..., Caller]) -> None:
     """A token shows its own account's events, and each account counts for itself."""
     halo["alpha"].add(events(2))
     halo["beta"].add(events(3, name="b"))
