@@ -1,28 +1,15 @@
-"""Every decision to try again: what is retried, how often, after which pauses, and for how long.
-
-Other modules make the attempts; the numbers, and what decides on the next attempt to reach the
-Halo API, are here.
-"""
+"""Every decision to try again: what is retried, how often, after which pauses, and for how long."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
 from datetime import timedelta
-from http import HTTPStatus
 
 # Halo API
 
-RETRYABLE_STATUSES = {
-    HTTPStatus.REQUEST_TIMEOUT,
-    HTTPStatus.TOO_EARLY,
-    HTTPStatus.TOO_MANY_REQUESTS,
-}
-"""A request that is answered with one of these, or with any 5xx, is sent again.
-
-A request that is answered with 401 or 403 is sent again once, after a new login; see
-`tasks.halo.auth`.
-"""
+RETRYABLE_STATUSES = {408, 425, 429}
+"""After these and any 5xx a request is sent again; after 401 and 403 once, with a new token."""
 WINDOW_READS = 4
 """A window whose events change while it is read is read so often at most."""
 REQUESTS_PER_PAGE = 10

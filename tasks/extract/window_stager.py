@@ -5,23 +5,18 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 from tasks.staging.coverage import mark_beginning, mark_lost
 from tasks.staging.raw import Staged, stage_beside, stage_window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tasks.extract.plan import Plan
     from tasks.extract.result import ExtractResult
     from tasks.halo.fetched_events import FetchedEvents
     from tasks.staging.known_ids import KnownIds
     from tasks.staging.store import Store
     from tasks.time_window import Window
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class WindowStager:
@@ -60,7 +55,8 @@ class WindowStager:
         Raises:
             StagingError: The staging cannot be read or written.
         """
-        for staged in await self._in_thread(self._write, fetched, listed, windows, mark):
+        run = asyncio.get_running_loop().run_in_executor
+        for staged in await run(self._thread, self._write, fetched, listed, windows, mark):
             self._result.new += staged.new
             self._result.known += staged.known
             self._result.malformed += staged.malformed
@@ -68,19 +64,16 @@ class WindowStager:
 
     async def mark_lost(self, window: Window) -> None:
         """Note that Halo no longer has the events of a window; raises as `stage` does."""
-        await self._in_thread(mark_lost, self._store, self._result.subject, window)
+        run = asyncio.get_running_loop().run_in_executor
+        await run(self._thread, mark_lost, self._store, self._result.subject, window)
 
     async def save_ids(self) -> None:
         """Write down what is known of the account's ids; raises as `stage` does."""
-        await self._in_thread(self._ids.save)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._ids.save)
 
     def close(self) -> None:
         """Wait for the last write, and end the thread."""
         self._thread.shutdown()
-
-    async def _in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, partial(work, *args, **kwargs))
 
     def _write(
         self, fetched: FetchedEvents, listed: Window, windows: list[Window], mark: str

@@ -29,7 +29,6 @@ from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
 __all__ = ["ApiKey", "HaloClient", "Listing", "Order"]
 
@@ -115,12 +114,7 @@ class HaloClient:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self._transport.aclose()
 
     @property
