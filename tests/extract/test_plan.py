@@ -31,7 +31,7 @@ def sync(covered: list[Window], start: datetime = NOW - timedelta(days=6)) -> Pl
 
 
 def windows_of(plan: Plan) -> list[Window]:
-    """The windows of its runs."""
+    """The windows of its ranges."""
     return [run.window for run in plan.ranges]
 
 
@@ -51,7 +51,7 @@ def test_a_sync_reads_what_is_not_covered_and_looks_before_it(covered: list[Wind
 
 @given(coverages)
 def test_no_moment_is_read_twice(covered: list[Window]) -> None:
-    """Runs don't overlap; each has one boundary at most, between covered time and what is not."""
+    """Ranges do not overlap. Each has one boundary at most, where covered time ends."""
     runs = sync(covered).ranges
     for one, other in pairwise(runs):
         assert one.window.until <= other.window.since
@@ -113,7 +113,7 @@ def test_a_first_sync_reads_what_no_extract_covered(covered: list[Window], start
     assert later.begin is None
 
 
-def test_what_no_sync_wanted_is_not_overdue() -> None:
+def test_what_no_sync_wanted_is_not_expired() -> None:
     """However old: what lies before all that was extracted is read as any beginning is."""
     covered = [Window(NOW - timedelta(days=1), NOW)]
     start = NOW - timedelta(days=100)
@@ -133,7 +133,7 @@ def test_a_later_start_or_an_earlier_one_changes_nothing() -> None:
 
 
 def test_gaps_beyond_what_halo_keeps_are_overdue() -> None:
-    """A gap is cut where Halo's 90 days end; what is older is overdue."""
+    """A gap is cut where Halo's 90 days end; what is older is expired."""
     old = NOW - timedelta(days=90)
     covered = [Window(old - timedelta(days=9), old - timedelta(days=1))]
     covered.append(Window(old + timedelta(days=1), NOW))
