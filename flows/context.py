@@ -1,19 +1,23 @@
-"""What every stage needs to run: settings checked as a whole, before anything is touched."""
+"""What every step needs to run: settings checked as a whole, before anything is touched."""
 
 from __future__ import annotations
 
 import math
 import threading
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tasks.errors import SettingsError
 from tasks.redaction import foreign_text
 from tasks.time_window import Window, isoformat, parse_time
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from tasks.accounts import Account
     from tasks.settings import Settings
     from tasks.staging.store import Store
@@ -24,7 +28,7 @@ _WAIT_MINUTES = 10.0
 
 
 class Progress(Protocol):
-    """Told how far a step is."""
+    """Receives how far a step is."""
 
     def __call__(self, stage: str, subject: str, done: int, total: int) -> None:
         """`done` of `total` of the step's pieces (windows, files, events) are complete."""
@@ -36,57 +40,86 @@ def silent(stage: str, subject: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class RunContext:
-    """One run: its settings, its accounts and destinations, and how it is told to stop.
+    """One run: its settings, its accounts and destinations, and the event that stops it.
+
+    A step in the same process gets the object itself. Elsewhere it gets a context that is prepared
+    anew from the same settings file and flags, so no secret is pickled.
 
     Attributes:
         run_id: Identifies the run in the ledger and among rejected events.
         stop: Set when the run is to end early, in order.
+        prepare_again: Prepares the same run in another process.
     """
 
     settings: Settings
     store: Store
-    accounts: list[Account] = field(default_factory=list)
-    destinations: list[Destination] = field(default_factory=list)
-    run_id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    stop: threading.Event = field(default_factory=threading.Event)
-    progress: Progress = silent
+    accounts: list[Account]
+    destinations: list[Destination]
+    run_id: str
+    stop: threading.Event
+    progress: Progress
+    prepare_again: Callable[[], RunContext]
+
+    def __reduce__(self) -> tuple[Callable[[], RunContext], tuple[()]]:
+        """Pickle how to prepare this run, not what was prepared."""
+        return self.prepare_again, ()
 
 
 def prepare(
-    settings: Settings,
+    env_file: Path | None = None,
+    flags: dict[str, Any] | None = None,
     *,
     accounts: bool = False,
-    sensors: bool = False,
+    sensors: bool | None = False,
     writes: bool = False,
     destination: str | None = None,
+    run_id: str | None = None,
     stop: threading.Event | None = None,
     progress: Progress = silent,
 ) -> RunContext:
-    """Check the settings that a command needs, and open the staging.
+    """Read and check the settings that a run needs, and open the staging.
 
     Args:
-        settings: The settings.
-        accounts: Whether the command reads from Halo, and so needs the auth file.
-        sensors: Whether the command delivers, and so needs a sensor.
-        writes: Whether the command writes to the staging, and so needs its locks.
+        env_file: The settings file; `.env` by default.
+        flags: Settings given on the command line; see `tasks.settings.read_settings`.
+        accounts: Whether the run reads from Halo, and so needs the auth file.
+        sensors: Whether the run delivers, and so needs a sensor; None where it only asks about
+            those that are set up.
+        writes: Whether to check that the staging's locks keep other runs out.
         destination: The one destination that is wanted, by name; all by default.
-        stop: Set by whoever may interrupt the run.
-        progress: Told how far each step is.
+        run_id: The run's id; a new one by default.
+        stop: The event that stops the run; one that nothing sets by default.
+        progress: Receives how far each step is.
 
     Raises:
         SettingsError: A setting is missing or cannot be used; nothing was touched.
-        StagingError: Whether the staging's locks keep other runs out cannot be told.
+        StagingError: The staging's locks cannot be checked.
     """
     from tasks.accounts import read_accounts
+    from tasks.settings import read_settings
     from tasks.staging.store import open_store
 
+    settings = read_settings(env_file, **flags or {})
+    run_id = run_id or uuid.uuid4().hex
+    if sensors is None:
+        sensors = settings.usm_sensor is not None
     context = RunContext(
-        settings=settings,
+        settings,
+        open_store(settings.halo_staging, settings.halo_staging_locks),
         accounts=read_accounts(settings.halo_auth_file) if accounts else [],
         destinations=destinations_of(settings, destination) if sensors else [],
-        store=open_store(settings.halo_staging, settings.halo_staging_locks),
+        run_id=run_id,
         stop=stop or threading.Event(),
         progress=progress,
+        prepare_again=partial(
+            prepare,
+            env_file,
+            flags,
+            accounts=accounts,
+            sensors=sensors,
+            destination=destination,
+            run_id=run_id,
+        ),
     )
     if writes:
         context.store.backend.check_locks()
@@ -94,24 +127,24 @@ def prepare(
 
 
 def first_readings(settings: Settings) -> dict[str, Window]:
-    """What a first sync reads of each account in the auth file; nothing where it has none."""
+    """The window that a first sync reads of each account; empty without a usable auth file."""
     from tasks.accounts import read_accounts
     from tasks.extract.plan import HALO_KEEPS
 
     try:
         accounts = read_accounts(settings.halo_auth_file)
     except SettingsError:
-        return {}  # who only looks at a staging needs no keys
+        return {}  # looking at a staging needs no keys
     now = datetime.now(UTC)
     since = settings.halo_start or now - HALO_KEEPS
     return {account.name: Window(since, now) for account in accounts} if since < now else {}
 
 
 def parse_range(since: str, until: str | None) -> Window:
-    """The range `[since, until)` that a command was given; `until` is now by default.
+    """The range `[since, until)` of a command; `until` is now by default.
 
     Raises:
-        SettingsError: A bound is no time, or the range is empty or backward.
+        SettingsError: A bound is not a time, or the range is empty or backward.
     """
     first = parse_time(since, "--since")
     last = parse_time(until, "--until") if until is not None else datetime.now(UTC)
@@ -124,7 +157,7 @@ def parse_range(since: str, until: str | None) -> Window:
 
 
 def check_halo_has(window: Window) -> None:
-    """Refuse a range of which Halo can have nothing.
+    """Refuse a range in which Halo cannot have events.
 
     Raises:
         SettingsError: It begins before there was Halo, or in the future.
@@ -144,28 +177,28 @@ def check_halo_has(window: Window) -> None:
 
 
 def wait_seconds(minutes: float | None, *, asked: bool) -> float:
-    """How long a command waits for another run that holds what it needs.
+    """How long a command waits for another run that holds its account or destination, in seconds.
 
     Args:
-        minutes: What it was told; None where nothing was said.
-        asked: Whether it was asked for something of its own, such as a range: that waits for ten
-            minutes by default. What is left to the other run does not wait.
+        minutes: The value of `--wait`; None where it was not given.
+        asked: Whether the command was asked for something of its own, such as a range. It then
+            waits for ten minutes by default; else it leaves its work to the other run.
 
     Raises:
-        SettingsError: It is no time.
+        SettingsError: The value is negative or not a finite number.
     """
     if minutes is None:
         minutes = _WAIT_MINUTES if asked else 0.0
     if not 0 <= minutes < math.inf:
-        raise SettingsError(f"--wait: {minutes:g} is no number of minutes; say 0 or more")
+        raise SettingsError(f"--wait: {minutes:g} is not a number of minutes; write 0 or more")
     return minutes * 60
 
 
 def destinations_of(settings: Settings, wanted: str | None = None) -> list[Destination]:
-    """The destinations that USM_SENSOR names, or the one that is wanted.
+    """The destinations in USM_SENSOR, or the one that is wanted.
 
     Raises:
-        SettingsError: There is none, or one cannot be understood.
+        SettingsError: There is none, or the URL of one cannot be used.
     """
     from tasks.syslog.destination import parse_destinations
 

@@ -2,83 +2,62 @@
 
 from __future__ import annotations
 
-import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from prefect import State, allow_failure, get_run_logger, task
-from prefect.cache_policies import NO_CACHE
+from prefect import allow_failure
 from prefect.futures import PrefectFuture, wait
-from prefect.states import Completed, Failed
+from prefect.utilities.annotations import quote
 
-from flows.cli.progress import remarks, summary
+from flows.stage_tasks import TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from uuid import UUID
+    import threading
+    from collections.abc import Iterator, Sequence
 
-    from flows.runner import Step
+    from flows.runner import Stage
     from tasks.results import StageResult
 
 
 class PrefectRunner:
-    """Submits each step to the flow's task runner, as a task run named `step-subject`.
+    """Submits each step to the flow's task runner; see `flows.runner.Runner`.
 
-    A step that reports problems is a failed task run; those after it run all the same, for one
-    account's or destination's trouble never stops the others. What a step remarks is in the log
-    of its task run and of the flow run, at its level. Its result stays in this process, where it
-    is read: it needs no result storage.
+    Later steps run even where an earlier one failed, because a failure of one account or
+    destination must not stop the others.
     """
 
-    def __init__(self) -> None:
-        self._names: dict[UUID, tuple[str, str]] = {}
-        self._said: dict[tuple[str, str], StageResult] = {}
-
     def submit(
-        self, step: Step, subject: str, after: Sequence[PrefectFuture[Any]] = ()
+        self,
+        stage: Stage,
+        *arguments: Any,
+        after: Sequence[PrefectFuture[Any]] = (),
+        **options: Any,
     ) -> PrefectFuture[Any]:
-        """Start a step as a task run; see `flows.runner.Runner`."""
+        """Start the task of the step's name; see `flows.runner.Runner`.
 
-        def run(subject: str) -> State[Any]:
-            result = self._said[step.name, subject] = step.run(subject)
-            log = get_run_logger()
-            for level, text in remarks([result]):
-                log.log(level, text)
-            return end_state([result])
-
-        as_task = task(
-            name=step.name,
-            task_run_name=f"{step.name}-{{subject}}",
-            cache_policy=NO_CACHE,
-            persist_result=False,
-        )(run)
-        future: PrefectFuture[Any] = as_task.submit(
-            subject, wait_for=[allow_failure(earlier) for earlier in after], return_state=False
+        Quoted arguments are not searched for futures. The earlier steps are an argument, too,
+        because Prefect's process runner loses `allow_failure` in `wait_for`.
+        """
+        future: PrefectFuture[Any] = TASKS[stage.__name__].submit(
+            *map(quote, arguments), after=allow_failure(list(after)), **options
         )
-        self._names[future.task_run_id] = (step.name, subject)
         return future
 
     def results(self, submitted: Sequence[PrefectFuture[Any]]) -> list[StageResult]:
         """Wait for steps; see `flows.runner.Runner`."""
         wait(list(submitted))
-        for future in submitted:
-            if self._names[future.task_run_id] not in self._said:
-                future.result()  # raises what the step raised
-        return [self._said[self._names[future.task_run_id]] for future in submitted]
+        results = [future.result(raise_on_failure=False) for future in submitted]
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return results
 
 
-def end_state(results: Sequence[StageResult]) -> State[Any]:
-    """The state in which the run that did these steps ends."""
-    message = end_message(results)
-    if any(result.problems for result in results):
-        return Failed(message=message)
-    if results and all(result.held for result in results):
-        return Completed(name="Skipped", message=message)
-    return Completed(message=message)
-
-
-def end_message(results: Sequence[StageResult]) -> str:
-    """What steps said: problems first, then a line a step, then notes and warnings."""
-    said = remarks(results)
-    problems = [text for level, text in said if level == logging.ERROR]
-    others = [text for level, text in said if level != logging.ERROR]
-    return "\n".join([*problems, *map(summary, results), *others])
+@contextmanager
+def prefect_runner(stop: threading.Event) -> Iterator[PrefectRunner]:
+    """A runner for a flow; `stop` is set when the flow run is ended, by a worker or by Ctrl-C."""
+    try:
+        yield PrefectRunner()
+    except BaseException:
+        stop.set()  # Prefect waits for the steps, which end in order
+        raise

@@ -1,19 +1,19 @@
 """The flow `replay`: a date range delivered again from staging, by hand."""
 
-from __future__ import annotations
-
-from pathlib import Path  # noqa: TC003 - Prefect reads the annotations
+# Annotations are no strings here: Prefect could not resolve them through the decorator.
+from pathlib import Path
 from typing import Any, Literal
 
 from prefect import State, flow
 
 from flows import pipeline
-from flows.context import parse_range, wait_seconds
-from flows.flow_run import flow_body
-from tasks.settings import read_settings
+from flows.context import parse_range, prepare, wait_seconds
+from flows.prefect_runner import prefect_runner
+from flows.states import faults_as_states, flow_state
 
 
 @flow(name="replay", validate_parameters=True, persist_result=False)
+@faults_as_states
 def replay(  # noqa: PLR0917 - in the order of Prefect's form
     since: str,
     until: str | None = None,
@@ -32,16 +32,9 @@ def replay(  # noqa: PLR0917 - in the order of Prefect's form
         wait: Minutes to wait for another run that holds the destination; 10 by default.
         env_file: Another settings file than `.env`.
     """
-    return flow_body(
-        lambda: read_settings(env_file),
-        lambda context, runner: pipeline.replay(
-            context,
-            runner,
-            parse_range(since, until),
-            only,
-            wait=wait_seconds(wait, asked=True),
-            env_file=env_file,
-        ),
-        accounts=False,
-        destination=destination,
-    )
+    window = parse_range(since, until)
+    seconds = wait_seconds(wait, asked=True)
+    context = prepare(env_file, sensors=True, writes=True, destination=destination)
+    with prefect_runner(context.stop) as runner:
+        results = pipeline.replay(context, runner, window, only, wait=seconds, env_file=env_file)
+    return flow_state(results)

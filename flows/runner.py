@@ -1,6 +1,6 @@
-"""Who runs the steps of a pipeline: here, the command's own threads.
+"""Runs the steps of a pipeline in threads of this process, without Prefect.
 
-A pipeline is written once against `Runner`; `flows.prefect_runner` is the other one.
+A pipeline is written once against `Runner`; `flows.prefect_runner` has the one for flow runs.
 """
 
 from __future__ import annotations
@@ -8,72 +8,56 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tasks.redaction import foreign_text
+from flows.stages import DELIVERING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tasks.results import StageResult
 
+    Stage = Callable[..., StageResult]
+    _Future = Future[StageResult | None]
+
 THREADS = 16
-"""Steps at the same time in one process."""
-_LOOKS = 0.05
-"""Seconds between two looks at whether to stop."""
-_IN_ORDER = 0.5
-"""Seconds that steps have to end in order, so that a stop takes a second in all."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """A named function of one subject: an account or a destination.
-
-    Attributes:
-        name: Of the stage.
-        run: The function.
-        delivers: Whether events are out while it runs, so that it is never cut off.
-    """
-
-    name: str
-    function: Callable[[str], StageResult]
-    delivers: bool = False
-
-    def run(self, subject: str) -> StageResult:
-        """Run the function; what it says is fit for terminals and logs, whoever wrote it."""
-        result = self.function(subject)
-        for texts in vars(result).values():
-            if isinstance(texts, list):
-                texts[:] = [foreign_text(t, None) if isinstance(t, str) else t for t in texts]
-        return result
+"""How many steps run at the same time in one process."""
+_POLL_SECONDS = 0.05
+"""How often the runner checks whether to stop."""
+_STOP_SECONDS = 0.5
+"""How long steps may take to end in order, so that a stop takes a second in all."""
 
 
 class CutOff(Exception):  # noqa: N818 - reads as a sentence
-    """Steps did not end soon after the stop, and their threads still run."""
+    """Steps did not end soon after the stop; their threads still run."""
 
 
 class Runner(Protocol):
-    """Runs steps at the same time, each after those it is to wait for."""
+    """Runs steps at the same time, each after those it has to wait for."""
 
-    def submit(self, step: Step, subject: str, after: Sequence[Any] = ()) -> Any:
-        """Start a step once all of `after` have ended, well or not; returns what stands for it."""
+    def submit(
+        self, stage: Stage, *arguments: Any, after: Sequence[Any] = (), **options: Any
+    ) -> Any:
+        """Start a step once all steps in `after` have ended, whether they succeeded or failed.
+
+        `stage` is a function of `flows.stages`; `after` has what `submit` returned for others.
+        """
 
     def results(self, submitted: Sequence[Any]) -> list[StageResult]:
-        """Wait for these steps and return what they said, in order.
+        """Wait for these steps and return their results, in order.
 
         Raises:
-            Exception: What a step raised; a step reports expected faults and raises only bugs.
+            Exception: A step has a bug. Steps report expected faults in their results.
         """
 
 
 class ThreadRunner:
     """Runs the steps in threads of this process, with no server and without Prefect.
 
-    Once it is to stop no step begins. Those that run end in order. What cannot (a resolver or a
-    disk that does not answer, a large file that is being normalized) is cut off after a moment: it
-    leaves no more behind than a crash, which is nothing that a later run would see. A step that
-    delivers is let finish and record what is out.
+    After the stop no step begins. The steps that run are given a moment to end in order. One that
+    cannot (it waits for a resolver or a disk that does not answer, or normalizes a large file) is
+    cut off: it leaves behind no more than a crash does, which no later run sees. A step that
+    delivers is always waited for, so that it records what it has sent.
 
     Args:
         stop: Set when the run is to end early.
@@ -82,11 +66,11 @@ class ThreadRunner:
     def __init__(self, stop: threading.Event | None = None) -> None:
         self._stop = stop or threading.Event()
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="step")
-        self._delivering: set[tuple[str, str]] = set()
+        self._delivering: set[int] = set()  # threads
 
     def submit(
-        self, step: Step, subject: str, after: Sequence[Future[StageResult | None]] = ()
-    ) -> Future[StageResult | None]:
+        self, stage: Stage, *arguments: Any, after: Sequence[_Future] = (), **options: Any
+    ) -> _Future:
         """Start a step in a thread; see `Runner`.
 
         The pool starts steps in the order of their submission, so one that waits always waits
@@ -97,27 +81,26 @@ class ThreadRunner:
             wait(after)
             if self._stop.is_set():
                 return None
-            if not step.delivers:
-                return step.run(subject)
-            self._delivering.add((step.name, subject))
+            if stage in DELIVERING:
+                self._delivering.add(threading.get_ident())
             try:
-                return step.run(subject)
+                return stage(*arguments, **options)
             finally:
-                self._delivering.discard((step.name, subject))
+                self._delivering.discard(threading.get_ident())
 
         return self._pool.submit(run)
 
-    def results(self, submitted: Sequence[Future[StageResult | None]]) -> list[StageResult]:
+    def results(self, submitted: Sequence[_Future]) -> list[StageResult]:
         """Wait for steps; see `Runner`.
 
         Raises:
-            CutOff: They did not end when they were to stop. The process has to end now.
+            CutOff: A step did not end soon after the stop. The process has to end now.
         """
-        late = float("inf")
-        while wait(submitted, timeout=_LOOKS).not_done:
+        deadline = float("inf")
+        while wait(submitted, timeout=_POLL_SECONDS).not_done:
             if self._stop.is_set():
-                late = min(late, time.monotonic() + _IN_ORDER)
-            if time.monotonic() > late and not self._delivering:
+                deadline = min(deadline, time.monotonic() + _STOP_SECONDS)
+            if time.monotonic() > deadline and not self._delivering:
                 raise CutOff("ended before all was done; the next run goes on from there")
         results = [future.result() for future in submitted]
         return [result for result in results if result is not None]

@@ -1,19 +1,19 @@
 """The flow `sync`: one pass over all accounts and destinations."""
 
-from __future__ import annotations
-
-from pathlib import Path  # noqa: TC003 - Prefect reads the annotations
+# Annotations are no strings here: Prefect could not resolve them through the decorator.
+from pathlib import Path
 from typing import Any
 
 from prefect import State, flow
 
 from flows import pipeline
-from flows.context import wait_seconds
-from flows.flow_run import flow_body
-from tasks.settings import read_settings
+from flows.context import prepare, wait_seconds
+from flows.prefect_runner import prefect_runner
+from flows.states import faults_as_states, flow_state
 
 
 @flow(name="sync", validate_parameters=True, persist_result=False)
+@faults_as_states
 def sync(
     starting: str | None = None,
     lookback: int | None = None,
@@ -31,15 +31,13 @@ def sync(
         auth_file: The file of keys; HALO_AUTH_FILE.
         env_file: Another settings file than `.env`.
     """
-    return flow_body(
-        lambda: read_settings(
-            env_file,
-            halo_start=starting,
-            halo_lookback_minutes=lookback,
-            halo_auth_file=auth_file,
-        ),
-        lambda context, runner: pipeline.sync(
-            context, runner, wait=wait_seconds(wait, asked=lookback is not None)
-        ),
-        accounts=True,
-    )
+    flags = {
+        "halo_start": starting,
+        "halo_lookback_minutes": lookback,
+        "halo_auth_file": auth_file,
+    }
+    seconds = wait_seconds(wait, asked=lookback is not None)
+    context = prepare(env_file, flags, accounts=True, sensors=True, writes=True)
+    with prefect_runner(context.stop) as runner:
+        results = pipeline.sync(context, runner, wait=seconds)
+    return flow_state(results)

@@ -27,6 +27,7 @@ SHARING_SERVERS = {
     "tests/flows/test_object_storage.py": "S3 server",
     "tests/flows/test_prefect.py": "Prefect server",
     "tests/flows/test_prefect_server.py": "Prefect server",
+    "tests/flows/test_task_runners.py": "Prefect server",
 }
 """Which modules share a server, by its name."""
 

@@ -16,7 +16,6 @@ from flows.context import prepare
 from flows.runner import ThreadRunner
 from sandbox.halo_api import Clock, HaloStandIn
 from sandbox.receiver import Receiver
-from tasks.settings import read_settings
 from tasks.time_window import Window
 from tests.documents import ROOT
 
@@ -32,13 +31,13 @@ def write(folder: Path) -> None:
         HaloStandIn(accounts=2, events=240, days=2, clock=clock, date=False) as halo,
         Receiver("tcp") as receiver,
     ):
-        settings = read_settings(
-            halo_api_url=halo.url,
-            halo_auth_file=halo.write_auth(Path(elsewhere) / "auth"),
-            halo_staging=str(folder),
-            usm_sensor=receiver.url("tcp", name="sensor"),
-        )
-        work = prepare(settings, accounts=True, sensors=True)
+        settings = {
+            "halo_api_url": halo.url,
+            "halo_auth_file": halo.write_auth(Path(elsewhere) / "auth"),
+            "halo_staging": str(folder),
+            "usm_sensor": receiver.url("tcp", name="sensor"),
+        }
+        work = prepare(flags=settings, accounts=True, sensors=True)
         results = pipeline.extract(work, ThreadRunner(), _RANGE)
         results += pipeline.transform(work, ThreadRunner())
         results += pipeline.load(work, ThreadRunner())

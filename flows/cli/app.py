@@ -1,6 +1,6 @@
 """The command line. Each command checks its settings, runs its pipeline, and shows the outcome.
 
-Long, but one function a command and nothing else.
+The module is long because it has one function for each command, and little else.
 
 Exit codes: 0 all done · 1 something failed or stays pending · 2 wrong usage or settings, and
 nothing was touched · 130 interrupted.
@@ -9,13 +9,26 @@ nothing was touched · 130 interrupted.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from flows.cli.execution import DONE, FAILED, exit_code, run_pipeline
+from flows.cli.options import (
+    NO_COMMON,
+    NOT_ASKED,
+    Auth,
+    Common,
+    InPrefect,
+    Json,
+    Only,
+    Since,
+    Starting,
+    Until,
+    Wait,
+)
 from flows.cli.output import warn
 from flows.context import check_halo_has, first_readings, parse_range, prepare, wait_seconds
 from tasks.errors import SettingsError
@@ -24,53 +37,7 @@ from tasks.redaction import foreign_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from flows.context import RunContext
-    from tasks.settings import Settings
     from tasks.time_window import Window
-
-Since = Annotated[str, Parameter(help="Start of the range, ISO 8601; a bare date is its 00:00.")]
-Until = Annotated[str | None, Parameter(help="End of the range, not part of it; now by default.")]
-Json = Annotated[bool, Parameter(help="Print JSON, for machines.", negative="")]
-Auth = Annotated[Path | None, Parameter(help="The file of keys; wins over HALO_AUTH_FILE.")]
-Starting = Annotated[
-    str | None, Parameter(help="Where the very first sync of an account begins; HALO_START.")
-]
-Only = Annotated[
-    Literal["failed", "undelivered", "all"],
-    Parameter(help="Which events: last attempt failed, not delivered, or all."),
-]
-Wait = Annotated[
-    float | None,
-    Parameter(
-        help="Minutes to wait for another run that holds the account or destination; 10 by "
-        "default where something of its own was asked for, such as a range."
-    ),
-]
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class Common:
-    """What every command takes."""
-
-    env_file: Annotated[
-        Path | None,
-        Parameter(help="Another settings file than .env; its paths start from its folder."),
-    ] = None
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class InPrefect:
-    """What the commands that are Prefect flows take."""
-
-    prefect: Annotated[
-        bool,
-        Parameter(
-            help="Run as a flow on Prefect's own temporary server where no API is configured.",
-            negative="",
-        ),
-    ] = False
 
 
 def _version() -> str:
@@ -79,15 +46,12 @@ def _version() -> str:
     return version("halo-usm")
 
 
-NO_COMMON = Common()
-NOT_ASKED = InPrefect()
-
 app = App(
     name="halo-usm",
     help="CloudPassage Halo security events to a USM Anywhere sensor, with proof of delivery.",
     help_epilogue="Settings: environment variables or a .env file, see the README.",
     version=_version,
-    suppress_keyboard_interrupt=False,  # its exit code is ours to say, see `exit_code`
+    suppress_keyboard_interrupt=False,  # `exit_code` chooses the exit code
 )
 
 
@@ -115,8 +79,10 @@ def demo(
 def check(*, auth: Auth = None, common: Common = NO_COMMON) -> int:
     """Say whether the auth file, each key, the staging and each sensor are usable; send nothing."""
     from flows.cli.check import run_check
+    from tasks.settings import read_settings
 
-    return DONE if run_check(_settings(common, halo_auth_file=auth)) else FAILED
+    settings = read_settings(common.env_file, halo_auth_file=auth)
+    return DONE if run_check(settings) else FAILED
 
 
 @app.command(help_epilogue="Example: halo-usm sync --lookback 1440")
@@ -134,16 +100,14 @@ def sync(
     """One pass for all accounts: extract what is new, transform it, load it."""
     from flows import pipeline
 
-    settings = _settings(
-        common,
-        halo_start=starting,
-        halo_auth_file=auth,
-        halo_lookback_minutes=lookback,
-    )
-    seconds = wait_seconds(wait, asked=lookback is not None)
     return run_pipeline(
-        settings,
-        lambda work, runner: pipeline.sync(work, runner, wait=seconds),
+        partial(pipeline.sync, wait=wait_seconds(wait, asked=lookback is not None)),
+        common.env_file,
+        {
+            "halo_start": starting,
+            "halo_auth_file": auth,
+            "halo_lookback_minutes": lookback,
+        },
         accounts=True,
         sensors=True,
         flow="sync",
@@ -171,14 +135,14 @@ def extract(
     """Only stage raw events: of a range, which is read again, or what a sync would."""
     from flows import pipeline
 
-    settings = _settings(common, halo_start=starting, halo_auth_file=auth)
     window = _range(since, until)
     if window is not None:
         check_halo_has(window)
     seconds = wait_seconds(wait, asked=window is not None)
     return run_pipeline(
-        settings,
-        lambda work, runner: pipeline.extract(work, runner, window, wait=seconds),
+        partial(pipeline.extract, window=window, wait=seconds),
+        common.env_file,
+        {"halo_start": starting, "halo_auth_file": auth},
         accounts=True,
     )
 
@@ -194,12 +158,9 @@ def transform(
     """Only normalize: whatever has no normalized file yet, or a range anew."""
     from flows import pipeline
 
-    settings = _settings(common)
     window = _range(since, until)
     seconds = wait_seconds(wait, asked=window is not None)
-    return run_pipeline(
-        settings, lambda work, runner: pipeline.transform(work, runner, window, wait=seconds)
-    )
+    return run_pipeline(partial(pipeline.transform, window=window, wait=seconds), common.env_file)
 
 
 @app.command(help_epilogue="Example: halo-usm load")
@@ -207,7 +168,7 @@ def load(*, common: Common = NO_COMMON) -> int:
     """Only deliver what is normalized and not delivered, whether never tried or failed."""
     from flows import pipeline
 
-    return run_pipeline(_settings(common), pipeline.load, sensors=True)
+    return run_pipeline(pipeline.load, common.env_file, sensors=True)
 
 
 @app.command(
@@ -228,14 +189,16 @@ def replay(
     """Deliver a range again from staging; no Halo call is made."""
     from flows import pipeline
 
-    settings = _settings(common)
     window = parse_range(since, until)
-    seconds = wait_seconds(wait, asked=True)
     return run_pipeline(
-        settings,
-        lambda work, runner: pipeline.replay(
-            work, runner, window, only, wait=seconds, env_file=common.env_file
+        partial(
+            pipeline.replay,
+            window=window,
+            only=only,
+            wait=wait_seconds(wait, asked=True),
+            env_file=common.env_file,
         ),
+        common.env_file,
         sensors=True,
         destination=destination,
         flow="replay",
@@ -259,7 +222,7 @@ def status(
     from flows.cli.tables import show_status
     from tasks.reports.status import status as read_status
 
-    work = _work_to_ask(_settings(common))
+    work = prepare(common.env_file, sensors=None)
     unread: list[str] = []
     answer = read_status(
         work.store, work.destinations, first_readings(work.settings), unread.append
@@ -281,13 +244,12 @@ def audit(
     from flows.cli.tables import show_event, show_range
     from tasks.reports.audit import audit_event, audit_range
 
-    settings = _settings(common)
     if (event is None) == (since is None):
         raise SettingsError("audit: say either --event ID or --since T (with --until T)")
     if event is not None and not _is_text(event):
         raise SettingsError(f"audit: --event '{foreign_text(event)}' is no UTF-8, as every id is")
     window = _range(since, until)
-    work = _work_to_ask(settings)
+    work = prepare(common.env_file, sensors=None)
     unread: list[str] = []
     if window is None:
         notes: list[str] = []
@@ -319,23 +281,10 @@ def export(
     """Write a range of events from staging to a file or standard output."""
     from tasks.reports.export import export_to
 
-    settings = _settings(common)
     window = parse_range(since, until)
-    count = export_to(prepare(settings).store, window, format, output)
+    count = export_to(prepare(common.env_file).store, window, format, output)
     warn(f"{count} events exported")
     return DONE
-
-
-def _settings(common: Common, **flags: Any) -> Settings:
-    """The settings, those on the command line among them; see `tasks.settings.read_settings`."""
-    from tasks.settings import read_settings
-
-    return read_settings(common.env_file, **flags)
-
-
-def _work_to_ask(settings: Settings) -> RunContext:
-    """What a question needs: the staging, and the destinations where some are set up."""
-    return prepare(settings, sensors=settings.usm_sensor is not None)
 
 
 def _print(answer: dict[str, Any], show: Callable[[dict[str, Any]], None] | None) -> None:
@@ -354,7 +303,7 @@ def _complain(faults: list[str]) -> int:
 
 
 def _is_text(argument: str) -> bool:
-    """Whether an argument is UTF-8: Python reads bytes that are not as lone surrogates."""
+    """Whether an argument is UTF-8; Python reads other bytes as lone surrogates."""
     try:
         argument.encode()
     except UnicodeEncodeError:

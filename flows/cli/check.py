@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Somebody is waiting for the answer.
+# A person waits for the answer.
 _RETRY_POLICY = RetryPolicy(total=10.0)
 
 
@@ -103,15 +103,15 @@ def _in_full(staging: str) -> str:
 
 
 def _usable(store: Store) -> tuple[Store, str]:
-    """Look at the staging; where its folder is not there yet, at what is above.
+    """Check that the staging can be read and written; if it does not exist, the folder above it.
 
-    On object storage a probe is written that tells whether two runs can be kept apart.
+    On object storage this writes a probe that shows whether locks keep two runs apart.
 
     Returns:
-        The staging, and what there is to say of its locks.
+        The staging, and a remark about its locks.
 
     Raises:
-        HaloUsmError: It cannot be read or written, or keeps no two runs apart.
+        HaloUsmError: It cannot be read or written, or its locks do not keep two runs apart.
     """
     store.accounts("raw")
     if store.root is not None:

@@ -1,8 +1,8 @@
-"""Child processes that end with their parent, however that ends.
+"""Child processes that end with their parent, even if the parent is killed.
 
-The child runs a Python module as `python -m` does. Its standard input is a pipe from the parent,
-which the system closes even when the parent is ended by SIGKILL; the child's process group then
-ends, too.
+The child runs a Python module as `python -m` does. Its standard input is a pipe from the parent.
+The system closes the pipe when the parent ends, also by SIGKILL, and the child then ends its
+process group.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def child(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a module in a process that ends with the context and with this process.
 
-    It leads a session of its own, so that Ctrl-C at a terminal reaches this process alone, which
-    ends it when it is no longer needed.
+    It leads its own session, so Ctrl-C at a terminal reaches only this process, which then ends
+    the child.
 
     Args:
         module: What `python -m` would run.
@@ -54,7 +54,7 @@ def child(
         process.stdin.close()
         try:
             process.wait(2 * _GRACE_SECONDS)
-        except subprocess.TimeoutExpired:  # somebody has stopped it
+        except subprocess.TimeoutExpired:  # it was suspended by SIGSTOP
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -33,7 +33,7 @@ _MARK = ".halo-usm-demo"
 
 
 def run_demo(*, keep: bool) -> int:
-    """Start a Halo stand-in, a receiver and a Prefect server; sync; show what arrived.
+    """Start a Halo stand-in, a receiver and a Prefect server, run a sync, show what arrived.
 
     Args:
         keep: Leave the Prefect server running, to look at its pages, until Ctrl-C.
@@ -109,7 +109,7 @@ def _table(status: dict[str, Any]) -> Table:
 
 
 def _fresh_folder() -> Path:
-    """An empty staging of the demo's own; only a folder that a demo made is ever emptied."""
+    """An empty staging for the demo; it only ever empties a folder that a demo has made."""
     folder = Path("data", "demo").absolute()
     if (folder / _MARK).exists():
         shutil.rmtree(folder)
@@ -123,7 +123,7 @@ def _fresh_folder() -> Path:
 
 @contextmanager
 def _signals_end_it() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does: in order, leaving nothing running."""
+    """Let SIGTERM end the demo as Ctrl-C does: in order, with no process left running."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

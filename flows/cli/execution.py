@@ -1,4 +1,4 @@
-"""How a command is carried out: its pipeline, its signals, its exit code."""
+"""Runs a command: its pipeline, its signals, its exit code."""
 
 from __future__ import annotations
 
@@ -22,17 +22,15 @@ from tasks.redaction import foreign_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-    from flows.context import RunContext
-    from flows.runner import Runner
-    from tasks.results import StageResult
-    from tasks.settings import Settings
+    from flows.pipeline import Pipeline
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 _OUTPUT_FAULTS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-"""What standard output answers where its reader has gone, or its disk is full or broken."""
+"""Errors of standard output when its reader has gone, or its disk is full or broken."""
 _LONGEST = 500
-"""Characters of a message that repeats a command line."""
+"""The most characters of a message that repeats a command line."""
 
 
 def exit_code(command: Callable[[], int | None]) -> int:
@@ -62,18 +60,19 @@ def _fail(code: int, *faults: str) -> int:
 
 
 def _faults(error: OSError | UnicodeError) -> list[str]:
-    """What to say of a fault that nobody else knew what to do about."""
+    """The messages for an error that no other code has handled."""
     if isinstance(error, UnicodeError) or error.filename or error.errno not in _OUTPUT_FAULTS:
         return [explain(error)]
     discard(sys.stdout.fileno())
     if error.errno == errno.EPIPE:
-        return []  # its reader has seen enough
+        return []  # its reader has ended, as `head` does
     return [f"the output cannot be written: {error.strerror}; make room, or write it elsewhere"]
 
 
 def run_pipeline(
-    settings: Settings,
-    pipeline: Callable[[RunContext, Runner], list[StageResult]],
+    pipeline: Pipeline,
+    env_file: Path | None,
+    flags: dict[str, Any] | None = None,
     *,
     accounts: bool = False,
     sensors: bool = False,
@@ -82,7 +81,11 @@ def run_pipeline(
     prefect: bool = False,
     parameters: dict[str, Any] | None = None,
 ) -> int:
-    """Run a pipeline in this process, or as a flow run where Prefect is configured or asked for."""
+    """Run a pipeline in this process, or as a flow run where Prefect is configured or asked for.
+
+    `flow` and `parameters` are those of the flow with the same pipeline; for the other arguments
+    see `flows.context.prepare`. Returns the exit code.
+    """
     from tasks.settings import prefect_api_url
 
     if accounts:
@@ -90,7 +93,8 @@ def run_pipeline(
     stop, signalled = _stop_on_signals()
     with ProgressDisplay() as progress:
         context = prepare(
-            settings,
+            env_file,
+            flags,
             accounts=accounts,
             sensors=sensors,
             writes=True,
@@ -108,8 +112,7 @@ def run_pipeline(
         if flow and (prefect or prefect_api_url()):
             from flows.cli.prefect_run import run_as_flow
 
-            outcome = run_as_flow(flow, parameters or {}, stop, progress)
-            results, warnings = outcome.results, outcome.warnings
+            results, warnings = run_as_flow(flow, parameters or {}, pipeline, context)
         else:
             results = pipeline(context, ThreadRunner(signalled))
     show(results, warnings)
@@ -121,15 +124,15 @@ def run_pipeline(
 
 
 def _stop_on_signals() -> tuple[threading.Event, threading.Event]:
-    """Two events that the first SIGINT or SIGTERM sets; the second one ends the process at once.
+    """Two events that the first SIGINT or SIGTERM sets; a second signal ends the process at once.
 
-    A lost lease sets the first of them, too.
+    A lost lease sets the first event, too, and not the second.
     """
     stop, signalled = threading.Event(), threading.Event()
 
     def on_signal(number: int, _frame: object) -> None:
         if signalled.is_set():
-            os._exit(INTERRUPTED)  # every file is complete or absent: there is nothing to save
+            os._exit(INTERRUPTED)  # each file is complete or absent: nothing is lost
         signalled.set()
         stop.set()
         warn(f"{signal.Signals(number).name}: ending in order; once more to end at once")

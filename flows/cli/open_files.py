@@ -1,4 +1,4 @@
-"""How many files a run may have open at once: what it needs is made sure of before it begins."""
+"""Makes sure before a run that it may open as many files at once as it needs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from flows.context import RunContext
 
 _BASE = 64
-"""Modules that are being loaded, the output, and what object storage keeps connected."""
+"""Modules that are being imported, the output, and connections to object storage."""
 _STEP = 8
-"""Staged files, locks and the event loop of a step, beside its connections to the Halo API."""
+"""Staged files, locks and the event loop of a step, without its connections to the Halo API."""
 
 
 def allow_open_files(context: RunContext) -> None:
-    """Raise this process's own limit to what a run may need, as far as the system lets it.
+    """Raise the limit of open files of this process to what a run may need.
 
-    A run that meets the limit half-way fails wherever it happens to be.
+    Without this, a run that reaches the limit would fail at an arbitrary place.
 
     Raises:
-        SettingsError: The system does not let it.
+        SettingsError: The system does not allow so many.
     """
     at_once = min(len(context.accounts), THREADS)
     needed = _BASE + at_once * (context.settings.halo_concurrency + _STEP)

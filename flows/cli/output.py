@@ -1,4 +1,4 @@
-"""Lines that a command prints. No character in them acts on a terminal, whoever wrote it."""
+"""Prints lines without characters that would act on a terminal."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ def say(line: str) -> None:
 
 
 def warn(line: str) -> None:
-    """Print a line to standard error; where it cannot be written, the exit code has to do."""
+    """Print a line to standard error; where that cannot be written, only the exit code is left."""
     try:
-        # in one piece, for steps are threads and print would write the line's end apart
+        # in one write: several threads print, and print would write the line's end separately
         print(f"{foreign_text(line, None)}\n", end="", file=sys.stderr, flush=True)
     except OSError:
         discard(sys.stderr.fileno())
 
 
 def discard(stream: int) -> None:
-    """Let what is written to an output stream go nowhere; Python itself writes at exit, too."""
+    """Discard what is written to an output stream; Python itself writes at exit, too."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream)
     os.close(nowhere)

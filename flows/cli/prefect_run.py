@@ -1,20 +1,19 @@
 """A command's pipeline as a flow run: on the configured Prefect server, or on a temporary one.
 
-The steps do not wait for the server. One that dies or hangs in mid-run costs its own record of
-the run and nothing else: the command says so, and ends by what the steps did.
+The steps do not wait for the server. If the server dies or hangs during the run, only its record
+of the run is lost: the command warns of that, and its exit code says what the steps did.
 """
 
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import math
 import os
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -28,64 +27,63 @@ from tasks.settings import prefect_api_url
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prefect import State
+    from prefect import Flow, State
 
-    from flows.context import Progress
-    from flows.flow_run import Session
+    from flows.context import RunContext
+    from flows.pipeline import Pipeline
     from tasks.results import StageResult
 
 _BEGIN_SECONDS = 120.0
 _REPORT_SECONDS = 30.0
-"""How long the server is waited for before the first step, and after the last one."""
+"""How long to wait for the server before the first step, and after the last one."""
 _STOP_SECONDS = 5.0
-"""How long it is waited for where the first step does not begin, and the command is to end."""
+"""How long to wait for the first step to begin once the command is to end."""
 _PREFECT = ("prefect", "EventsWorker", "APILogWorker")
 _OF_RUNS = ("prefect.flow_runs", "prefect.task_runs")
-"""The loggers of Prefect, and among them those of flow and task runs."""
-
-
-@dataclass(frozen=True)
-class FlowOutcome:
-    """What the steps of a flow run did, and what its Prefect server was not told, or warned of."""
-
-    results: list[StageResult]
-    warnings: list[str] = field(default_factory=list)
+"""The loggers of Prefect, and those of flow and task runs among them."""
 
 
 def run_as_flow(
-    name: str, parameters: dict[str, Any], stop: threading.Event, progress: Progress
-) -> FlowOutcome:
-    """Run the flow of this name in this process.
+    name: str, parameters: dict[str, Any], pipeline: Pipeline, context: RunContext
+) -> tuple[list[StageResult], list[str]]:
+    """Run the flow of this name in this process, with a context that is prepared already.
+
+    `parameters` are for the server to show. Returns the results of the steps, and warnings: that
+    the server does not know the end of the run, or else those of Prefect.
 
     Raises:
-        HaloUsmError: The Prefect API does not answer, or the flow run failed before any of its
-            steps ran.
-        KeyboardInterrupt: `stop` was set before any of its steps ran.
+        HaloUsmError: The Prefect API does not answer, the flow run failed before any of its steps
+            ran, or a step could not be started.
+        KeyboardInterrupt: The run was stopped before any of its steps ran.
     """
     os.environ["PREFECT_SERVER_EPHEMERAL_ENABLED"] = "false"
     url = prefect_api_url()
     if url is not None:
-        _load_flow(name)  # what is wrong with Prefect's own settings is said before
+        _flow(name)  # names a fault in Prefect's own settings before the server is asked
         _check_api(url)
     else:
         server = _temporary_server()
-        server.wait_until_ready(stop)
-        if stop.is_set():
+        server.wait_until_ready(context.stop)
+        if context.stop.is_set():
             raise KeyboardInterrupt
         url = server.url
         os.environ.update(server.environment)
-    return _run(name, parameters, redact_address(url), stop, progress)
+    run = _FlowRun(_flow(name), parameters, pipeline, context)
+    warnings = _prefect_warnings()
+    run.start()
+    results, lost = run.results(redact_address(url))
+    return results, lost or warnings  # where the report is lost, Prefect's warnings say it again
 
 
 def _temporary_server() -> PrefectServer:
-    """A server until this process ends: only then does Prefect send the last of its reports."""
+    """A server that ends with this process: Prefect sends its last reports at the very end."""
     stack = ExitStack()
     atexit.register(stack.close)
     return stack.enter_context(prefect_server(only_reports=True))
 
 
 def _check_api(url: str) -> None:
-    """See whether the configured Prefect API answers, before Prefect waits for it."""
+    """Ask the configured Prefect API for an answer, because Prefect itself would wait for it."""
     try:
         httpx.get(f"{url.rstrip('/')}/health", timeout=10)
     except httpx.HTTPError as error:
@@ -97,19 +95,20 @@ def _check_api(url: str) -> None:
     except (httpx.InvalidURL, ValueError, ImportError):
         # not shown: it may hold a password
         raise SettingsError(
-            "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY is no proxy that Prefect can use: write http:// "
-            "or https:// and a host, or name the host of PREFECT_API_URL in NO_PROXY"
+            "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY is not a proxy that Prefect can use: write "
+            "http:// or https:// and a host, or name the host of PREFECT_API_URL in NO_PROXY"
         ) from None
 
 
-def _load_flow(name: str) -> Callable[..., State[Any]]:
-    """Import a flow, and Prefect, which reads its own settings then.
+def _flow(name: str) -> Flow[..., State[Any]]:
+    """Import a flow, and with it Prefect, which reads its own settings then.
 
     Raises:
         SettingsError: One of them cannot be used.
     """
     try:
-        found: Callable[..., State[Any]] = getattr(import_module(f"flows.{name}"), name)
+        from flows.replay import replay
+        from flows.sync import sync
     except ValidationError as error:
         raise SettingsError(
             *(
@@ -118,86 +117,113 @@ def _load_flow(name: str) -> Callable[..., State[Any]]:
                 for fault in error.errors(include_url=False, include_input=False)
             )
         ) from None
-    return found
+    flows: dict[str, Flow[..., State[Any]]] = {"sync": sync, "replay": replay}
+    return flows[name]
 
 
-def _run(
-    name: str, parameters: dict[str, Any], server: str, stop: threading.Event, progress: Progress
-) -> FlowOutcome:
-    flow = _load_flow(name)
-    from flows.flow_run import Session, in_session
+class _FlowRun(threading.Thread):
+    """Runs a flow in a thread that this process does not wait for when it ends.
 
-    warnings = _prefect_warnings()
-    session = Session(stop=stop, progress=progress)
-    call = _Call(in_session(session, lambda: flow(**parameters, return_state=True)))
-    call.start()
-    _wait(call, session)
-    if session.fault is not None:
-        raise session.fault
-    if not session.begun.is_set():
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()  # should it begin after all
-        if call.state is not None:
-            raise HaloUsmError(call.state.message or "the flow run failed; see its log")
-        raise HaloUsmError(
-            f"no step ran: the Prefect server at {server} failed ({call.fault}); run again, or "
-            "unset PREFECT_API_URL to run without Prefect"
-        )
-    if call.fault:
-        told = f"the Prefect server at {server} was not told how this run ended ({call.fault}), "
-        warnings = [f"{told}and may show it as running for ever; what it did is what is said here"]
-    return FlowOutcome(session.results, warnings)
-
-
-class _Call(threading.Thread):
-    """Calls a flow in a thread, which this process does not wait for when it ends.
-
-    Only in the main thread would Prefect take SIGTERM for itself.
+    In the main thread Prefect would handle SIGTERM. The flow's body is replaced by its pipeline
+    with the context of this command, so that the command has the results before they are reported
+    to the server.
     """
 
-    def __init__(self, flow: Callable[[], State[Any]]) -> None:
+    def __init__(
+        self,
+        flow: Flow[..., State[Any]],
+        parameters: dict[str, Any],
+        pipeline: Pipeline,
+        context: RunContext,
+    ) -> None:
+        from flows.states import faults_as_states
+
         super().__init__(name="flow", daemon=True)
-        self._flow = flow
+        self._flow = flow.with_options()
+        self._flow.fn = functools.wraps(flow.fn)(faults_as_states(self._body))
+        self._parameters = parameters
+        self._pipeline = pipeline
+        self._context = context
+        self._begun = threading.Event()
+        self._ended = threading.Event()
+        self._results: list[StageResult] = []
+        self._raised: Exception | None = None
+        self._state: State[Any] | None = None
         self._error: Exception | None = None
-        self.state: State[Any] | None = None
+
+    def _body(self, *_parameters: object) -> State[Any]:
+        from flows.prefect_runner import prefect_runner
+        from flows.states import flow_state
+
+        self._begun.set()
+        try:
+            with prefect_runner(self._context.stop) as runner:
+                self._results = self._pipeline(self._context, runner)
+        except Exception as error:
+            self._raised = error
+            raise
+        finally:
+            self._ended.set()
+        return flow_state(self._results)
 
     def run(self) -> None:
         """Call the flow."""
         try:
-            self.state = self._flow()
-        except Exception as error:  # noqa: BLE001 - whatever Prefect's client raises, it is told
+            self._state = self._flow(**self._parameters, return_state=True)
+        except Exception as error:  # noqa: BLE001 - whatever Prefect's client raises is reported
             self._error = error
 
-    @property
-    def fault(self) -> str:
-        """Why the server does not know how the flow run ended; empty where it does."""
+    def results(self, server: str) -> tuple[list[StageResult], list[str]]:
+        """The results of the steps, and a warning if the server was not told of the end."""
+        self._wait()
+        if self._raised is not None:
+            raise self._raised
+        if not self._begun.is_set():
+            if self._context.stop.is_set():
+                raise KeyboardInterrupt
+            self._context.stop.set()  # in case it begins after all
+            if self._state is not None:
+                raise HaloUsmError(self._state.message or "the flow run failed; see its log")
+            raise HaloUsmError(
+                f"no step ran: the Prefect server at {server} failed ({self._fault()}); run "
+                "again, or unset PREFECT_API_URL to run without Prefect"
+            )
+        if not (fault := self._fault()):
+            return self._results, []
+        lost = (
+            f"the Prefect server at {server} was not told how this run ended ({fault}), and may "
+            "show it as running for ever; the output of this command says what the run did"
+        )
+        return self._results, [lost]
+
+    def _fault(self) -> str:
+        """Why the server does not know how the flow run ended; empty if it does."""
         if self._error is not None:
             return foreign_text(
                 redact((str(self._error) or type(self._error).__name__).splitlines()[0])
             )
-        return "" if self.state is not None and self.state.is_final() else "it does not answer"
+        return "" if self._state is not None and self._state.is_final() else "it does not answer"
 
+    def _wait(self) -> None:
+        """Wait until the flow run has ended, or its server has taken too long."""
 
-def _wait(call: _Call, session: Session) -> None:
-    """Wait until a flow run has ended, or its server is given up."""
+        def wait_for(condition: Callable[[], bool], seconds: float = math.inf) -> None:
+            until = time.monotonic() + seconds
+            while self.is_alive() and not condition() and time.monotonic() < until:
+                self.join(0.1)
 
-    def wait_for(condition: Callable[[], bool], seconds: float = math.inf) -> None:
-        until = time.monotonic() + seconds
-        while call.is_alive() and not condition() and time.monotonic() < until:
-            call.join(0.1)
-
-    wait_for(lambda: session.begun.is_set() or session.stop.is_set(), _BEGIN_SECONDS)
-    wait_for(session.begun.is_set, _STOP_SECONDS)
-    if session.begun.is_set():
-        wait_for(session.ended.is_set)
-        call.join(_REPORT_SECONDS)
+        wait_for(lambda: self._begun.is_set() or self._context.stop.is_set(), _BEGIN_SECONDS)
+        wait_for(self._begun.is_set, _STOP_SECONDS)
+        if self._begun.is_set():
+            wait_for(self._ended.is_set)
+            self.join(_REPORT_SECONDS)
 
 
 def _prefect_warnings() -> list[str]:
-    """Keep what Prefect logs off stderr; what it warns of, but for the steps' own, is returned.
+    """Keep Prefect's log off stderr, and collect its warnings in the list that is returned.
 
-    The list fills as the run goes on. The log of a run goes to the server as it was.
+    The list grows during the run. The steps' own remarks are not in it; they are in the results.
+    The server gets the whole log.
     """
     warnings: list[str] = []
 
@@ -211,5 +237,5 @@ def _prefect_warnings() -> list[str]:
     for name in (None, "prefect._internal"):
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(shown)
-    logging.raiseExceptions = False  # else it writes to stderr what it could not log
+    logging.raiseExceptions = False  # else logging itself writes its faults to stderr
     return warnings

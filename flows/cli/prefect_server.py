@@ -1,4 +1,4 @@
-"""A Prefect server of one's own for as long as a context lasts: on loopback, on a free port."""
+"""A temporary Prefect server on loopback, on a free port, that ends with a context manager."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _LINES_SHOWN = 5
 
 @dataclass(frozen=True)
 class PrefectServer:
-    """A server that was started, and may not be ready yet.
+    """A server that was started and may not be ready yet.
 
     Attributes:
         url: The base URL of its API; its pages are there without the `/api`.
-        environment: The environment variables with which a process uses it.
+        environment: The environment variables that make a process use it.
         process: Its process.
-        output: The file of what it prints.
+        output: The file that it prints to.
     """
 
     url: str
@@ -45,19 +45,19 @@ class PrefectServer:
     @property
     def log(self) -> str:
         """What it has printed."""
-        file = self.output.fileno()  # read aside: the server writes where the file's position is
+        file = self.output.fileno()  # pread leaves the position, at which the server writes
         return os.pread(file, os.fstat(file).st_size, 0).decode(errors="replace")
 
     def wait_until_ready(self, stop: threading.Event | None = None) -> None:
         """Wait until the server answers, or `stop` is set.
 
         Raises:
-            HaloUsmError: It ended, or did not answer in two minutes; with the end of its log.
+            HaloUsmError: It ended or did not answer within two minutes.
         """
         stop = stop or threading.Event()
         deadline = time.monotonic() + _START_SECONDS
         while self.process.poll() is None and time.monotonic() < deadline:
-            with suppress(httpx.TransportError):  # not yet
+            with suppress(httpx.TransportError):  # not ready yet
                 if httpx.get(f"{self.url}/health", timeout=5).is_success:
                     return
             if stop.wait(0.2):
@@ -73,10 +73,10 @@ class PrefectServer:
 def prefect_server(
     *, home: Path | None = None, only_reports: bool = False
 ) -> Iterator[PrefectServer]:
-    """Start a server; it ends with the context, and with this process, however that ends.
+    """Start a server that ends with the context, and with this process even if that is killed.
 
     Args:
-        home: Where it keeps its database; by default where every Prefect of this user does.
+        home: The folder of its database; by default Prefect's usual one.
         only_reports: Leave out its pages and schedules.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -85,7 +85,7 @@ def prefect_server(
     environment = {
         "PREFECT_API_URL": url,
         "PREFECT_SERVER_EPHEMERAL_ENABLED": "false",
-        # neither the server nor its clients call the vendor
+        # neither the server nor its clients send usage data
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
     }

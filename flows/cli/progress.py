@@ -1,4 +1,4 @@
-"""What a person at a terminal, or a log file, is told of a run."""
+"""What a command shows of a run, at a terminal or in a log file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from flows.cli.output import say, warn
+from flows.summary import remarks, summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ _LABELS = {logging.INFO: "note", logging.WARNING: "warning", logging.ERROR: "err
 
 
 class ProgressDisplay:
-    """Shows how far each step is: bars on a terminal, else a line now and then, on stderr."""
+    """Shows on stderr how far each step is: bars on a terminal, else a line every five seconds."""
 
     def __init__(self) -> None:
         self._steps: dict[tuple[str, str], TaskID] = {}
@@ -69,26 +70,8 @@ class ProgressDisplay:
             warn(f"{stage} {subject}: {done} of {total}")
 
 
-def summary(result: StageResult) -> str:
-    """What a step did, as a line."""
-    done = [f"{value:,} {name}" for name, value in result.counts().items()]
-    if result.held:
-        done.append("left to another run")
-    if result.interrupted:
-        done.append("interrupted")
-    return f"{result.DONE} {result.subject}: {', '.join(done) or 'nothing new'}"
-
-
-def remarks(results: Sequence[StageResult]) -> list[tuple[int, str]]:
-    """The steps' notes, warnings and problems, each with its level of `logging`, once."""
-    notes = [(logging.INFO, text) for result in results for text in result.notes]
-    warnings = [(logging.WARNING, text) for result in results for text in result.warnings]
-    problems = [(logging.ERROR, text) for result in results for text in result.problems]
-    return list(dict.fromkeys([*notes, *warnings, *problems]))
-
-
 def show(results: Sequence[StageResult], warnings: Sequence[str] = ()) -> None:
-    """Print what each step counted to stdout, then remarks to stderr, and other warnings."""
+    """Print what each step did to stdout, then the other warnings and the remarks to stderr."""
     for result in results:
         say(summary(result))
     sys.stdout.flush()

@@ -1,7 +1,7 @@
-"""What keeps the start and the end of a command short: a cron line pays for them every time.
+"""Keeps the start and the end of a command short, because a cron line pays for them every time.
 
-It is for processes that are a command of ours. Nothing of it happens to who imports our modules,
-be it a notebook or a worker of Prefect's.
+Only `halo-usm` itself calls these functions. A notebook or a Prefect worker that imports the
+modules of this project is not affected.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import NoReturn
 
 
 def start_lightly() -> None:
-    """Prepare to load modules; to be called before the first."""
-    # loading modules makes objects by the hundred thousand, and no garbage
+    """Make imports faster; to be called before the first one."""
+    # imports make some hundred thousand objects and no garbage
     gc.set_threshold(50_000)
     sys.meta_path.insert(0, _NotNeeded)
-    # it would look into every installed package for plugins (pydantic, "Disable plugins")
+    # else pydantic searches every installed package for plugins (pydantic, "Disable plugins")
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
 def import_aiohttp() -> None:
-    """Import aiohttp without the certificates of the system, which it would read at once, twice.
+    """Import aiohttp without the system's certificates, which it reads twice as it is imported.
 
-    Where they are one file, that is a tenth of the CPU of a command with nothing to do. Our
-    connections have a context of their own (`tasks.halo.transport`); one of aiohttp's would find
-    no certificate to be good.
+    Where they are in one file, that is a tenth of the CPU of a command with nothing to do. The
+    connections to Halo have their own TLS context (`tasks.halo.transport`); those of aiohttp itself
+    would accept no certificate.
     """
     import ssl
 
@@ -34,14 +34,14 @@ def import_aiohttp() -> None:
     try:
         import aiohttp  # noqa: F401
     finally:
-        del ssl.SSLContext.set_default_verify_paths  # what it hid is there again
+        del ssl.SSLContext.set_default_verify_paths  # the method of the base class is visible again
 
 
 def end_at_once(code: int) -> NoReturn:
-    """End this process without taking its modules apart, which would be 5 % of its CPU.
+    """End this process without clearing its modules, which would take 5 % of its CPU time.
 
-    Prefect sends what it has logged as the process ends: where it was loaded, that takes its
-    time. So does an output that cannot be written, of which Python complains at the end.
+    Two cases end as usual: Prefect, where it was imported, sends its last logs as the process
+    ends; and Python reports at its end an output that cannot be written.
     """
     if "prefect" in sys.modules:
         sys.exit(code)
@@ -54,14 +54,15 @@ def end_at_once(code: int) -> NoReturn:
 
 
 class _NotNeeded:
-    """Hides what no command uses from the libraries that would import it where it is installed.
+    """Hides optional modules that no command uses from the libraries that would import them.
 
-    pyarrow imports pandas to convert a first value: half of the CPU of a command with nothing to
-    do. httpx imports its own command line, and with it rich. Both take it for not installed.
+    pyarrow imports pandas to convert its first value, which is half of the CPU time of a command
+    with nothing to do. httpx imports its own command line, and with it rich. Both libraries do
+    without the module, as if it were not installed.
     """
 
     @staticmethod
     def find_spec(name: str, _path: object = None, _target: object = None) -> None:
-        """Refuse these, and leave the rest to others; see `importlib.abc.MetaPathFinder`."""
+        """Refuse these modules and no others; see `importlib.abc.MetaPathFinder`."""
         if name in {"pandas", "httpx._main"}:
             raise ModuleNotFoundError(f"the commands of halo-usm do without {name}", name=name)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_the_demo_shows_what_came_and_leaves_nothing_running(tmp_path: Path) -> None:
-    """Exit code 0, a table, CEF lines, the Parquet it tells of; no process of it stays."""
+    """Exit code 0, a table, CEF lines, the Parquet that it names; none of its processes stays."""
     mark = uuid.uuid4().hex
     result = Command(tmp_path, {TEST: mark})("demo")
     assert "3,000 messages reached the receiver" in result.stdout

@@ -1,4 +1,4 @@
-"""What is foreign under our names is one account's or one destination's trouble, and ends."""
+"""Foreign files under our names fail one account or destination only, and never block."""
 
 from __future__ import annotations
 
@@ -296,7 +296,7 @@ def test_foreign_content_is_one_accounts_trouble(
 
 
 def test_names_are_not_taken_for_ours(halo_usm: Command) -> None:
-    """Folders that bear no name of an account or no day are said, whatever is in their names."""
+    """Folders whose names are no account or no day are reported, with any characters in them."""
     for folder in ("raw/account=a b", "raw/account=\x1b[2J", "raw/account=alpha/date=9999-12-31"):
         (halo_usm.folder / "staging" / folder).mkdir()
     said = halo_usm("status", code=1).stderr

@@ -46,7 +46,7 @@ def halo_usm(tmp_path: Path, halo: HaloStandIn, receiver: Receiver) -> Command:
 
 
 def test_no_event_or_answer_acts_on_who_reads_of_it(halo_usm: Command) -> None:
-    """Whatever an event, its type, its id or the API's words hold: it is shown as escapes."""
+    """Control characters of an event, its type, its id or the API's answers appear as escapes."""
     sync = halo_usm("sync", code=1)
     assert "\\x1b[2J" in sync.stderr, "the API's words"
     life = halo_usm("audit", "--event", f"evil{EVIL}")

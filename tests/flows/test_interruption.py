@@ -63,7 +63,7 @@ def test_an_interrupted_sync_exits_130_and_the_next_one_goes_on(
 
 
 STILL_PYTHONS_OWN = ("init_import_site", "import runpy module")
-"""What Python says, with exit code 1, where it is interrupted before any code of ours is run."""
+"""What Python prints, with exit code 1, if it is interrupted before it runs our code."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -107,7 +107,7 @@ def test_an_interrupted_load_finishes_its_batch_and_the_next_one_sends_the_rest(
 
 
 def test_an_interrupted_replay_says_what_goes_on(tmp_path: Path) -> None:
-    """The command that it prints, carried out as it stands, sends what was not sent again."""
+    """The command that it prints, run unchanged, sends the events that were not yet sent again."""
     env_file = tmp_path / "other settings.env"
     with HaloStandIn(accounts=1, events=600, days=1) as halo, Receiver("udp", "tcp") as receiver:
         halo_usm = command_for(tmp_path, halo, receiver.url("udp", name="sensor"))

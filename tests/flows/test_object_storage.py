@@ -172,7 +172,7 @@ def test_a_killed_command_stops_the_next_for_a_lease_at_most(
 def test_a_frozen_command_ends_in_order_when_it_wakes(
     halo_usm: Command, s3: Proxy, frozen_halo: StandInProcess, receiver: Receiver, prefix: str
 ) -> None:
-    """Another has done its work meanwhile: it adds nothing, and says why it ends."""
+    """Another run has done its work by then: it adds nothing, and says why it ends."""
     halo_usm.program = WITH_SHORT_LEASES
     first = start(halo_usm, s3)
     # the first write is surely answered when there is another one
@@ -227,7 +227,7 @@ def test_a_server_without_conditional_puts(
 def test_without_the_extra(
     halo_usm: Command, s3: Proxy, frozen_halo: StandInProcess, receiver: Receiver
 ) -> None:
-    """What writes says what to install, and exits 2; what only reads needs no lease."""
+    """A command that writes names what to install, and exits with 2; others need no lease."""
     resume(frozen_halo)
     halo_usm.program = WITHOUT_THE_EXTRA
     assert "pip install 'halo-usm[object-storage]'" in halo_usm("sync", code=2).stderr

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.timeout(300)  # a worker and its runs are processes, on
 
 
 def post(server: dict[str, str], path: str, body: dict[str, Any]) -> Any:
-    """What the server's API answers, once its database has time."""
+    """The answer of the server's API, once its database is not busy."""
     url = f"{server['PREFECT_API_URL']}/{path}"
     while (answer := httpx.post(url, json=body, timeout=60)).status_code == _BUSY:
         time.sleep(0.2)
@@ -67,7 +67,7 @@ def wait_for(question: Callable[[], T], seconds: float = 120) -> T:
 
 
 def settle(server: dict[str, str], run: dict[str, Any], tasks: int) -> dict[str, str]:
-    """`task_names` once there are so many: the server learns of task runs by events."""
+    """`task_names` once it has so many rows: the server learns of task runs by events."""
 
     def all_of_them() -> dict[str, str]:
         return names if len(names := task_names(server, run)) >= tasks else {}
@@ -86,9 +86,9 @@ def log_lines(server: dict[str, str], run: dict[str, Any]) -> dict[tuple[int, st
 def test_sync_is_a_flow_run_whose_graph_the_server_shows(
     tmp_path: Path, server: dict[str, str], halo: HaloStandIn, receiver: Receiver
 ) -> None:
-    """A task run an account and stage, and one a destination; a refused key is a failed one.
+    """A task run for each account and stage and each destination; a refused key is a failed one.
 
-    What a step says is in the log of its task run, at its level, and in the state's message.
+    A step's remarks are in the log of its task run, at their levels, and in the state's message.
     """
     yesterday = datetime.now(UTC) - timedelta(days=1)
     halo["beta"].add([malformed(yesterday)["no date"]], created_at=yesterday)
@@ -130,7 +130,7 @@ def test_sync_is_a_flow_run_whose_graph_the_server_shows(
 def test_a_run_that_found_everything_held_is_skipped(
     tmp_path: Path, server: dict[str, str], halo: HaloStandIn, receiver: Receiver
 ) -> None:
-    """Its state has that name and says by whom; where something was free, it is completed."""
+    """The state has that name and says what is held; if anything was free, it is `Completed`."""
     halo_usm = command_for(tmp_path, halo, receiver.url("tcp", name="sensor"), days=3)
     halo_usm.settings |= server
     halo_usm("extract")
@@ -265,7 +265,7 @@ def test_a_prefect_api_that_does_not_answer_is_one_message(
 
 
 def test_a_plain_command_does_not_import_prefect() -> None:
-    """Without a Prefect API a cron line pays for nothing of it."""
+    """Without a Prefect API, a cron line does not pay for Prefect's start-up."""
     program = (
         "import sys, flows.cli.app, flows.pipeline, tasks.load.destination; "
         "sys.exit(bool({'prefect', 'pandas'} & set(sys.modules)))"

@@ -1,4 +1,4 @@
-"""A Prefect server that dies in mid-run, and a temporary one whose command dies."""
+"""A Prefect server that dies during a run, and a temporary one whose command dies."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PROGRESS = re.compile(r"\w+ \w+: \d+ of \d+")
 
 @pytest.fixture
 def slow_halo() -> Iterator[HaloStandIn]:
-    """Three accounts whose API takes its time."""
+    """Three accounts with a slow API."""
     with HaloStandIn(accounts=3, events=EVENTS, days=2, latency_ms=5000) as halo:
         yield halo
 
@@ -36,7 +36,7 @@ def slow_halo() -> Iterator[HaloStandIn]:
 def test_a_server_that_dies_in_mid_run_costs_its_own_record_alone(
     tmp_path: Path, prefect_home: Path, slow_halo: HaloStandIn, receiver: Receiver
 ) -> None:
-    """What the steps did decides the exit code, soon; one warning tells of the lost report.
+    """The results of the steps decide the exit code, soon; one warning names the lost report.
 
     With the client's own retries, and with so few that the flow run itself raises.
     """

@@ -1,4 +1,4 @@
-"""What messages advise about damaged files, done to the letter, ends in a healthy staging."""
+"""Who follows the messages about damaged files exactly gets a healthy staging."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def audit(halo_usm: Command) -> list[str]:
 
 
 def repair(halo_usm: Command, file: Path) -> None:
-    """Damage a file, and do what an audit says: move it out if so told, run the command if any."""
+    """Damage a file and follow the audit: move the file out, run the command, if it says so."""
     file.write_bytes(b"PAR1 or so")
     [said] = [complaint for complaint in audit(halo_usm) if str(file) in complaint]
     if "move it out of the staging" in said:
@@ -111,7 +111,7 @@ def test_repaired_file_of_malformed_events(halo_usm: Command, receiver: Receiver
 
 
 def test_repaired_ledger_sends_what_it_told_of(halo_usm: Command, receiver: Receiver) -> None:
-    """Only what a damaged ledger file told of is sent again."""
+    """Only the events of a damaged ledger file are sent again."""
     file = largest(halo_usm, "deliveries")
     told = Counter(pq.read_table(file, partitioning=None)["event_id"].to_pylist())
     repair(halo_usm, file)

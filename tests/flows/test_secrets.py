@@ -93,7 +93,7 @@ def said(
 
 @pytest.mark.parametrize("name", ADDRESSES_OF)
 def test_no_command_shows_the_password_of_an_address(said: Callable[..., str], name: str) -> None:
-    """Whatever is wrong with it: not in the output, not in a log, not in a name on disk."""
+    """It is not in the output, a log or a name on disk, with any fault in the address."""
     for template in ADDRESSES[::3]:  # tests/test_redaction.py has them all
         scheme = ADDRESSES_OF[name]
         address = template.replace("https", scheme).replace("s3:", f"{scheme}:").format(MARKER)
@@ -143,7 +143,7 @@ def test_a_proxy_that_does_not_let_through_shows_no_password(
 
 
 def refuse(connection: socket.socket, answer: bytes) -> None:
-    """Read what is asked, and say no."""
+    """Read the request and refuse it."""
     connection.recv(65536)
     connection.sendall(answer)
     connection.close()

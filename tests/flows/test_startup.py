@@ -46,7 +46,7 @@ def idle(tmp_path: Path, halo: HaloStandIn, receiver: Receiver) -> Command:
 
 
 def test_a_command_imports_only_what_it_needs(idle: Command) -> None:
-    """With nothing to do, no command loads what does it, nor one of the large libraries."""
+    """A command with nothing to do imports neither the modules for its work nor large libraries."""
     for arguments, unneeded in UNNEEDED.items():
         command = [sys.executable, "-X", "importtime", "-m", "flows", *arguments.split()]
         ended = subprocess.run(
@@ -63,7 +63,7 @@ def test_a_command_imports_only_what_it_needs(idle: Command) -> None:
 
 
 def test_who_imports_our_modules_keeps_pandas_and_the_certificates() -> None:
-    """What a command does without, it does without for itself: a notebook has all it ever had."""
+    """Only a command hides modules and certificates; a notebook that imports ours has them."""
     script = (
         "import ssl; usual = ssl.create_default_context, ssl.SSLContext.set_default_verify_paths\n"
         "import flows.cli.startup; flows.cli.startup.import_aiohttp()\n"

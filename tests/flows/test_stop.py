@@ -1,4 +1,4 @@
-"""A stop is obeyed within a second, whatever a command is doing, and leaves the staging whole."""
+"""A command stops within a second at any moment, and leaves the staging whole."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SOON = 3.0
-"""Seconds: one is what is promised, the others are for machines that do more than this test."""
+"""Seconds: one is promised, the others allow for a machine that is busy with other work."""
 NUMBERS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -61,7 +61,7 @@ LONG_AGO = f"{datetime.now(UTC) - timedelta(days=60):%Y-%m-%d}"
 
 @pytest.mark.parametrize("command", [("sync",), ("extract", "--since", LONG_AGO)])
 def test_at_any_moment(tmp_path: Path, command: tuple[str, ...]) -> None:
-    """From its start to its end, with both signals: what is staged meanwhile stays as it is."""
+    """From its start to its end, with both signals: what was staged before stays as it is."""
     events = 3_000
     with (
         HaloStandIn(accounts=1, events=events, days=20, latency_ms=5) as halo,
@@ -86,7 +86,7 @@ def test_at_any_moment(tmp_path: Path, command: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("fault", [faults.timeout(), faults.status(503, retry_after=60)])
 def test_while_the_api_is_waited_for(tmp_path: Path, fault: faults.Fault) -> None:
-    """Neither an answer that does not come is waited for, nor the pause that the API asks for."""
+    """It waits neither for an answer that does not come, nor for the pause that the API demands."""
     with HaloStandIn(accounts=1, events=50, days=1) as halo, Receiver("tcp") as receiver:
         halo.fail(fault, times=None)
         halo_usm = command_for(tmp_path, halo, receiver.url("tcp"), days=2)
@@ -98,7 +98,7 @@ def test_while_the_api_is_waited_for(tmp_path: Path, fault: faults.Fault) -> Non
 
 
 def test_while_a_name_is_looked_up(tmp_path: Path) -> None:
-    """A resolver that does not answer cannot be interrupted: the command ends all the same."""
+    """A resolver that does not answer cannot be interrupted, but the command ends."""
     slow = tmp_path / "slow"
     slow.mkdir()
     asked = tmp_path / "asked"
@@ -125,7 +125,7 @@ def test_while_a_name_is_looked_up(tmp_path: Path) -> None:
 
 
 def test_while_a_large_file_is_transformed(tmp_path: Path) -> None:
-    """A file that takes many seconds is not finished; the next transform does it."""
+    """A file that takes many seconds is left unfinished; the next transform normalizes it."""
     count = 500_000
     day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=2)
     stage_many(tmp_path, day, count)
@@ -163,7 +163,7 @@ def stage_many(folder: Path, day: datetime, count: int) -> None:
 
 
 def test_a_batch_in_hand_is_finished_and_recorded(tmp_path: Path) -> None:
-    """A receiver that reads nothing has as long as its `timeout=` says; no other batch is sent."""
+    """A receiver that reads nothing has until its `timeout=`; no further batch is sent."""
     with (
         HaloStandIn(accounts=1, events=500, days=1) as halo,
         Receiver("tcp") as receiver,

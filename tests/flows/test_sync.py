@@ -76,7 +76,7 @@ def test_each_event_reaches_each_listener_once_and_a_second_sync_sends_nothing(
 def test_an_unreachable_api_is_one_message_and_the_rest_is_done(
     tmp_path: Path, halo: HaloStandIn, receiver: Receiver
 ) -> None:
-    """What was staged before is delivered all the same; exit code 1."""
+    """What was staged before is still delivered; exit code 1."""
     halo_usm = command_for(tmp_path, halo, receiver.url("tcp"), days=4)
     halo_usm("extract")
     halo_usm.settings["HALO_API_URL"] = "http://127.0.0.1:1"
@@ -260,7 +260,7 @@ def test_a_prefect_api_that_does_not_answer_is_one_message(
 def test_a_staging_with_a_key_in_its_address_is_shown_without(
     tmp_path: Path, halo: HaloStandIn
 ) -> None:
-    """Neither the line about it nor what is wrong with it tells the key."""
+    """The message shows no part of the key."""
     halo_usm = command_for(tmp_path, halo, "tcp://127.0.0.1:1")
     halo_usm.settings["HALO_STAGING"] = "gopher://key:hunter2@host/x"
     result = halo_usm("check", code=1)

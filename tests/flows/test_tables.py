@@ -194,7 +194,7 @@ def test_another_settings_file_is_used_from_anywhere(tmp_path: Path, halo_usm: C
 
 
 def test_keys_that_others_can_read(halo_usm: Command) -> None:
-    """Whoever reads the auth file says that others can, too, and how to end it; no failure."""
+    """If others can read the auth file, commands warn of it with the remedy; it is no failure."""
     auth = halo_usm.folder / "haloEvents.auth"
     auth.chmod(0o644)
     advice = f"{auth} is open to other users of this machine: chmod 600 {auth}"

@@ -1,4 +1,4 @@
-"""Commands that find what they need in the hands of another run: who waits, and who leaves it."""
+"""Commands whose account or destination is held by another run: which wait, and which do not."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_range_that_waited_in_vain_fails(
 
 
 def test_a_replay_waits_for_its_turn(halo_usm: Command, store: Store, receiver: Receiver) -> None:
-    """What is to be done is found out once it is its turn: nothing goes out that did meanwhile."""
+    """A command plans once it holds the lock: nothing is sent that the other run has sent."""
     with hold(store, "destination", "sensor"):
         process = halo_usm.popen("replay", "--since", SINCE, "--only", "all")
         wait_for_line(process, "waiting: destination sensor")
@@ -102,7 +102,7 @@ def test_a_signal_ends_the_waiting(halo_usm: Command, store: Store, number: sign
 def test_what_was_asked_for_nothing_of_its_own_does_not_wait(
     halo_usm: Command, store: Store, command: list[str]
 ) -> None:
-    """A plain sync or load leaves what is held to the other run: said, exit code 0."""
+    """A plain sync or load leaves what is held to the other run, says so, and exits with 0."""
     with hold(store, "account", "alpha"), hold(store, "destination", "sensor"):
         result = halo_usm(*command)
     assert "destination sensor is in the hands of another run" in result.stderr
@@ -110,7 +110,7 @@ def test_what_was_asked_for_nothing_of_its_own_does_not_wait(
 
 
 def test_a_plain_sync_waits_where_it_is_told_to(halo_usm: Command, store: Store) -> None:
-    """`--wait` holds for any command that has it."""
+    """`--wait` works for every command that has it."""
     held = threading.Event()
     with hold(store, "account", "alpha"):
         process = halo_usm.popen("sync", "--wait", "5")

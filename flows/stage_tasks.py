@@ -1,0 +1,123 @@
+"""The steps of a pipeline as Prefect tasks: those of `flows.stages`, under the same names.
+
+Each task gets plain arguments and returns a state whose data is the step's result. So any task
+runner can run it, also in other processes or on other machines. A step that reports problems is a
+failed task run.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from prefect import State, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from flows import stages
+from flows.states import task_state
+from flows.summary import remarks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from flows.context import RunContext
+    from tasks.load.selection import Only
+    from tasks.results import StageResult
+    from tasks.time_window import Window
+
+
+_OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+
+
+@task(name="extract", task_run_name="extract-{account}", **_OPTIONS)
+def extract(
+    context: RunContext,
+    account: str,
+    window: Window | None = None,
+    after: object = None,
+    **options: Any,
+) -> State[StageResult]:
+    """Stage the raw events of an account; see `flows.stages.extract`."""
+    return _run(stages.extract, context, account, window, after=after, **options)
+
+
+@task(name="transform", task_run_name="transform-{account}", **_OPTIONS)
+def transform(
+    context: RunContext,
+    account: str,
+    window: Window | None = None,
+    after: object = None,
+    **options: Any,
+) -> State[StageResult]:
+    """Normalize the raw events of an account; see `flows.stages.transform`."""
+    return _run(stages.transform, context, account, window, after=after, **options)
+
+
+@task(name="load", task_run_name="load-{destination}", **_OPTIONS)
+def load(
+    context: RunContext, destination: str, after: object = None, **options: Any
+) -> State[StageResult]:
+    """Deliver to a destination what is pending; see `flows.stages.load`."""
+    return _run(stages.load, context, destination, after=after, **options)
+
+
+@task(name="replay", task_run_name="replay-{destination}", **_OPTIONS)
+def replay(
+    context: RunContext,
+    destination: str,
+    window: Window,
+    only: Only,
+    after: object = None,
+    **options: Any,
+) -> State[StageResult]:
+    """Deliver a range to a destination again; see `flows.stages.replay`."""
+    return _run(stages.replay, context, destination, window, only, after=after, **options)
+
+
+TASKS = {one.name: one for one in (extract, transform, load, replay)}
+
+
+def _run(
+    stage: Callable[..., StageResult],
+    context: RunContext,
+    *arguments: Any,
+    after: object,  # noqa: ARG001 - Prefect has waited for these steps, and draws the graph by them
+    **options: Any,
+) -> State[StageResult]:
+    """Run a step, and log its remarks at their levels."""
+    with _stopped_by_signals(context.stop):
+        result = stage(context, *arguments, **options)
+    log = get_run_logger()
+    for level, text in remarks([result]):
+        log.log(level, text)
+    return task_state(result)
+
+
+@contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """Let the first SIGTERM or SIGINT stop a step in order; a second one acts as it did before.
+
+    Only a main thread can handle signals. Prefect's process runner runs a step there; with
+    threads, the flow itself is there, and `prefect_runner` stops the steps.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def on_signal(_number: int, _frame: object) -> None:
+        restore()
+        stop.set()
+
+    for number in before:
+        signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        restore()

@@ -1,0 +1,75 @@
+"""The Prefect states in which task runs and flow runs end."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from prefect.exceptions import CancelledRun, FailedRun
+from prefect.states import Cancelled, Completed, Failed
+
+from flows.summary import remarks, summary
+from tasks.errors import HaloUsmError, explain
+from tasks.redaction import foreign_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from prefect import State
+
+    from tasks.results import StageResult
+
+P = ParamSpec("P")
+
+
+def task_state(result: StageResult) -> State[Any]:
+    """The state of a task run that did this step, with its result as data."""
+    return _state([result], data=result)
+
+
+def flow_state(results: Sequence[StageResult]) -> State[Any]:
+    """The state of a flow run that did these steps."""
+    problems = any(result.problems for result in results)
+    if any(result.interrupted for result in results) and not problems:
+        message = f"Interrupted; the next run goes on where it was.\n{_message(results)}"
+        return Cancelled(message=message)
+    return _state(results)
+
+
+def _state(results: Sequence[StageResult], data: StageResult | None = None) -> State[Any]:
+    message = _message(results)
+    if any(result.problems for result in results):
+        return Failed(message=message, data=data)
+    if results and all(result.held for result in results):
+        return Completed(name="Skipped", message=message, data=data)
+    return Completed(message=message, data=data)
+
+
+def _message(results: Sequence[StageResult]) -> str:
+    """Problems first, then a line a step, then notes and warnings."""
+    said = remarks(results)
+    problems = [text for level, text in said if level == logging.ERROR]
+    others = [text for level, text in said if level != logging.ERROR]
+    return "\n".join([*problems, *map(summary, results), *others])
+
+
+def faults_as_states(body: Callable[P, State[Any]]) -> Callable[P, State[Any]]:
+    """Let a flow end in a failed state that names an expected fault, without a stack trace."""
+
+    @functools.wraps(body)
+    def run(*args: P.args, **kwargs: P.kwargs) -> State[Any]:
+        logging.getLogger("prefect.flow_runs").addFilter(_is_no_end_state)
+        try:
+            return body(*args, **kwargs)
+        except HaloUsmError as error:
+            return Failed(message=foreign_text(error, None))
+        except (OSError, UnicodeError) as error:
+            return Failed(message=explain(error))
+
+    return run
+
+
+def _is_no_end_state(record: logging.LogRecord) -> bool:
+    """Refuse the stack trace that a worker logs where a run ends in a failed or cancelled state."""
+    return not (record.exc_info and isinstance(record.exc_info[1], FailedRun | CancelledRun))
