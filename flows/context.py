@@ -167,7 +167,7 @@ def destinations_of(settings: Settings, wanted: str | None = None) -> list[Desti
     Raises:
         SettingsError: There is none, or one cannot be understood.
     """
-    from tasks.syslog.destination import parse_destinations
+    from tasks.syslog.sensor_url import parse_destinations
 
     if settings.usm_sensor is None:
         raise SettingsError(

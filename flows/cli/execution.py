@@ -100,10 +100,8 @@ def run_pipeline(
         )
         allow_open_files(context)
         if sensors:
-            from tasks.syslog.transport import check_files
-
             for one in context.destinations:
-                check_files(one)
+                one.check_files()
         warnings: list[str] = []
         if flow and (prefect or prefect_api_url()):
             from flows.cli.prefect_run import run_as_flow
