@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import uuid
 from dataclasses import dataclass, field
@@ -91,6 +92,15 @@ def prepare(
     if writes:
         context.store.backend.check_locks()
     return context
+
+
+def export_prefect_settings(settings: Settings) -> None:
+    """Put Prefect's own settings from the settings file into the environment, where it looks.
+
+    The environment wins over the file. To be called before Prefect is imported.
+    """
+    for name, value in settings.prefect.items():
+        os.environ.setdefault(name, value)
 
 
 def first_readings(settings: Settings) -> dict[str, Window]:

@@ -15,7 +15,7 @@ from flows.cli.open_files import allow_open_files
 from flows.cli.output import discard, warn
 from flows.cli.progress import ProgressDisplay, show
 from flows.cli.startup import import_aiohttp
-from flows.context import prepare
+from flows.context import export_prefect_settings, prepare
 from flows.runner import CutOff, ThreadRunner
 from tasks.errors import HaloUsmError, SettingsError, explain
 from tasks.redaction import foreign_text
@@ -85,6 +85,7 @@ def run_pipeline(
     """Run a pipeline in this process, or as a flow run where Prefect is configured or asked for."""
     from tasks.settings import prefect_api_url
 
+    export_prefect_settings(settings)
     if accounts:
         import_aiohttp()
     stop, signalled = _stop_on_signals()
