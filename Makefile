@@ -26,6 +26,9 @@ $(VENV)/.%.stamp: %.txt pyproject.toml | $(BIN)/python
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
+$(VENV)/.requirements-dev.stamp: requirements.txt
+$(VENV)/.requirements-bench.stamp: requirements.txt requirements-dev.txt
+
 setup: $(VENV)/.requirements.stamp ## virtual environment with the halo-usm command in it
 	@echo "== ready: $(BIN)/halo-usm"
 
@@ -61,12 +64,22 @@ golden: setup-dev ## rewrite golden files and generated documentation; review th
 	@$(BIN)/python -m tests.golden
 	@$(BIN)/python -m tests.documents
 
+# UPGRADE= keeps the pins that pyproject.toml still allows.
+UPGRADE := --upgrade
+COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --no-header $(UPGRADE) pyproject.toml \
+	--extra object-storage --extra demo
+# Each file holds what those before it do not: they are read first, and bind it.
+define COMPILE_MORE
+	@$(COMPILE) $(2) $(3:%=-c %) \
+		$$(sed -nE 's/^([A-Za-z0-9._-]+)(\[.*\])?==.*/--no-emit-package \1/p' $(3)) -o $(1)
+	@{ echo "-r $(lastword $(3))"; cat $(1); } > $(1).new && mv $(1).new $(1)
+endef
+
 requirements: ## pin anew, with hashes (needs uv)
-	@for extra in "" dev bench; do \
-		uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
-		--no-emit-index-url --no-emit-find-links --no-annotate --no-header pyproject.toml \
-		--extra object-storage \
-		$${extra:+--extra dev} $${extra:+--extra $$extra} -o requirements$${extra:+-$$extra}.txt; done
+	@$(COMPILE) -o requirements.txt
+	$(call COMPILE_MORE,requirements-dev.txt,--extra dev,requirements.txt)
+	$(call COMPILE_MORE,requirements-bench.txt,--extra dev --extra bench,requirements.txt requirements-dev.txt)
 
 clean: ## remove the virtual environment and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import uuid
 from dataclasses import dataclass
@@ -126,6 +127,15 @@ def prepare(
     return context
 
 
+def export_prefect_settings(settings: Settings) -> None:
+    """Put Prefect's own settings from the settings file into the environment, where it looks.
+
+    The environment wins over the file. To be called before Prefect is imported.
+    """
+    for name, value in settings.prefect.items():
+        os.environ.setdefault(name, value)
+
+
 def first_readings(settings: Settings) -> dict[str, Window]:
     """The window that a first sync reads of each account; empty without a usable auth file."""
     from tasks.accounts import read_accounts
@@ -200,7 +210,7 @@ def destinations_of(settings: Settings, wanted: str | None = None) -> list[Desti
     Raises:
         SettingsError: There is none, or the URL of one cannot be used.
     """
-    from tasks.syslog.destination import parse_destinations
+    from tasks.syslog.sensor_url import parse_destinations
 
     if settings.usm_sensor is None:
         raise SettingsError(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from dotenv import dotenv_values
@@ -17,6 +18,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
 )
 
@@ -127,6 +129,16 @@ class Settings(BaseModel):
         description="Where events go: one or more sensor URLs, separated by white space.",
     )
 
+    _prefect: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def prefect(self) -> Mapping[str, str]:
+        """Prefect's own settings in the settings file, by the name of their variable.
+
+        Prefect finds them once `flows.context.export_prefect_settings` was called.
+        """
+        return MappingProxyType(self._prefect)
+
 
 def read_settings(env_file: Path | None = None, **flags: Any) -> Settings:
     """The settings from flags, the environment and the settings file, in this order.
@@ -147,7 +159,7 @@ def read_settings(env_file: Path | None = None, **flags: Any) -> Settings:
             raise SettingsError(
                 f"--env-file: there is no file {foreign_text(path, LONGEST_PATH)}; check the path"
             )
-        in_file = _from_file(path) if there else {}
+        in_file, prefect = _from_file(path) if there else ({}, {})
         settings = Settings(
             **in_file | {name: value for name, value in outside.items() if value} | given
         )
@@ -156,14 +168,15 @@ def read_settings(env_file: Path | None = None, **flags: Any) -> Settings:
         raise SettingsError(*map(_describe, faults)) from None
     except (OSError, UnicodeError) as error:
         raise SettingsError(explain(error, f"the settings file {path}")) from None
-    prefect_api_url()
+    settings._prefect.update(prefect)  # noqa: SLF001 - no setting of ours, so no field
+    prefect_api_url(prefect | os.environ)
     return settings
 
 
-def _from_file(path: Path) -> dict[str, Any]:
+def _from_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The file's settings by field name, relative paths made to start from its folder.
 
-    Prefect's own settings in it are put into the environment, where Prefect looks for them.
+    Prefect's own settings come second, by the name of their variable.
     """
     folder = path.absolute().parent
     text = path.read_text("utf-8-sig")
@@ -176,11 +189,12 @@ def _from_file(path: Path) -> dict[str, Any]:
     for line in parse_stream(StringIO(text)):
         _check_line(path, line)
     values: dict[str, Any] = {}
+    prefect: dict[str, str] = {}
     for name, value in dotenv_values(stream=StringIO(text)).items():
         if not value:
             continue
         if name.startswith(_PREFECT):
-            os.environ.setdefault(name, value)
+            prefect[name] = value
         elif name.lower() == "usm_sensor":
             values["usm_sensor"] = Sensors(text=value, folder=folder)
         elif name.lower() == "halo_auth_file" or (
@@ -189,7 +203,7 @@ def _from_file(path: Path) -> dict[str, Any]:
             values[name.lower()] = value if value.startswith("~") else str(folder / value)
         elif name.lower() in Settings.model_fields:
             values[name.lower()] = value
-    return values
+    return values, prefect
 
 
 def _check_line(path: Path, line: Binding) -> None:

@@ -90,7 +90,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def short_close_grace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A receiver's first batch is confirmed sooner, but where a test is about that time."""
     if request.node.get_closest_marker("full_close_grace") is None:
-        monkeypatch.setattr("tasks.syslog.stream.UNPROVEN_SECONDS", DOUBTED_SECONDS)
+        monkeypatch.setattr("tasks.syslog.tcp.UNPROVEN_SECONDS", DOUBTED_SECONDS)
 
 
 @pytest.fixture

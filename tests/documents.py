@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic_core import PydanticUndefined
+
 from tasks.plugin.derive.families import families
 from tasks.plugin.fields import FIELDS, PLUGIN_FIELD_COUNT, Field
 from tasks.settings import Settings
+from tasks.syslog.sensor_url import KINDS
 
 ROOT = Path(__file__).parent.parent
 FIELDS_PAGE = ROOT / "tasks" / "plugin" / "FIELDS.md"
 README = ROOT / "README.md"
-_BEGIN = "<!-- settings: written from the settings model, see tests/documents.py -->"
-_END = "<!-- /settings -->"
+_BEGIN = "<!-- {}: written from the models, see tests/documents.py -->\n"
+_END = "<!-- /{} -->"
 
 
 def fields_page() -> str:
@@ -80,11 +83,30 @@ def settings_table() -> str:
     return "\n".join(lines)
 
 
+def options_table() -> str:
+    """Every option of a sensor URL, as a table; two rows where a default differs."""
+    schemes: dict[tuple[str, str, str | None], list[str]] = {}
+    for scheme, kind in KINDS.items():
+        for option, name in kind.options().items():
+            field = kind.model_fields[name]
+            default = "" if field.default in {None, PydanticUndefined} else f"{field.default}"
+            row = option, default.removesuffix(".0"), field.description
+            schemes.setdefault(row, []).append(f"`{scheme}://`")
+    lines = ["| option | of | default | meaning |", "| --- | --- | --- | --- |"]
+    for (option, default, meaning), found in schemes.items():
+        kinds = "all" if len(found) == len(KINDS) else ", ".join(found)
+        shown = f"`{default}`" if default else ""
+        lines.append(f"| `{option}` | {kinds} | {shown} | {_escaped(meaning)} |")
+    return "\n".join(lines)
+
+
 def readme(text: str) -> str:
-    """The README with its settings table written anew."""
-    before, rest = text.split(_BEGIN)
-    after = rest.split(_END)[1]
-    return f"{before}{_BEGIN}\n{settings_table()}\n{_END}{after}"
+    """The README with its tables of settings and sensor options written anew."""
+    for name, table in (("settings", settings_table()), ("sensor options", options_table())):
+        before, rest = text.split(_BEGIN.format(name))
+        end = _END.format(name)
+        text = f"{before}{_BEGIN.format(name)}{table}\n{end}{rest.split(end)[1]}"
+    return text
 
 
 if __name__ == "__main__":

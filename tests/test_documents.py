@@ -16,6 +16,7 @@ from flows.cli.app import app
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
 from tasks.plugin.fields import FIELDS
+from tasks.syslog.sensor_url import KINDS
 from tests.documents import FIELDS_PAGE, README, ROOT, fields_page, readme
 from tests.flows.command import command_for
 
@@ -34,10 +35,12 @@ def test_the_page_of_fields_says_what_is_declared() -> None:
     assert FIELDS_PAGE.read_text("utf-8") == fields_page()
 
 
-def test_the_settings_table_says_what_is_declared() -> None:
-    """Every setting is in the README, with its default and meaning."""
+def test_the_tables_of_settings_and_options_say_what_is_declared() -> None:
+    """Every setting and every option of a sensor URL is in the README, with default and meaning."""
     text = README.read_text("utf-8")
     assert readme(text) == text
+    for kind in KINDS.values():
+        assert all(f"| `{option}` |" in text for option in kind.options())
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if c.startswith("make ")])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
+from flows.context import export_prefect_settings
 from tasks.errors import SettingsError
 from tasks.settings import Settings, prefect_api_url, read_settings
 
@@ -60,8 +62,28 @@ def test_prefect_settings_in_the_file_reach_prefect(in_folder: Path) -> None:
     """`PREFECT_API_URL` may stand in the settings file."""
     (in_folder / ".env").write_text("PREFECT_API_URL=http://127.0.0.1:4200/api\n")
     assert prefect_api_url() is None
-    read_settings()
+    export_prefect_settings(read_settings())
     assert prefect_api_url() == "http://127.0.0.1:4200/api"
+
+
+def test_the_environment_wins_over_prefect_settings_in_the_file(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does for every other setting."""
+    (in_folder / ".env").write_text("PREFECT_API_URL=http://127.0.0.1:1/api\n")
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:2/api")
+    export_prefect_settings(read_settings())
+    assert prefect_api_url() == "http://127.0.0.1:2/api"
+
+
+def test_reading_settings_changes_nothing(in_folder: Path) -> None:
+    """The environment is the same afterwards, whatever the file holds."""
+    (in_folder / ".env").write_text(
+        "PREFECT_API_URL=http://127.0.0.1:4200/api\nHALO_CONCURRENCY=2\nAWS_REGION=x\n"
+    )
+    before = dict(os.environ)
+    assert read_settings().prefect == {"PREFECT_API_URL": "http://127.0.0.1:4200/api"}
+    assert dict(os.environ) == before
 
 
 def test_a_start_without_offset_is_utc(in_folder: Path) -> None:

@@ -70,8 +70,12 @@ def demo(
     ] = False,
 ) -> int:
     """Show everything on this machine: a Halo stand-in, a receiver, and a sync between them."""
-    from flows.cli.demo import run_demo
-
+    try:
+        from flows.cli.demo import run_demo
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"the demo needs the library {error.name}: pip install 'halo-usm[demo]'"
+        ) from None
     return run_demo(keep=keep)
 
 

@@ -15,7 +15,7 @@ from flows.cli.open_files import allow_open_files
 from flows.cli.output import discard, warn
 from flows.cli.progress import ProgressDisplay, show
 from flows.cli.startup import import_aiohttp
-from flows.context import prepare
+from flows.context import export_prefect_settings, prepare
 from flows.runner import CutOff, ThreadRunner
 from tasks.errors import HaloUsmError, SettingsError, explain
 from tasks.redaction import foreign_text
@@ -88,6 +88,7 @@ def run_pipeline(
     """
     from tasks.settings import prefect_api_url
 
+    export_prefect_settings(settings)
     if accounts:
         import_aiohttp()
     stop, signalled = _stop_on_signals()
@@ -104,10 +105,8 @@ def run_pipeline(
         )
         allow_open_files(context)
         if sensors:
-            from tasks.syslog.transport import check_files
-
             for one in context.destinations:
-                check_files(one)
+                one.check_files()
         warnings: list[str] = []
         if flow and (prefect or prefect_api_url()):
             from flows.cli.prefect_run import run_as_flow

@@ -25,8 +25,8 @@ import pyarrow.compute as pc
 from tasks.cef.assemble import Place, assemble, small_batches
 from tasks.cef.escape import Escape, spell_out_forbidden
 from tasks.cef.render import render_chunks
-from tasks.cef.times import device_times, rfc3339
 from tasks.plugin.fields import BY_NAME, CEF_ORDER, FIELDS, PRODUCT
+from tasks.timestamps import leef_times, rfc3339_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -113,12 +113,12 @@ def _leef() -> _Layout:
         Place(f"{field.leef}=", labels.get(str(field.leef), ""), _LEEF) for field in attributes
     ]
     names = [*header, *(field.name for field in attributes)]
-    return _Layout(names, [*header.values(), *places], "\t", device_times)
+    return _Layout(names, [*header.values(), *places], "\t", leef_times)
 
 
 def _key_value() -> _Layout:
     places = [Place(f'{field.name}="', '"', _QUOTED) for field in FIELDS]
-    return _Layout([field.name for field in FIELDS], places, " ", rfc3339, keep_empty=True)
+    return _Layout([field.name for field in FIELDS], places, " ", rfc3339_times, keep_empty=True)
 
 
 def _json() -> _Layout:
@@ -130,7 +130,7 @@ def _json() -> _Layout:
         for field in FIELDS
     ]
     names = [field.name for field in FIELDS]
-    return _Layout(names, places, ",", rfc3339, head="{", tail="}", keep_empty=True)
+    return _Layout(names, places, ",", rfc3339_times, head="{", tail="}", keep_empty=True)
 
 
 _LAYOUTS = {"leef": _leef(), "kv": _key_value(), "json": _json()}

@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 
 from tasks.cef.assemble import ELLIPSIS, Assembled, Place, assemble, small_batches
 from tasks.cef.escape import Escape, holds
-from tasks.cef.times import receipt_times
 from tasks.plugin.fields import CEF_ORDER, CEF_PREFIX, FIELDS, PRODUCT
+from tasks.timestamps import cef_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,7 +83,7 @@ def _text(column: pa.Array) -> pa.StringArray:
     if pa.types.is_string(column.type):
         return column
     if pa.types.is_timestamp(column.type):
-        return receipt_times(column)
+        return cef_times(column)
     return pc.cast(column, pa.string())
 
 

@@ -198,10 +198,9 @@ def _deliver(job: _Job, days: list[PendingDay], done: LoadResult) -> bool:
     """Deliver what the days hold, the oldest first; False where that ended early."""
     from tasks.load.batch_sender import BatchSender
     from tasks.load.recorded_transport import RecordedTransport
-    from tasks.syslog.transport import open_transport
 
     try:
-        transport = open_transport(job.destination)
+        transport = job.destination.open_transport()
     except (SensorError, SettingsError) as fault:
         done.problems.append(f"destination {done.subject}: {fault}")
         return False

@@ -83,8 +83,8 @@ class RecordedTransport:
 
     @property
     def per_message(self) -> bool:
-        """Whether each message of a batch has an outcome of its own: UDP."""
-        return self.destination.scheme == "udp"
+        """Whether each message of a batch has an outcome of its own."""
+        return self.destination.per_message_outcome
 
     def attempt(self, batch: Batch, *, fault: bool = False) -> Batch:
         """Send a batch once and write its rows into the ledger; what is to be sent again.
@@ -101,7 +101,7 @@ class RecordedTransport:
             raise Stopped
         with batch.ledger.attempt(batch.facts["event_id"]) as attempt:
             rows = partial(self._rows, batch, datetime.now(UTC))
-            hoped = Outcome.of((SENT if self.per_message else CONFIRMED, len(batch)))
+            hoped = Outcome.of((CONFIRMED if self.destination.acknowledges else SENT, len(batch)))
             attempt.expect(partial(rows, hoped))
             try:
                 outcome, interruption = self.transport.deliver(batch.messages), None

@@ -1,7 +1,8 @@
 """Delivery to a sensor: encoding, framing and sockets, which know nothing of each other.
 
-- ``destination``: the sensor URL and its options
+- ``sensor_url``: the URL of a destination, and the table of its kinds
+- ``destination``: the options that every kind has; those of one kind are in its module
 - ``message``: the syslog header, RFC 3164 and RFC 5424
 - ``framing``: where one message ends and the next begins
-- ``transport``: what a delivery promises, and the way to one (``udp``, ``stream``, ``tls``)
+- ``transport``: what a delivery promises, whatever the kind (``udp``, ``tcp``, ``tls``)
 """

@@ -1,7 +1,7 @@
-"""What a delivery promises, whatever carries it, and the way to the transport of a destination.
+"""What a delivery promises, whatever carries it.
 
 ```
-encoding (message) → framing → socket (udp; stream over connection, tls)
+encoding (message) → framing → socket (udp; tcp over connection; tls_transport over tcp)
 ```
 """
 
@@ -64,34 +64,6 @@ class Transport(Protocol):
         """
 
 
-def open_transport(destination: Destination) -> Transport:
-    """Make the transport of a destination; nothing is connected yet.
-
-    Raises:
-        SettingsError: The certificate files cannot be used.
-    """
-    # A run that has nothing to deliver pays for none of these, ssl above all.
-    if destination.scheme == "udp":
-        from tasks.syslog.udp import UdpTransport
-
-        return UdpTransport(destination)
-    from tasks.syslog.stream import StreamTransport
-
-    return StreamTransport(destination)
-
-
-def check_files(destination: Destination) -> None:
-    """See that the certificate files of a destination can be used; nothing is connected.
-
-    Raises:
-        SettingsError: One of them cannot.
-    """
-    if destination.ca is not None or destination.cert is not None:
-        from tasks.syslog.tls import client_context
-
-        client_context(destination)
-
-
 def check(destination: Destination) -> str:
     """One line for people: what the receiver is, and how messages are framed for it.
 
@@ -107,5 +79,5 @@ def check(destination: Destination) -> str:
         "newline": "a newline after each message",
         "octet": "octet counting",
     }[destination.framing]
-    found = open_transport(destination).check()
+    found = destination.open_transport().check()
     return f"{destination.address}: {found}; {destination.format}, {framing}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tasks.errors import SensorError
+from tasks.syslog.destination import Destination, Rate
 from tasks.syslog.message_buffers import MessageBuffer, buffers_of
 from tasks.syslog.network import Address, SendingRate, explain, name_of, resolve
 from tasks.syslog.transport import FAILED, SENT, Outcome
@@ -18,7 +19,7 @@ from tasks.syslog.transport import FAILED, SENT, Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tasks.syslog.destination import Destination
+    from tasks.syslog.transport import Transport
 
 # IPv4's largest payload. IPv6 has 20 bytes more, which no message may depend on.
 MAX_DATAGRAM = 65_507
@@ -28,8 +29,26 @@ _BURST_BYTES = 32 * 1024
 _ICMP_MILLISECONDS = 50
 
 
+class UdpDestination(Destination):
+    """One UDP listener."""
+
+    acknowledges = False
+    per_message_outcome = True
+
+    rate: Rate = 1000.0
+
+    @property
+    def framing(self) -> str:
+        """See :class:`Destination`: one datagram is one message."""
+        return "none"
+
+    def open_transport(self) -> Transport:
+        """See :class:`Destination`."""
+        return UdpTransport(self)
+
+
 class UdpTransport:
-    """UDP to one destination, at its pace.
+    """UDP to one destination, at its rate.
 
     The socket is connected, so that the ICMP "port unreachable" of a receiver that is not there is
     heard. It comes late, with a later datagram or after the last, and names none: so it fails the

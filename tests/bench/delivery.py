@@ -38,8 +38,8 @@ from tasks.staging.ledger import Ledger
 from tasks.staging.store import open_store
 from tasks.syslog.connection import FINISHING_SECONDS, PROVEN_SECONDS
 from tasks.syslog.message import encode
-from tasks.syslog.tls import client_context
-from tasks.syslog.transport import open_transport
+from tasks.syslog.tls import TlsDestination
+from tasks.syslog.tls_transport import client_context
 from tests.bench import Measured, loggen
 from tests.bench.render_events import synthetic_events
 from tests.syslog.helpers import destination
@@ -203,7 +203,7 @@ def _parcel(ledger: Ledger, lines: pa.Array, to: Destination) -> Batch:
 
 def _rate(batches: Iterable[Batch], to: Destination) -> float:
     """Messages a second, from the first batch until the last is confirmed and recorded."""
-    transport = open_transport(to)
+    transport = to.open_transport()
     transport.deliver(_encode(pa.array([_line(0)]), to))
     recorded = RecordedTransport(to, transport, "bench", threading.Event())
     sender = BatchSender(recorded, pauses=())
@@ -222,7 +222,7 @@ def _first_confirmation(sensor: SyslogNG, lines: pa.Array) -> Measured:
     to = destination(sensor.url("tcp-rfc3164"))
     messages = _encode(lines[:SMALL_BATCH], to)
     start = time.perf_counter()
-    outcome = open_transport(to).deliver(messages)
+    outcome = to.open_transport().deliver(messages)
     seconds = time.perf_counter() - start
     if outcome.error:
         raise AssertionError(outcome.error)
@@ -260,7 +260,7 @@ def _by_hand(batch: Batch, to: Destination, folder: Path) -> float:
     """Seconds for one batch, its record being its identifiers and hashes as they lie in memory."""
     data = b"".join(batch.messages.to_pylist())
     record = repr(batch.facts.select(["event_id", "line_sha256"]).to_pydict()).encode()
-    context = client_context(to) if to.scheme == "tls" else None
+    context = client_context(to) if isinstance(to, TlsDestination) else None
     start = time.perf_counter()
     sock = socket.create_connection((to.host, to.port), to.timeout)
     connected = time.perf_counter()
@@ -288,7 +288,7 @@ def _by_hand(batch: Batch, to: Destination, folder: Path) -> float:
 def _paced(sensor: SyslogNG, lines: pa.Array) -> Measured:
     to = destination(sensor.url("udp-rfc3164"))
     start = time.perf_counter()
-    open_transport(to).deliver(_encode(lines[:UDP_MESSAGES], to))
+    to.open_transport().deliver(_encode(lines[:UDP_MESSAGES], to))
     seconds = time.perf_counter() - start
     arrived = len(sensor.wait_for("udp-rfc3164", UDP_MESSAGES))
     return Measured(

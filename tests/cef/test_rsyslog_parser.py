@@ -18,7 +18,6 @@ from tasks.plugin.fields import FIELDS, NORMALIZED_SCHEMA
 from tasks.plugin.normalize import normalize
 from tasks.staging.last_attempts import DELIVERED
 from tasks.syslog.message import encode
-from tasks.syslog.transport import open_transport
 from tests.cef.decode import decode
 from tests.cef.events import NASTY, Row, event, table
 from tests.cef.test_properties import expected
@@ -105,7 +104,7 @@ def test_values_arrive(sensor: RSyslog, listener: str) -> None:
     times = pa.repeat(pa.scalar(when, pa.timestamp("us", tz="UTC")), len(rows))
     hosts = pa.repeat("web-1.example", len(rows))
     messages = encode(lines, times, hosts, to)
-    transport = open_transport(to)
+    transport = to.open_transport()
     for first in range(0, len(rows), _AT_ONCE):
         outcome = transport.deliver(messages[first : first + _AT_ONCE])
         assert set(outcome.statuses.to_pylist()) <= set(DELIVERED), outcome.error
@@ -115,7 +114,7 @@ def test_values_arrive(sensor: RSyslog, listener: str) -> None:
     for row, line, parsed in zip(rows, texts, sensor.parsed(listener), strict=True):
         header, pairs, _ = expected(row)
         assert parsed.header == {theirs: header[ours] for theirs, ours in HEADER.items()}
-        first = decode(line).pairs[0][0] if pairs else None
+        first_key = decode(line).pairs[0][0] if pairs else None
         assert parsed.pairs == {
-            key[1:] if key == first else key: value for key, value in pairs.items()
+            key[1:] if key == first_key else key: value for key, value in pairs.items()
         }

@@ -73,7 +73,7 @@ def test_interrupt_within_a_batch(store: Store, monkeypatch: pytest.MonkeyPatch)
         def deliver(self, _messages: Any) -> Any:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("tasks.syslog.transport.open_transport", lambda _: Interrupted())
+    monkeypatch.setattr("tasks.syslog.tcp.TcpDestination.open_transport", lambda _: Interrupted())
     with pytest.raises(KeyboardInterrupt):
         load(store, "tcp://127.0.0.1:1?name=rejecting")
     assert [row["status"] for row in rows(store)] == ["unconfirmed"] * 5

@@ -69,7 +69,7 @@ def test_datagrams_that_fail(
     events = normalized(store, 3)
     normalized(store, 2, day=1)
     transport = Scripted(*outcomes)
-    monkeypatch.setattr("tasks.syslog.transport.open_transport", lambda _: transport)
+    monkeypatch.setattr("tasks.syslog.udp.UdpDestination.open_transport", lambda _: transport)
     done = load(store, "udp://127.0.0.1:514?name=rejecting")
     assert transport.sizes == sizes
     found = [
@@ -96,7 +96,7 @@ def test_datagram_at_fault_is_put_off(store: Store, monkeypatch: pytest.MonkeyPa
     """Over UDP, too, an event is put off once it failed between others in three runs."""
     [bad, *_] = normalized(store, 3)
     transport = Refusing(bad.encode())
-    monkeypatch.setattr("tasks.syslog.transport.open_transport", lambda _: transport)
+    monkeypatch.setattr("tasks.syslog.udp.UdpDestination.open_transport", lambda _: transport)
     url = "udp://127.0.0.1:514?name=rejecting"
     tried = []
     for run in range(6):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.load.destination import load_destination
 from tasks.staging.raw import stage_window
 from tasks.staging.store import open_store
-from tasks.syslog.destination import parse_destinations
+from tasks.syslog.sensor_url import parse_destinations
 from tests.staging.staged_data import at, broken, malformed, raw, stage, transform, window
 
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ class _Deaths:
 
 
 def _transport() -> Any:
-    from tasks.syslog.stream import StreamTransport
+    from tasks.syslog.tcp import TcpTransport
 
-    return StreamTransport
+    return TcpTransport
 
 
 def _die(folder: str, sensor: str, die_at: int | None, record: Path | None) -> None:

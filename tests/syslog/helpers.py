@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Self
 import pyarrow as pa
 import pytest
 
-from tasks.syslog.destination import Destination, parse_destinations
 from tasks.syslog.message import encode
-from tasks.syslog.transport import Outcome, open_transport
+from tasks.syslog.sensor_url import parse_destinations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox.certificates import Certificate
+    from tasks.syslog.destination import Destination
+    from tasks.syslog.transport import Outcome
 
     Behaviour = Callable[[socket.socket], None]
 
@@ -55,7 +56,7 @@ def batch(to: Destination, count: int = 3, first: int = 0, size: int = 60) -> pa
 def deliver(url: str, count: int = 3, size: int = 60) -> Outcome:
     """Deliver such a batch."""
     to = destination(url)
-    return open_transport(to).deliver(batch(to, count, size=size))
+    return to.open_transport().deliver(batch(to, count, size=size))
 
 
 def statuses(outcome: Outcome) -> set[str]:

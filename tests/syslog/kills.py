@@ -6,7 +6,7 @@ import random
 import threading
 from typing import TYPE_CHECKING
 
-from tasks.syslog.transport import CONFIRMED, FAILED, UNCONFIRMED, open_transport
+from tasks.syslog.transport import CONFIRMED, FAILED, UNCONFIRMED
 from tests.syslog.helpers import batch, destination, lines, statuses
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def kill_while_reading(
     """
     chance = random.Random(f"{listener} {size} {times}")
     to = destination(sensor.url(listener, timeout=3))
-    transport = open_transport(to)
+    transport = to.open_transport()
     first = 0
     excused: set[int] = set()
     for _ in range(times):

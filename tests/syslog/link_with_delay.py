@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from sandbox.certificates import Authority
 from sandbox.receiver import Receiver
-from tasks.syslog.transport import open_transport
 from tests.syslog.helpers import ScriptedReceiver, batch, destination
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def say_goodbye(connection: socket.socket) -> None:
 def outcomes(url: str, count: int, runs: int) -> dict[str, int]:
     """How often which status came of so many runs."""
     to = destination(url)
-    transport = open_transport(to)
+    transport = to.open_transport()
     messages = batch(to, count, size=700)
     return Counter(transport.deliver(messages).statuses[0].as_py() for _ in range(runs))
 

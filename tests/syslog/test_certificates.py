@@ -12,7 +12,7 @@ import pytest
 from sandbox.certificates import Authority, Certificate
 from sandbox.receiver import Receiver
 from tasks.errors import SensorError, SettingsError
-from tasks.syslog.transport import check, check_files, open_transport
+from tasks.syslog.transport import check
 from tests.syslog.helpers import (
     batch,
     deliver,
@@ -92,7 +92,7 @@ def test_certificate_faults(
     """Each fault of the receiver's certificate fails the batch with its own message."""
     with Receiver("tls", context=server_context(make(authority))) as receiver:
         to = destination(receiver.url("tls", ca=authority.cert))
-        outcome = open_transport(to).deliver(batch(to))
+        outcome = to.open_transport().deliver(batch(to))
         assert statuses(outcome) == {"failed"}
         assert fault in (outcome.error or "")
         assert f"{to.address}: 127.0.0.1 port {to.port}: " in (outcome.error or "")
@@ -172,9 +172,10 @@ def test_files_that_cannot_be_used(authority: Authority, tmp_path: Path) -> None
         (f"cert={one.cert}&key={other.key}", "belong together"),
         (f"cert={locked.cert}&key={locked.key}", "the key has no password"),
     ):
-        for use in (open_transport, check_files):
+        to = destination(f"tls://h:6514?{options}")
+        for use in (to.open_transport, to.check_files):
             with pytest.raises(SettingsError) as refusal:
-                use(destination(f"tls://h:6514?{options}"))
+                use()
             assert fault in str(refusal.value)
             assert "hunter2" not in str(refusal.value)
-    check_files(destination(f"tls://h:6514?ca={authority.cert}&cert={one.cert}&key={one.key}"))
+    destination(f"tls://h:6514?ca={authority.cert}&cert={one.cert}&key={one.key}").check_files()

@@ -12,7 +12,7 @@ import pytest
 
 from tasks.errors import SensorError
 from tasks.syslog.connection import UNPROVEN_SECONDS
-from tasks.syslog.transport import check, open_transport
+from tasks.syslog.transport import check
 from tests.syslog import link_with_delay
 from tests.syslog.helpers import (
     BIG,
@@ -48,7 +48,7 @@ def test_reset_after_every_number_of_bytes() -> None:
         reset(connection)
 
     with ScriptedReceiver(behaviour) as rude:
-        transport = open_transport(destination(rude.url()))
+        transport = destination(rude.url()).open_transport()
         for cut in range(len(stream) + 1):  # noqa: B007 - the receiver's threads read it
             outcome = transport.deliver(batch(to))
             assert len(outcome.statuses) == 3
@@ -77,7 +77,7 @@ def test_what_was_begun_is_unconfirmed_and_the_rest_failed() -> None:
 def test_accept_and_close_is_not_believed(count: int) -> None:
     """A receiver that closes as soon as it has accepted confirms nothing, ever."""
     with ScriptedReceiver(socket.socket.close) as rude:
-        transport = open_transport(destination(rude.url()))
+        transport = destination(rude.url()).open_transport()
         for _ in range(20):
             outcome = transport.deliver(batch(destination(rude.url()), count))
             assert statuses(outcome) <= {"unconfirmed", "failed"}
@@ -91,7 +91,7 @@ def test_half_close_at_accept_is_not_believed(count: int) -> None:
         connection.shutdown(socket.SHUT_WR)
 
     with ScriptedReceiver(behaviour) as rude:
-        transport = open_transport(destination(rude.url()))
+        transport = destination(rude.url()).open_transport()
         for _ in range(20):
             outcome = transport.deliver(batch(destination(rude.url()), count))
             assert statuses(outcome) == {"unconfirmed"}
@@ -108,7 +108,7 @@ def test_half_close_at_a_late_accept_is_not_believed() -> None:
         read_all(connection)
 
     with ScriptedReceiver(behaviour) as rude:
-        transport = open_transport(destination(rude.url()))
+        transport = destination(rude.url()).open_transport()
         for _ in range(3):
             assert statuses(transport.deliver(batch(destination(rude.url())))) == {"unconfirmed"}
 
@@ -127,7 +127,7 @@ def test_the_long_grace_is_paid_once() -> None:
 
     with ScriptedReceiver(behaviour) as receiver:
         to = destination(receiver.url())
-        transport = open_transport(to)
+        transport = to.open_transport()
 
         def seconds() -> float:
             start = time.monotonic()
@@ -153,7 +153,7 @@ def test_half_close_at_accept_still_gets_everything() -> None:
 
     with ScriptedReceiver(behaviour) as rude:
         to = destination(rude.url())
-        assert statuses(open_transport(to).deliver(batch(to, BIG, size=SIZE))) == {"unconfirmed"}
+        assert statuses(to.open_transport().deliver(batch(to, BIG, size=SIZE))) == {"unconfirmed"}
         assert read.get(timeout=10) == b"".join(batch(to, BIG, size=SIZE).to_pylist())
 
 

@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from sandbox.receiver import Receiver
-from tasks.syslog.transport import open_transport
 from tests.syslog.helpers import (
     batch,
     deliver,
@@ -115,7 +114,7 @@ def test_each_address_of_a_name_is_tried(
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     monkeypatch.setattr(socket.socket, "connect", seen)
     to = destination(f"tcp://sensor.example:{port}")
-    transport = open_transport(to)
+    transport = to.open_transport()
     assert statuses(transport.deliver(batch(to))) == {"confirmed"}
     assert tried == addresses
     assert statuses(transport.deliver(batch(to))) == {"confirmed"}

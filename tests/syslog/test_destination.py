@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tasks.errors import SettingsError
-from tasks.syslog.destination import Destination, parse_destinations
+from tasks.syslog.sensor_url import parse_destinations
+from tasks.syslog.tcp import TcpDestination
+from tasks.syslog.tls import TlsDestination
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 def test_defaults(tmp_path: Path) -> None:
     """A bare URL gets the documented defaults."""
     assert parse_destinations("tcp://Sensor.Example:601", tmp_path) == [
-        Destination(
+        TcpDestination(
             scheme="tcp",
             host="sensor.example",
             port=601,
@@ -28,12 +30,11 @@ def test_defaults(tmp_path: Path) -> None:
             rate=None,
             since=None,
             name="tcp-sensor_example-601",
-            ca=None,
-            cert=None,
-            key=None,
-            close_notify=True,
         )
     ]
+    [found] = parse_destinations("tls://sensor.example:6514", tmp_path)
+    assert isinstance(found, TlsDestination)
+    assert (found.ca, found.cert, found.key, found.close_notify) == (None, None, None, True)
 
 
 def test_every_option(tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ def test_every_option(tmp_path: Path) -> None:
         "&ca=ca.pem&cert=my%20cert.pem&key=key.pem&close_notify=off",
         tmp_path,
     )
-    assert found == Destination(
+    assert found == TlsDestination(
         scheme="tls",
         host="2001:db8::1",
         port=6514,

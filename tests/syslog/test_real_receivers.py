@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.syslog.message import encode
-from tasks.syslog.transport import check, open_transport
+from tasks.syslog.transport import check
 from tests import rsyslog, syslog_ng
 from tests.rsyslog import RSyslog
 from tests.syslog.helpers import WHEN, deliver, destination, lines, statuses
@@ -73,7 +73,7 @@ def test_every_listener_gets_the_very_line(daemon: SyslogDaemon, listener: str) 
     hosts = pa.array([None, "web: 1", "", *["db-1.example"] * (len(texts) - 3)])
     times = pa.array([WHEN] * len(texts), pa.timestamp("us", tz="UTC"))
     before = len(daemon.records(listener))
-    outcome = open_transport(to).deliver(encode(texts, times, hosts, to))
+    outcome = to.open_transport().deliver(encode(texts, times, hosts, to))
     assert statuses(outcome) == {"sent" if to.scheme == "udp" else "confirmed"}, outcome.error
     daemon.wait_for(listener, before + len(texts))
     records = daemon.records(listener)[before:]

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pytest
 
 from tasks.syslog.message import encode
-from tasks.syslog.transport import open_transport
 from tests.rsyslog import LISTENERS, RSyslog, require
 from tests.syslog.helpers import WHEN, deliver, destination, lines, statuses
 from tests.syslog.test_real_receivers import AWKWARD
@@ -33,7 +32,7 @@ def test_the_very_message(rsyslog: RSyslog, listener: str) -> None:
     times = pa.repeat(pa.scalar(WHEN, pa.timestamp("us", tz="UTC")), len(texts))
     hosts = pa.array(["web 1:x", *["db-1.example"] * (len(texts) - 1)])
     before = len(rsyslog.raw(listener))
-    outcome = open_transport(to).deliver(encode(texts, times, hosts, to))
+    outcome = to.open_transport().deliver(encode(texts, times, hosts, to))
     assert statuses(outcome) == {"sent" if to.scheme == "udp" else "confirmed"}, outcome.error
     rsyslog.wait_for(listener, before + len(texts))
     udp = destination(f"udp://h:514?format={to.format}")
@@ -59,7 +58,7 @@ def test_hosts_that_end_in_a_hyphen_or_dot(rsyslog: RSyslog, listener: str) -> N
     hosts = pa.array(["web-", "web.example.", "web (old)"])
     times = pa.repeat(pa.scalar(WHEN, pa.timestamp("us", tz="UTC")), len(hosts))
     before = len(rsyslog.records(listener))
-    assert statuses(open_transport(to).deliver(encode(lines(len(hosts)), times, hosts, to))) == {
+    assert statuses(to.open_transport().deliver(encode(lines(len(hosts)), times, hosts, to))) == {
         "confirmed"
     }
     rsyslog.wait_for(listener, before + len(hosts))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
-from tasks.syslog.transport import Outcome, check, open_transport
+from tasks.syslog.transport import Outcome, check
 from tests.syslog.helpers import (
     BIG,
     SIZE,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def test_an_honest_receiver_confirms(receiver: Receiver, form: str) -> None:
     """Each batch is confirmed and read whole, once and in order, over a connection of its own."""
     to = destination(receiver.url("tcp", format=form))
-    transport = open_transport(to)
+    transport = to.open_transport()
     for first in (0, 5000):
         outcome = transport.deliver(batch(to, 5000, first, SIZE))
         assert outcome.statuses == pa.array(["confirmed"] * 5000)
@@ -53,7 +53,7 @@ def test_every_shape_of_column(receiver: Receiver) -> None:
         whole[2:5].cast(pa.string()),
     ]
     for number, shape in enumerate(shapes, start=1):
-        assert statuses(open_transport(to).deliver(shape)) == {"confirmed"}
+        assert statuses(to.open_transport().deliver(shape)) == {"confirmed"}
         assert receiver.messages("tcp")[-3:] == [m.strip() for m in whole[2:5].to_pylist()]
         assert len(receiver.messages("tcp")) == 3 * number
 
@@ -61,7 +61,7 @@ def test_every_shape_of_column(receiver: Receiver) -> None:
 def test_nothing_to_deliver_connects_to_nobody(receiver: Receiver) -> None:
     """An empty batch has an empty outcome."""
     to = destination(receiver.url("tcp"))
-    assert open_transport(to).deliver(batch(to, 0)) == Outcome.of()
+    assert to.open_transport().deliver(batch(to, 0)) == Outcome.of()
     assert receiver.connections == 0
 
 
@@ -97,7 +97,7 @@ def test_an_exception_from_outside_gives_the_connection_up() -> None:
             signal.setitimer(signal.ITIMER_REAL, 0.2)
             start = time.monotonic()
             with pytest.raises(Interrupted):
-                open_transport(to).deliver(messages)
+                to.open_transport().deliver(messages)
             assert took(start) < 2
             time.sleep(0.5)
     finally:

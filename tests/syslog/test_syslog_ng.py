@@ -11,7 +11,7 @@ import pytest
 
 from sandbox.certificates import Authority
 from tasks.errors import SensorError
-from tasks.syslog.transport import check, open_transport
+from tasks.syslog.transport import check
 from tests.syslog.helpers import batch, deliver, destination, lines, require_ipv6, statuses
 from tests.syslog.kills import kill_while_reading
 from tests.syslog_ng import LISTENERS, SyslogNG, require
@@ -73,8 +73,8 @@ def test_frozen(tmp_path: Path) -> None:
         to = destination(sensor.url("tcp-rfc3164", timeout=0.5))
         os.kill(sensor.pid, signal.SIGSTOP)
         start = time.monotonic()
-        outcome = open_transport(to).deliver(batch(to, 100))
+        outcome = to.open_transport().deliver(batch(to, 100))
         os.kill(sensor.pid, signal.SIGCONT)
         assert time.monotonic() - start < 3
         assert statuses(outcome) == {"unconfirmed"}
-        assert statuses(open_transport(to).deliver(batch(to, 100))) == {"confirmed"}
+        assert statuses(to.open_transport().deliver(batch(to, 100))) == {"confirmed"}

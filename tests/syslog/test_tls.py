@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.receiver import Receiver
-from tasks.syslog.transport import check, open_transport
+from tasks.syslog.transport import check
 from tests.syslog.helpers import (
     BIG,
     SIZE,
@@ -38,7 +38,7 @@ def test_an_honest_receiver_confirms(
     context.minimum_version = context.maximum_version = version
     with Receiver("tls", context=context) as receiver:
         to = destination(receiver.url("tls", format=form, ca=authority.cert))
-        transport = open_transport(to)
+        transport = to.open_transport()
         for first in (0, BIG):
             outcome = transport.deliver(batch(to, BIG, first, SIZE))
             assert statuses(outcome) == {"confirmed"}, outcome.error

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.receiver import Receiver
-from tasks.syslog.transport import open_transport
 from tests.syslog.helpers import (
     BIG,
     SIZE,
@@ -93,7 +92,7 @@ def test_reset_after_some_bytes(context: ssl.SSLContext, authority: Authority) -
         reset(connection)
 
     with ScriptedReceiver(behaviour, context=context) as rude:
-        transport = open_transport(destination(rude.url(ca=authority.cert)))
+        transport = destination(rude.url(ca=authority.cert)).open_transport()
         for cut in (0, 1, 77, len(stream) - 1, len(stream)):  # noqa: B007 - read by threads
             assert statuses(transport.deliver(batch(to, 5))) <= {"unconfirmed", "failed"}
     assert all(stream.startswith(one) for one in read)

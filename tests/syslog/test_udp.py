@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.receiver import Receiver
 from tasks.errors import SensorError
-from tasks.syslog.transport import check, open_transport
+from tasks.syslog.transport import check
 from tests.syslog.helpers import batch, deliver, destination, lines, statuses, took
 
 
@@ -47,7 +47,7 @@ def test_the_pace_holds_from_batch_to_batch() -> None:
     """A new batch is no new start: the pace is the destination's."""
     with Receiver("udp") as receiver:
         to = destination(receiver.url("udp", rate=100))
-        transport = open_transport(to)
+        transport = to.open_transport()
         start = time.monotonic()
         for _ in range(4):
             transport.deliver(batch(to, 10))
@@ -67,8 +67,8 @@ def test_a_receiver_that_goes_away_fails_the_batch() -> None:
     with Receiver("udp") as receiver:
         url = receiver.url("udp", rate=200)
         to = destination(url)
-        assert statuses(open_transport(to).deliver(batch(to, 10))) == {"sent"}
-    outcome = open_transport(to).deliver(batch(to, 100))
+        assert statuses(to.open_transport().deliver(batch(to, 10))) == {"sent"}
+    outcome = to.open_transport().deliver(batch(to, 100))
     assert statuses(outcome) == {"failed"}
 
 
@@ -87,7 +87,7 @@ def test_a_message_too_long_for_a_datagram() -> None:
         to = destination(receiver.url("udp"))
         sizes = [100, 65_507, 65_508, 100]
         messages = pa.array([b"<14>" + b"x" * (size - 4) for size in sizes], pa.binary())
-        outcome = open_transport(to).deliver(messages)
+        outcome = to.open_transport().deliver(messages)
         arrived = receiver.wait_for(3, "udp")
     assert outcome.statuses.to_pylist() == ["sent", "sent", "failed", "sent"]
     assert "does not fit into a datagram of 65507 bytes; use tcp:// or tls://" in (

@@ -1,9 +1,8 @@
-"""Batches over TCP and TLS: a connection a batch, whose orderly end confirms it."""
+"""Batches over TCP: a connection a batch, whose orderly end confirms it."""
 
 from __future__ import annotations
 
 import socket
-import ssl
 import time
 from typing import TYPE_CHECKING
 
@@ -14,32 +13,36 @@ from tasks.syslog.connection import (
     UNPROVEN_SECONDS,
     Connection,
 )
+from tasks.syslog.destination import Destination
 from tasks.syslog.message_buffers import buffers_of, touched
 from tasks.syslog.network import Address, SendingRate, explain, name_of, resolve
-from tasks.syslog.tls import TlsConnection, client_context
-from tasks.syslog.tls import explain as explain_tls
 from tasks.syslog.transport import CONFIRMED, FAILED, UNCONFIRMED, Outcome
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tasks.syslog.destination import Destination
     from tasks.syslog.message_buffers import MessageBuffer
+    from tasks.syslog.transport import Transport
 
-_LEAST_SHARE = 0.05
+LEAST_SHARE = 0.05  # seconds
 
 
-class StreamTransport:
-    """TCP or TLS to one destination."""
+class TcpDestination(Destination):
+    """One TCP listener."""
+
+    def open_transport(self) -> Transport:
+        """See :class:`Destination`."""
+        return TcpTransport(self)
+
+
+class TcpTransport:
+    """TCP to one destination; :class:`tasks.syslog.tls_transport.TlsTransport` puts TLS inside."""
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
         self._sending_rate = SendingRate(destination.rate)
         self._preferred: Address | None = None
         self._close_grace = UNPROVEN_SECONDS
-        self._context: ssl.SSLContext | None = None
-        if destination.scheme == "tls":
-            self._context = client_context(destination)
 
     def deliver(self, messages: pa.BinaryArray | pa.ChunkedArray) -> Outcome:
         """See :class:`tasks.syslog.transport.Transport`: all confirmed, or none."""
@@ -105,7 +108,7 @@ class StreamTransport:
         for index, address in enumerate(addresses):
             share = (deadline - time.monotonic()) / (len(addresses) - index)
             try:
-                connection = self._open(address, max(share, _LEAST_SHARE))
+                connection = self._open(address, max(share, LEAST_SHARE))
             except OSError as error:
                 faults.append(f"{name_of(address)}: {self._explain(error)}")
             else:
@@ -114,36 +117,26 @@ class StreamTransport:
         raise SensorError(f"{self._destination.address}: {'; '.join(faults)}")
 
     def _open(self, address: Address, seconds: float) -> Connection:
-        started = time.monotonic()
-        timeout = self._destination.timeout
+        deadline = time.monotonic() + seconds
         family, where = address
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.settimeout(seconds)
             sock.connect(where)
             _refuse_itself(sock)
-            if self._context is None:
-                return Connection(sock, timeout, self._close_grace)
-            connection = TlsConnection(
-                sock,
-                timeout,
-                self._close_grace,
-                self._context,
-                self._destination.host,
-                close_notify=self._destination.close_notify,
-            )
-            connection.handshake(max(seconds - (time.monotonic() - started), _LEAST_SHARE))
+            return self._establish(sock, deadline)
         except BaseException:
             sock.close()
             raise
-        return connection
+
+    def _establish(self, sock: socket.socket, deadline: float) -> Connection:  # noqa: ARG002
+        """Make a connection of a connected socket, until a point in time by the monotonic clock."""
+        return Connection(sock, self._destination.timeout, self._close_grace)
 
     def _say(self, error: OSError) -> str:
         return f"{self._destination.address}: {self._explain(error)}"
 
     def _explain(self, error: OSError) -> str:
-        if isinstance(error, ssl.SSLError):
-            return explain_tls(error)
         return explain(error, self._destination.timeout)
 
 
