@@ -1,4 +1,4 @@
-"""The accounts: what the auth file names, a line each, checked before anything is touched."""
+"""The accounts in the auth file, one a line, checked before anything is touched."""
 
 from __future__ import annotations
 
@@ -73,14 +73,15 @@ def read_accounts(path: Path) -> list[Account]:
 
 
 def open_to_others(path: Path) -> str:
-    """What to say of an auth file that other users of this machine can open; nothing if they can't.
+    """A warning about an auth file that other users of this machine can open; "" if they can't.
 
-    A pipe, as of a password manager, has no mode that could be changed; nor has one that is gone.
+    There is none about a pipe, such as a password manager's, or a file that is gone: neither has a
+    mode that could be changed.
     """
     try:
         mode = path.stat().st_mode
     except OSError:
-        return ""  # who reads it says so
+        return ""  # reading it reports the fault
     if not stat.S_ISREG(mode) or not mode & (stat.S_IRWXG | stat.S_IRWXO):
         return ""
     here = path.absolute()

@@ -5,10 +5,10 @@ HaloUsmError
 ├── HaloError            the Halo API
 │   ├── HaloUnavailable  it may answer later: network, 429, 5xx, a body cut off
 │   ├── HaloRefused      it will not answer this key: 401, 403
-│   └── HaloInvalid      it answered, and the answer makes no sense, or the query did not to it
+│   └── HaloInvalid      its answer cannot be understood, or it did not understand the query
 ├── SensorError          a destination that cannot be used, before any event was sent
 ├── StagingError         the staging cannot be read or written
-└── InUseError           an account or a destination is in the hands of another run
+└── InUseError           another run holds the lock of an account or a destination
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class HaloError(HaloUsmError):
 
 
 class HaloUnavailable(HaloError):  # noqa: N818 - reads as a sentence, as httpx's errors do
-    """The API did not answer, or asked for patience for longer than the client has."""
+    """The API did not answer, or asked for a longer wait than the retry policy allows."""
 
 
 class HaloRefused(HaloError):  # noqa: N818
@@ -93,12 +93,12 @@ def explain(
     file: object = None,
     remedies: Mapping[int, str] = MappingProxyType({}),
 ) -> str:
-    """What the operating system refused, or what is no text: where, the fault and a remedy.
+    """Describe a fault of the operating system or of an encoding: place, fault and remedy.
 
     Args:
         error: The fault.
-        file: Where it was, unless the fault itself says so.
-        remedies: By `errno`, what is better advice there than the usual.
+        file: The file, unless the error itself names it.
+        remedies: Remedies by `errno` that replace the usual ones.
     """
     name = error.filename if isinstance(error, OSError) and error.filename else file
     if isinstance(name, bytes):
@@ -118,7 +118,7 @@ def explain(
 
 def _working_folder_is_there() -> bool:
     try:
-        os.getcwd()  # noqa: PTH109 - the question is whether it can be told
+        os.getcwd()  # noqa: PTH109 - Path.cwd() is the same call
     except FileNotFoundError:
         return False
     return True

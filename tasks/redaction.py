@@ -1,7 +1,8 @@
-"""What is shown of text that others wrote, and of addresses, which may hold a password.
+"""How text from outside, and addresses that may hold a password, are shown.
 
-The text of events, answers of servers, names of files and values of settings go through here on
-their way into a message, a table, a log or a page. Data (`--json`, `export`, Parquet) stays exact.
+The text of events, responses of servers, names of files and values of settings pass through here
+before they appear in a message, a table, a log or a page. Data (`--json`, `export`, Parquet) stays
+exact.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from urllib.parse import unquote
 LONGEST = 200
 """How many characters of a text are shown unless told otherwise."""
 LONGEST_PATH = 1000
-"""How many of the path of a file."""
+"""How many characters of a file's path are shown."""
 
 # Characters that show nothing though Python calls them printable: the letters and marks among
 # Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt).
@@ -22,7 +23,7 @@ _INVISIBLE = re.compile(
 )
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}")
-# What of an address is known to be no secret: a well-formed host and port, and a plain path.
+# The parts of an address that cannot be a secret: a well-formed host and port, and a plain path.
 _HOST = r"(?:[\w.-]*|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?![^/?#])"
 _HARMLESS = re.compile(rf"{_HOST}(?:/[\w./~+=-]*)?")
 _HOST_ALONE = re.compile(rf"(?=localhost|[^/]*\.){_HOST}(?:/[\w./~+-]*)?")
@@ -32,14 +33,14 @@ _LAYERS = 5  # of percent-encoding that are looked through
 
 
 def foreign_text(text: object, limit: int | None = LONGEST) -> str:
-    r"""A text that others wrote, without characters that act on a terminal or forge a log's line.
+    r"""Text from outside, without characters that control a terminal or forge a log's line.
 
     Control characters, line ends, direction marks, lone surrogates and what has no width become
-    visible escapes, such as `\x1b` or `\u202e`. Applied twice it changes nothing more.
+    visible escapes, such as `\x1b` or `\u202e`. A second call changes nothing more.
 
     Args:
-        text: The text, or what turns into one.
-        limit: How many characters of it are shown, the rest as an ellipsis; None for all.
+        text: The text, or an object whose `str` it is.
+        limit: How many characters are shown; an ellipsis stands for the rest. None for all.
     """
     whole = str(text)
     shown = whole[:limit]
@@ -57,7 +58,7 @@ def _visible(character: str) -> str:
 def redact_address(address: str) -> str:
     """A URL or host as it may be shown: without its user, password, query and fragment.
 
-    It need not be well-formed: only what is known to be harmless stays, `***` stands for the rest.
+    The address may be malformed. Parts that cannot be a secret stay; `***` replaces the rest.
     """
     text = address
     for _ in range(_LAYERS):

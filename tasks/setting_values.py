@@ -1,7 +1,7 @@
-"""What the values of settings that are paths and addresses have to be.
+"""Validators of settings that are paths and addresses.
 
-Each function returns the value as it is used, or raises `ValueError` with what is wrong and what
-would do; the value itself is shown by `shown`, which knows what may be a secret.
+Each function returns the value in the form in which it is used, or raises `ValueError` with the
+fault and the remedy. The message does not hold the value: `shown` gives it without secrets.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ def is_loopback(host: str | None) -> bool:
 
 
 def is_uri(staging: str) -> bool:
-    """Whether a staging is no folder, or was not meant to be one, malformed as it may be."""
+    """Whether a staging is, or was meant to be, a URI and not a folder; it may be malformed."""
     return _URI.match(staging) is not None
 
 
 def base_url(text: str, example: str, keys: str) -> SplitResult:
-    """The parts of a URL that others are made of.
+    """Split a base URL, to which paths are appended.
 
     Args:
         text: The URL.
-        example: One as it should be.
-        keys: Where a user and a password belong.
+        example: A correct one, for the message.
+        keys: Where a user and a password belong, for the message.
 
     Raises:
-        ValueError: It is none, or more than what may be shown; the message holds nothing of it.
+        ValueError: It is no base URL, or it holds parts that may be secret. The message holds
+            nothing of it.
     """
     if "@" in text:
         raise ValueError(f"it holds a user or a password, which belong in {keys}")
@@ -73,10 +74,10 @@ def api_url(text: str) -> str:
 
 
 def _path(path: Path | str) -> Path:
-    """A path of the settings, the home folder put in for `~`.
+    """A path of the settings, with the home folder in place of `~`.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It cannot be a path.
     """
     if "\0" in str(path):
         raise ValueError("it holds a NUL character, which no path can; write it anew")
@@ -87,14 +88,14 @@ def _path(path: Path | str) -> Path:
 
 
 def auth_file(path: Path) -> Path:
-    """The file of keys; a key in its place is refused, for paths are shown."""
+    """The path of the auth file. A key in its place is refused, because paths are shown."""
     if "|" in str(path):
         raise ValueError("it is no path but a key; write the key into a file, and name that")
     return _path(path)
 
 
 def staging(text: str) -> str:
-    """A folder's path, or a URI; what was to be a URI and is none makes no odd folder."""
+    """A folder's path, or a URI. A malformed URI is refused: it would be an odd folder."""
     if not is_uri(text):
         return _folder(text)
     scheme, separator, rest = text.partition("://")
@@ -124,7 +125,7 @@ def staging(text: str) -> str:
 
 
 def _folder(text: str) -> str:
-    """A folder to stage in, which need not be there.
+    """The path of a staging folder, which need not exist.
 
     Raises:
         ValueError: It cannot be one.

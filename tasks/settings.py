@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _PREFECT = "PREFECT_"
 _OURS = ("HALO_", "USM_")
 _NOT_READ_HERE = {"HALO_RETENTION_DAYS", "HALO_LEDGER_DAYS", "HALO_USM_HOME"}
-"""Names that a settings file may hold though no command of this version reads them."""
+"""Names that a settings file may hold although no command of this version reads them."""
 
 
 class Sensors(BaseModel):
@@ -207,10 +207,10 @@ def _from_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _check_line(path: Path, line: Binding) -> None:
-    """Refuse what would otherwise leave a setting at its default without a word.
+    """Refuse a line that would silently leave a setting at its default.
 
     Raises:
-        SettingsError: The line is none of a settings file, or sets what is no setting of ours.
+        SettingsError: The line is not NAME=value, or its name looks like a setting and is none.
     """
     where = f"line {line.original.line} of {foreign_text(path, LONGEST_PATH)}"
     if line.error:
@@ -244,7 +244,7 @@ def prefect_api_url(environment: Mapping[str, str] = os.environ) -> str | None:
     if not text:
         return None
     try:
-        # Prefect shows this address to whoever reads its log.
+        # Prefect writes this address into its log.
         base_url(text, "http://127.0.0.1:4200/api", "PREFECT_API_AUTH_STRING")
     except ValueError as error:
         raise SettingsError(

@@ -1,9 +1,9 @@
-"""Lines out of columns, by one gather.
+"""Assembles lines from columns by one gather operation.
 
 The values of an Arrow string array lie end to end in one buffer. So if every piece of every
 line (constants, keys, values) is put into one array, and the pieces are then taken from it in
 reading order, each line is already there as a run of bytes: a line begins at every n-th offset,
-and nothing is left to join. That costs half of an element-wise join of the same pieces.
+and nothing is left to join. This takes half the time of an element-wise join of the same pieces.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Assembled:
-    """Lines, one a row, and what they are made of.
+    """Lines, one a row, and the pieces that they consist of.
 
     `pieces` has the same number of pieces for every line: a constant first, then by turns the
     value of a place and the constant after it. `places` are those that any row has a value for.

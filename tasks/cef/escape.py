@@ -1,8 +1,8 @@
-"""What a value may not hold inside a line, and what stands for it there.
+"""Characters that a value may not hold inside a line, and their replacements.
 
 The rules are data: a format has one `Escape` for each kind of place that a value can take.
-Finding out that a value needs none of it is the common case and the only one that has to be
-fast: a whole column is looked through as bytes, without looking at its rows.
+Most values need no escaping, and only that case has to be fast: a whole column is searched as
+bytes, without looking at its rows.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def spell_out_forbidden(texts: pa.StringArray) -> pa.StringArray:
 class Escape:
     """The rules for the values of one kind of place in a line.
 
-    `replaced` maps ASCII characters, at most 15, to what stands for them, in the order in which
-    they are replaced; `forbidden` deals with the characters of `FORBIDDEN` that are left then.
+    `replaced` maps at most 15 ASCII characters to their replacements, in the order in which they
+    are replaced. `forbidden` then replaces the characters of `FORBIDDEN` that are left.
     """
 
     replaced: Mapping[str, str]
@@ -82,7 +82,7 @@ class Escape:
 
     @cached_property
     def _kinds(self) -> npt.NDArray[np.uint16]:
-        """What to do about a byte: bit 0 calls for `forbidden`, the next for each of `replaced`."""
+        """Tasks by byte, as bits: bit 0 means `forbidden`, the next ones each of `replaced`."""
         table = np.zeros(256, np.uint16)
         table[list(_FORBIDDEN_FIRST_BYTES)] = 1
         for at, character in enumerate(self.replaced):
@@ -90,10 +90,10 @@ class Escape:
         return table
 
     def find(self, data: Bytes) -> tuple[Positions, npt.NDArray[np.uint16]]:
-        """Find what needs escaping, or may, in UTF-8 `data`.
+        """Find the bytes of UTF-8 `data` that need escaping, or may need it.
 
-        Returns the positions of bytes, ascending, and for each what is to be done, as bits:
-        `apply` takes those of a whole text, or-ed.
+        Returns their positions, ascending, and the tasks of each, as bits. `apply` takes the
+        bits of a whole text, or-ed.
         """
         found = [np.empty(0, np.int64)]
         size = min(len(data), _BLOCK)
@@ -115,7 +115,7 @@ class Escape:
         return positions[kinds > 0], kinds[kinds > 0]
 
     def apply(self, texts: pa.StringArray, kinds: int) -> pa.StringArray:
-        """Escape `texts`, all of which need what `kinds` says, and nothing else."""
+        """Escape `texts`, all of which need exactly the tasks in `kinds`."""
         for at, (character, replacement) in enumerate(self.replaced.items()):
             if kinds & (2 << at):
                 texts = pc.replace_substring(texts, character, replacement)

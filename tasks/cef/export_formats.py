@@ -1,7 +1,7 @@
 r"""The formats of `export` besides CEF: LEEF 2.0, `key="value"` pairs, JSON lines.
 
-All are renderings of the same declaration as CEF (`tasks/plugin/fields.toml`), one line an event
-whatever is in it, and nothing is cut.
+All are rendered from the same declaration as CEF (`tasks/plugin/fields.toml`), always one line an
+event, and no value is cut.
 
 - LEEF: IBM, "Log Event Extended Format (LEEF) 2.0". Attributes are separated by tabs. The guide
   names no escapes: backslash, tab, line feed and carriage return become `\\`, `\t`, `\n`, `\r`.

@@ -1,4 +1,4 @@
-"""What is a valid IP address: the rules of Python's `ipaddress`, fast.
+"""Valid IP addresses by the rules of Python's `ipaddress`, checked faster.
 
 IPv4 is four decimal numbers from 0 to 255 without leading zeros; IPv6 is RFC 4291 text, IPv4-mapped
 forms included, with an RFC 4007 zone id (`fe80::1%eth0`) of the characters that RFC 6874 allows.

@@ -22,7 +22,7 @@ from tasks.plugin.sources import ADDRESS_SOURCES, BOOLEANS, TEXT_FIELDS, Row, ro
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# What msgspec decodes and encodes without changing a thing: no float, no integer beyond 64 bits.
+# Types that msgspec decodes and encodes unchanged: no float, no integer beyond 64 bits.
 _Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Text = str | None
 _Scalar = str | bool | _Int | None
@@ -34,7 +34,7 @@ _MAPPED = {
     **dict.fromkeys((*_FIRST, *_FALLBACKS, *ADDRESS_SOURCES, "id", "created_at"), _Text),
     "critical": bool | _Text,
 }
-# Fields without a column that Halo's clients know; what else there is is learned as it comes.
+# Fields without a column that Halo's clients know; others are learned from the events.
 _OTHERS = frozenset(
     """
     actor_country actor_key_label additional_details api_key_id api_key_label cpe cves
@@ -80,7 +80,7 @@ class _Reader(NamedTuple):
         )
 
     def learning(self, names: Iterable[str]) -> _Reader:
-        """One that knows these names, too, as far as they are names and not too many."""
+        """A reader that knows these names, too, unless they are malformed or too many."""
         new = sorted(
             name
             for name in set(names) - self.others - _MAPPED.keys()
@@ -92,8 +92,8 @@ class _Reader(NamedTuple):
 class ColumnReader:
     """Reads many events into columns.
 
-    It learns field names from the events it reads. What it reads depends on nothing but the events;
-    how fast it does so depends on what it has learned.
+    It learns field names from the events it reads. Its results depend on the events alone; its
+    speed depends on the names that it has learned.
     """
 
     def __init__(self) -> None:
@@ -174,14 +174,14 @@ def _text_columns(events: list[Any]) -> dict[str, list[Any]]:
 
 
 def _not_addresses(values: list[str | None]) -> Iterable[int]:
-    """Positions of texts that are no address; none where all are, which takes no time."""
+    """Positions of texts that are no address. The usual case, that all are one, is fast."""
     if all(map(is_address, set(values) - {None, ""})):
         return ()
     return [position for position, value in enumerate(values) if value and not is_address(value)]
 
 
 def _booleans(values: list[Any]) -> tuple[list[bool | None], Iterable[int]]:
-    """The values as booleans, and the positions of texts that are none."""
+    """The values as booleans, and the positions of texts that are no boolean."""
     if str not in set(map(type, values)):
         return values, ()
     read = [BOOLEANS.get(value.lower()) if isinstance(value, str) else value for value in values]

@@ -1,10 +1,10 @@
-"""An event's JSON text as Python values, none of them changed.
+"""Decodes an event's JSON text into Python values without changing any of them.
 
-orjson is fast, and exact for text, booleans, null and integers of 64 bits. What it refuses (a lone
-surrogate escape, say) is decoded by the standard library instead, and so is an event with a float,
-or a longer integer (which becomes one), that would be written in other digits than Halo's. What
-that refuses, too, is cut into the object's members by brackets, and each of them decoded alone: a
-value that cannot be is kept as its text.
+orjson is fast, and exact for text, booleans, null and integers of 64 bits. The standard library
+decodes text that orjson refuses (such as a lone surrogate escape), and events with a float, or a
+longer integer, that orjson would write in other digits than Halo's. Text that the standard library
+refuses, too, is split into the object's members by its brackets, and each member is decoded alone:
+a value that cannot be decoded is kept as its text.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ESCAPE = re.compile(
 
 
 class UndecodableError(ValueError):
-    """The text is no event: no object, or its members cannot be told; the message says which."""
+    """The text is no event: no object, or no members can be found in it; the message says which."""
 
 
 def decode(text: bytes) -> Event:
@@ -45,7 +45,7 @@ def decode(text: bytes) -> Event:
     be written again, is a `str`: its text.
 
     Raises:
-        UndecodableError: there is nothing to go on with.
+        UndecodableError: the text is no event.
     """
     if text.count(b"[") + text.count(b"{") > _MANY_BRACKETS:
         return _decode_exactly(text)
@@ -69,8 +69,8 @@ def compact(value: object) -> str:
 def _is_exact(key: str, value: Any, text: bytes) -> bool:
     """Whether orjson changed nothing of an event's value.
 
-    It did not where there is no float, or where the JSON of a list or an object (which ends in a
-    bracket, where a number could go on) is what the text says of the key.
+    It changed nothing if there is no float, or if the text holds the key with exactly the JSON that
+    orjson writes for the value. That JSON ends in a bracket: a number could go on after its end.
     """
     if not _has_float(value):
         return True

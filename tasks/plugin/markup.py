@@ -1,9 +1,8 @@
-"""HTML out of a message: tags go, entities are decoded once, the rest of the text stays.
+"""Removes HTML from a message: tags are removed, entities decoded once, other text stays.
 
-A tag is `<`, the name of an HTML element and what belongs to it, up to `>`; a comment is a tag.
-`a < b`, `<bob@example.com>` and a tag that is never closed are text, and so is what a `<script>`
-holds.
-Every function here takes time in proportion to the text, whatever is in it.
+A tag is `<`, the name of an HTML element and its attributes, up to `>`; a comment is a tag.
+`a < b`, `<bob@example.com>` and a tag that is never closed are text, and so is the content of a
+`<script>`. Every function here takes time in proportion to the length of any text.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from tasks.plugin.derive import derive
 from tasks.plugin.fields import FIELDS, NORMALIZED_SCHEMA
 from tasks.plugin.sources import SAME_AS
 
-REJECTED_SCHEMA: pa.Schema = pa.schema(
+REFUSED_SCHEMA: pa.Schema = pa.schema(
     [
         pa.field("event_id", pa.string()),
         pa.field("created_at", pa.timestamp("us", tz="UTC")),
@@ -26,7 +26,7 @@ REJECTED_SCHEMA: pa.Schema = pa.schema(
         pa.field("event", pa.string()),
     ]
 )
-"""What `normalize` says of an event that it cannot go on with."""
+"""Events that `normalize` refuses, each with the reason."""
 
 _RAW_COLUMNS = ["event_id", "created_at", "event"]
 
@@ -43,11 +43,11 @@ _PERSON_OR_KEY, _HALO = 0, 1
 
 
 class Normalized(NamedTuple):
-    """What became of raw events: every one is a row of one of the two tables.
+    """The result for raw events: each of them is a row of one of the two tables.
 
     Attributes:
         rows: `pa.Table` of `NORMALIZED_SCHEMA`.
-        rejected: `pa.Table` of `REJECTED_SCHEMA`.
+        rejected: `pa.Table` of `REFUSED_SCHEMA`.
     """
 
     rows: Any
@@ -74,7 +74,7 @@ def normalize(raw: Any, device_address: str) -> Normalized:
         rows.append(_rows(columns, device_address))
     return Normalized(
         pa.Table.from_batches(rows, NORMALIZED_SCHEMA),
-        pa.Table.from_pylist(rejected, REJECTED_SCHEMA),
+        pa.Table.from_pylist(rejected, REFUSED_SCHEMA),
     )
 
 
@@ -171,7 +171,7 @@ def _endpoints(columns: dict[str, Any]) -> dict[str, Any]:
 
 
 def _where_it_differs(addresses: Any, others: Any) -> Any:
-    """The addresses, null where the other column says the same address."""
+    """The addresses, null where the other column holds the same address."""
     same = pc.equal(addresses, others).fill_null(fill_value=False)
     spelled_twice = pc.indices_nonzero(
         pc.and_not(

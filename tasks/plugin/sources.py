@@ -1,8 +1,7 @@
-"""The Halo fields that columns are read from, and one event's fields taken into those columns.
+"""The Halo fields that columns are read from, and how one event's fields become a row.
 
-A mapped field that is null or an empty text says nothing and counts as absent. A value that its
-column cannot take (an address that is none, a `critical` that is no boolean) stays with the fields
-that have no column.
+A mapped field that is null or an empty text counts as absent. A value that its column cannot take
+(an invalid address, a `critical` that is no boolean) stays with the fields that have no column.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _BY_SOURCE = {field.source: field for field in reversed(_TEXT)}
 TEXT_FIELDS: tuple[Field, ...] = tuple(
     field for field in _TEXT if field is _BY_SOURCE[field.source]
 )
-"""Columns of text that one Halo field, or else another, gives; of two with the same, the first."""
+"""Columns of text, read from one Halo field or else another; the first of those that share it."""
 
 SAME_AS: dict[str, str] = {
     field.name: _BY_SOURCE[field.source].name for field in _TEXT if field not in TEXT_FIELDS
@@ -47,7 +46,7 @@ Row = dict[str, Any]
 
 
 def row_of(text: bytes, event_id: str) -> Row:
-    """One event as a row, whatever is in it.
+    """Read any event as a row.
 
     Args:
         text: the event's JSON.

@@ -1,7 +1,7 @@
 """Where one message ends on a stream and the next begins (RFC 6587).
 
 A framing takes the columns whose row-wise concatenation is the message and gives back the
-columns whose row-wise concatenation is the framed message; it knows nothing of what they say.
+columns whose row-wise concatenation is the framed message. It does not look at their content.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What Linux tells of a TCP connection beyond POSIX; elsewhere it stays unknown."""
+"""The state of a TCP connection that Linux reports beyond POSIX; elsewhere it stays unknown."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if sys.platform == "linux":
     _TIME_WAIT, _CLOSE = 6, 7  # linux/include/net/tcp_states.h
 
     def keep_little_unsent(sock: socket.socket, limit: int) -> None:
-        """Take no more than about so many bytes that are not on their way yet."""
-        with contextlib.suppress(OSError):  # it helps, and some kernels' stand-ins lack it
+        """Let the kernel accept only about so many bytes that it has not sent yet."""
+        with contextlib.suppress(OSError):  # an optimization that emulated kernels may lack
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, limit)
 
     def acknowledge_now(sock: socket.socket) -> None:
-        """Put no acknowledgement off: that may hold back what the peer has to say (RFC 896)."""
+        """Do not delay acknowledgements: the peer's next data may wait for one (RFC 896)."""
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 

@@ -1,4 +1,4 @@
-"""A batch of messages as it lies in memory: Arrow's own buffers, nothing copied."""
+"""A batch of messages in memory: views of Arrow's own buffers, without copies."""
 
 from __future__ import annotations
 

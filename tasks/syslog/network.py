@@ -1,4 +1,4 @@
-"""Addresses, pace, and what a network error means to the person who reads it."""
+"""Name resolution, the sending rate, and messages about network errors."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def explain(error: OSError, timeout: float) -> str:
 class SendingRate:
     """At most so many messages a second, in bursts of a hundredth of a second.
 
-    Time that was not used is not made up for later, but for one burst, which evens out how late a
-    sleep ends: receivers lose datagrams in bursts, not on average.
+    Unused time is not made up for later, because receivers lose datagrams in bursts. One burst is
+    the exception: it evens out that a sleep ends late.
     """
 
     def __init__(self, rate: float | None) -> None:

@@ -92,7 +92,7 @@ def client_context(destination: TlsDestination) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # So that ca= may name the one authority that is trusted, be it a root or not.
+    # ca= may name the one trusted authority, which need not be a root.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     here, ca, cert, key = destination.address, destination.ca, destination.cert, destination.key
     if ca is None:
@@ -109,7 +109,7 @@ def client_context(destination: TlsDestination) -> ssl.SSLContext:
             ) from None
     if cert is not None:
         try:
-            # Without an answer at hand OpenSSL would ask the terminal for the key's password.
+            # Without this, OpenSSL would ask for the key's password on the terminal.
             context.load_cert_chain(cert, key, password=lambda: "")
         except (OSError, ValueError) as error:
             files = f"cert={cert}, key={key}" if key else f"cert={cert}"
@@ -157,7 +157,7 @@ class TlsConnection(Connection):
     ) -> None:
         super().__init__(sock, timeout, close_grace)
         self._from_wire, self._to_wire = ssl.MemoryBIO(), ssl.MemoryBIO()
-        # A zone says which interface, which no certificate knows.
+        # No certificate holds the zone of an IPv6 address, which names an interface.
         self._tls = context.wrap_bio(
             self._from_wire, self._to_wire, server_hostname=host.partition("%")[0]
         )
@@ -211,7 +211,7 @@ class TlsConnection(Connection):
                 try:
                     self._flush()
                 finally:
-                    # Which records went out is not known to the byte: in doubt all of them.
+                    # It is not known which records went out; any of them may have.
                     if self._handed > before:
                         self.taken += count
         except (BrokenPipeError, ConnectionResetError):

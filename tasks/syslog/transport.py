@@ -1,4 +1,4 @@
-"""What a delivery promises, whatever carries it.
+"""The interface of all transports, and the outcome of a delivery.
 
 ```
 encoding (message) → framing → socket (udp; tcp over connection; tls_transport over tcp)
@@ -30,8 +30,8 @@ class Outcome:
             ``sent`` (UDP: handed to the network, nobody can know more), ``unconfirmed`` (handed
             over at least in part, and nothing proves that it was read) or ``failed`` (never
             handed over, or refused).
-        error: What happened to those that are neither confirmed nor sent, and what to do;
-            None where there are none.
+        error: The fault and remedy for messages that are neither confirmed nor sent; None where
+            there are none.
     """
 
     statuses: pa.StringArray
@@ -51,13 +51,13 @@ class Transport(Protocol):
         """Carry one batch of framed messages over: connect, send, confirm, close.
 
         Every expected fault is an outcome, and each of connecting, sending and closing takes a
-        bounded time. Where an exception passes through all the same (Ctrl-C, a signal handler's),
-        the connection has been given up and the whole batch is to be called ``unconfirmed``:
-        any part of it may have gone out.
+        bounded time. If any other exception passes through (Ctrl-C, a signal handler's), the
+        connection was aborted and the caller calls the whole batch ``unconfirmed``: any part of it
+        may have gone out.
         """
 
     def check(self) -> str:
-        """Say what is known of the receiver without sending it anything.
+        """Describe the receiver without sending it any message.
 
         Raises:
             SensorError: It cannot be used; says why and what to do.

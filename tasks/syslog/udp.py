@@ -1,4 +1,4 @@
-"""One datagram a message (RFC 5426): handed to the network, and nobody can know more."""
+"""Messages over UDP, one a datagram (RFC 5426). Nobody can know whether one arrives."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class UdpDestination(Destination):
 class UdpTransport:
     """UDP to one destination, at its rate.
 
-    The socket is connected, so that the ICMP "port unreachable" of a receiver that is not there is
-    heard. It comes late, with a later datagram or after the last, and names none: so it fails the
-    whole batch, which may repeat some of it and loses none.
+    The socket is connected, so that an ICMP "port unreachable" is reported where nothing listens.
+    It arrives late, with a later datagram or after the last one, and does not say which datagram it
+    belongs to. So it fails the whole batch: some events may be repeated, and none is lost.
     """
 
     def __init__(self, destination: Destination) -> None:
@@ -88,7 +88,7 @@ class UdpTransport:
         return Outcome.of((FAILED, total), error=f"{here}: {'; '.join(faults)}")
 
     def check(self) -> str:
-        """See :class:`tasks.syslog.transport.Transport`: a route is all that UDP can show."""
+        """See :class:`tasks.syslog.transport.Transport`: UDP can show no more than a route."""
         faults = []
         for address in self._addresses():
             try:
@@ -122,7 +122,7 @@ class UdpTransport:
         """Statuses, one a message, and what went wrong.
 
         Raises:
-            OSError: Nobody is there: none of the messages counts as handed over.
+            OSError: Nothing listens there: no message counts as handed over.
         """
         statuses: list[str] = []
         errors: dict[str, None] = {}
@@ -178,7 +178,7 @@ def _send(sock: socket.socket, payload: memoryview) -> None:
 
 def _require_not_refused(sock: socket.socket) -> None:
     poll = select.poll()
-    poll.register(sock, 0)  # errors are reported unasked
+    poll.register(sock, 0)  # errors are always reported
     poll.poll(_ICMP_MILLISECONDS)
     error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if error:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.plugin.fields import MAPPING_VERSION, NORMALIZED_SCHEMA, PLUGIN_FIELD_COUNT
-from tasks.plugin.normalize import REJECTED_SCHEMA, normalize
+from tasks.plugin.normalize import REFUSED_SCHEMA, normalize
 from tests.plugin.raw import (
     CREATED,
     DEVICE,
@@ -94,7 +94,7 @@ def test_nothing_in_nothing_out() -> None:
     """No raw rows give two empty tables of the right schemas."""
     found = normalized()
     assert found.rows.schema.equals(NORMALIZED_SCHEMA)
-    assert found.rejected.schema.equals(REJECTED_SCHEMA)
+    assert found.rejected.schema.equals(REFUSED_SCHEMA)
     assert found.rows.num_rows == found.rejected.num_rows == 0
     empty_chunk = pa.concat_tables([raw_table().slice(0, 0), raw_table(MINIMAL).slice(1)])
     assert normalize(empty_chunk, DEVICE).rows.num_rows == 0
