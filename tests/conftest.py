@@ -6,6 +6,7 @@ import os
 import signal
 import uuid
 from contextlib import suppress
+from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING
 
 import pytest
@@ -63,6 +64,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """The suite fails where it leaves a process behind, and ends it."""
     if is_xdist_worker(session):
         return
+    # multiprocessing has two helpers, which else end only after the process that started them
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
     left = left_of(SUITE, os.environ[SUITE])
     for process, command in left.items():
         print(f"\nERROR: this process was left running: {process} {command}")

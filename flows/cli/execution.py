@@ -88,7 +88,6 @@ def run_pipeline(
     """
     from tasks.settings import prefect_api_url
 
-    export_prefect_settings(settings)
     if accounts:
         import_aiohttp()
     stop, signalled = _stop_on_signals()
@@ -103,6 +102,7 @@ def run_pipeline(
             stop=stop,
             progress=progress,
         )
+        export_prefect_settings(context.settings)
         allow_open_files(context)
         if sensors:
             for one in context.destinations:
