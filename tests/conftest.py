@@ -65,8 +65,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if is_xdist_worker(session):
         return
     # multiprocessing has two helpers, which else end only after the process that started them
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # noqa: SLF001
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]  # noqa: SLF001
     left = left_of(SUITE, os.environ[SUITE])
     for process, command in left.items():
         print(f"\nERROR: this process was left running: {process} {command}")
