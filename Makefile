@@ -45,10 +45,11 @@ test: setup-dev ## the whole test suite
 	@echo "== running the tests"
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto
 
-check: setup-dev ## format, lint, types
+check: setup-dev ## format, lint, types, and which package may import which
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 # Bytecode is kept: what a command costs is measured as where it is installed.
 bench: setup-bench ## measure against the targets (about 10 minutes); exit code 1 below one

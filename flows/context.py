@@ -139,7 +139,7 @@ def export_prefect_settings(settings: Settings) -> None:
 def first_readings(settings: Settings) -> dict[str, Window]:
     """The window that a first sync reads of each account; empty without a usable auth file."""
     from tasks.accounts import read_accounts
-    from tasks.extract.plan import HALO_KEEPS
+    from tasks.halo_history import HALO_KEEPS
 
     try:
         accounts = read_accounts(settings.halo_auth_file)
@@ -172,7 +172,7 @@ def check_halo_has(window: Window) -> None:
     Raises:
         SettingsError: It begins before there was Halo, or in the future.
     """
-    from tasks.extract.plan import HALO_BEGAN
+    from tasks.halo_history import HALO_BEGAN
 
     since = isoformat(window.since)
     if window.since < HALO_BEGAN:

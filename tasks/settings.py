@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from tasks.errors import SettingsError, explain
-from tasks.extract.plan import HALO_BEGAN
+from tasks.halo_history import HALO_BEGAN
 from tasks.redaction import LONGEST_PATH, foreign_text, redact_address
 from tasks.setting_values import (
     address,

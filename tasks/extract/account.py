@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tasks.accounts import open_to_others
 from tasks.errors import HaloInvalid, HaloUsmError, InUseError
 from tasks.extract.clocks import CLOCK_TOLERANCE, Clocks, describe_difference
-from tasks.extract.plan import HALO_KEEPS, plan_range, plan_sync
+from tasks.extract.plan import plan_range, plan_sync
 from tasks.extract.result import (
     ExtractResult,
     report_failures,
@@ -26,6 +26,7 @@ from tasks.extract.result import (
 from tasks.extract.window_extractor import FailedWindow, WindowExtractor
 from tasks.extract.window_stager import WindowStager
 from tasks.halo.client import ApiKey, HaloClient, Listing
+from tasks.halo_history import HALO_KEEPS
 from tasks.staging.coverage import read_coverage
 from tasks.staging.known_ids import KnownIds
 from tasks.staging.locks import hold

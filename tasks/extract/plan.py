@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
+from tasks.halo_history import HALO_KEEPS
 from tasks.time_window import Window, difference
 
-HALO_KEEPS = timedelta(days=90)
-"""Older events are gone from Halo."""
-HALO_BEGAN = datetime(2010, 1, 1, tzinfo=UTC)
-"""There was no Halo before: an earlier time is a mistake."""
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from tasks.errors import HaloError, HaloRefused, HaloUnavailable, HaloUsmError
 from tasks.extract.clocks import PostponedWindow
 from tasks.extract.lookback_boundary import LookbackBoundary
-from tasks.extract.plan import HALO_KEEPS
 from tasks.halo.window_reader import WindowReader
+from tasks.halo_history import HALO_KEEPS
 from tasks.time_window import Window, difference, union
 
 if TYPE_CHECKING:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, timedelta
 
+from tasks.halo_history import HALO_KEEPS
 from tasks.staging import file_names
 from tasks.time_window import Window, isoformat
 
 _DAY = re.compile(r"/date=(\d{4}-\d{2}-\d{2})/", re.ASCII)
-_ALL_THAT_HALO_KEEPS = 90 * 24 * 60
-"""Minutes."""
+_ALL_THAT_HALO_KEEPS = HALO_KEEPS // timedelta(minutes=1)
 
 
 def how_to_repair(path: str) -> str:
