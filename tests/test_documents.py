@@ -90,6 +90,21 @@ def test_links_of_the_readme_lead_somewhere() -> None:
         assert (ROOT / Path(target)).exists(), target
 
 
+def test_contributing_names_files_that_are_there_and_hold_what_it_says() -> None:
+    """Every path of its table exists, and defines the names behind it."""
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    rows = re.findall(r"^\| (?!to change|---)(.+) \| (.+) \|$", text, re.MULTILINE)
+    assert len(rows) >= 9
+    for change, answer in rows:
+        paths = re.findall(r"`([a-z_]+/[\w/.]+)`(?: \(`(\w+)`\))?", answer)
+        assert paths, change
+        for path, name in paths:
+            assert (ROOT / path).exists(), path
+            if name:
+                defines = rf"^(?:class |(?:async )?def )?{name}\b"
+                assert re.search(defines, (ROOT / path).read_text("utf-8"), re.MULTILINE), name
+
+
 def test_every_command_has_an_example_that_is_understood() -> None:
     """`--help` of each command shows one."""
     names = [name for name in app if not name.startswith("-")]
