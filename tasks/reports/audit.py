@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from tasks.reports.status import KnownDestination
-    from tasks.staging.file_names import AttemptsFile
+    from tasks.staging.ledger_file_names import AttemptsFile
     from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
 

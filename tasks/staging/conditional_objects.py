@@ -1,50 +1,32 @@
 """Single objects beside the Parquet files of a staging, written under a condition.
 
-pyarrow's file systems put no condition on a write. So these few objects are written by `obstore`,
-which is told what pyarrow was told: where the bucket is and whose keys open it.
+pyarrow's file systems put no condition on a write. So `obstore` writes these few objects; see
+`tasks.staging.bucket` for how it opens the bucket.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from configparser import ConfigParser, Error
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.errors import SettingsError, StagingError
 from tasks.redaction import foreign_text, redact
+from tasks.staging.bucket import NO_OTHER_RUN, open_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
     from obstore import UpdateVersion
-    from obstore.store import (
-        AzureStore,
-        ClientConfig,
-        GCSStore,
-        RetryConfig,
-        S3Credential,
-        S3Store,
-    )
+    from obstore.store import AzureStore, GCSStore, S3Store
 
     Replaces = UpdateVersion | Literal["nothing", "anything"]
 
-_ANSWER_WITHIN = timedelta(seconds=10)
-_RETRIES = 3
-_NO_PROXY: ClientConfig = {
-    "proxy_url": "http://127.0.0.1:9",
-    "proxy_excludes": "0.0.0.0/0,::/0,*",
-}
-"""A proxy for no address: pyarrow heeds none of the environment for S3."""
-_ADDRESS = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[!-~]*)?")
 _TIMES = re.compile(r" in \S+(, after \d+ retries, max_retries: \d+, retry_timeout: \S+)? +- ")
 _CAUSE = re.compile(r'(?<=message: ")[^"]+|(?<=error: ")[^"]+|TimedOut|InvalidCertificate')
-_NO_OTHER_RUN = "HALO_STAGING_LOCKS=none, if never more than one run works on this staging"
 
 
 class Changed(Exception):  # noqa: N818 - an outcome, not a fault
@@ -132,10 +114,10 @@ class ConditionalObjects:
         except ImportError:
             raise SettingsError(
                 "HALO_STAGING: a staging on object storage needs one more library for its "
-                f"leases: pip install 'halo-usm[object-storage]'; or set {_NO_OTHER_RUN}"
+                f"leases: pip install 'halo-usm[object-storage]'; or set {NO_OTHER_RUN}"
             ) from None
         try:
-            return _open(self.filesystem, self.root)
+            return open_bucket(self.filesystem, self.root)
         except ValueError as fault:
             raise SettingsError(
                 f"HALO_STAGING: {self.where('')} cannot be opened for its leases "
@@ -164,16 +146,16 @@ def without_conditions(where: str, said: str) -> SettingsError:
     return SettingsError(
         f"HALO_STAGING: the server does not put {where} under a condition ({said}), so two runs "
         "could not be kept apart; use a server with conditional puts (If-None-Match and "
-        f"If-Match), or set {_NO_OTHER_RUN}"
+        f"If-Match), or set {NO_OTHER_RUN}"
     )
 
 
-def _version(told: Any) -> UpdateVersion:
+def _version(meta: Any) -> UpdateVersion:
     version: UpdateVersion = {}
-    if told["e_tag"]:
-        version["e_tag"] = told["e_tag"]
-    if told["version"]:
-        version["version"] = told["version"]
+    if meta["e_tag"]:
+        version["e_tag"] = meta["e_tag"]
+    if meta["version"]:
+        version["version"] = meta["version"]
     return version
 
 
@@ -198,109 +180,3 @@ def _remedy(said: str) -> str:
     if "NoSuchBucket" in said or "ContainerNotFound" in said:
         return "make the bucket"
     return "see to it that the server answers, and lets this key read and write there"
-
-
-def _open(filesystem: Any, root: str) -> S3Store | GCSStore | AzureStore:
-    """The bucket that a file system of pyarrow's has, through obstore.
-
-    Raises:
-        SettingsError: It is another kind of file system.
-        ValueError: The library cannot open it.
-    """
-    from obstore.store import AzureStore, GCSStore, S3Store
-
-    kind = filesystem.type_name
-    if kind not in {"s3", "gcs", "abfs"}:
-        raise SettingsError(
-            f"HALO_STAGING: a staging on {kind}:// has no leases that could keep two runs apart; "
-            f"use a folder, s3://, gs:// or abfss://, or set {_NO_OTHER_RUN}"
-        )
-    # No accessor tells what a file system was opened with; what it is pickled by does.
-    _, (told,) = filesystem.__reduce__()
-    bucket, _, folder = root.partition("/")
-    prefix = folder or None
-    client: ClientConfig = {"allow_http": True, "timeout": _ANSWER_WITHIN}
-    retry: RetryConfig = {"max_retries": _RETRIES, "retry_timeout": _ANSWER_WITHIN}
-    if kind == "s3":
-        keys = _aws_keys(told)
-        return S3Store(
-            bucket,
-            prefix=prefix,
-            client_options=client | _NO_PROXY,
-            retry_config=retry,
-            region=filesystem.region,
-            credential_provider=(lambda: keys) if keys else None,
-            **_if_any("aws_endpoint_url_s3", _endpoint(told)),
-        )
-    if kind == "gcs":
-        return GCSStore(
-            bucket,
-            prefix=prefix,
-            client_options=client,
-            retry_config=retry,
-            # writes are never anonymous with this library; an emulator reads no token
-            **_if_any("bearer_token", told["access_token"] or (told["anonymous"] and "none")),
-            **_if_any("base_url", _endpoint(told)),
-        )
-    authority = told["blob_storage_authority"]
-    own = "" if authority.startswith(".") else f"{told['blob_storage_scheme']}://{authority}"
-    return AzureStore(
-        bucket,
-        prefix=prefix,
-        client_options=client,
-        retry_config=retry,
-        account_name=told["account_name"],
-        **_if_any("account_key", told["account_key"]),
-        **_if_any("endpoint", own and f"{_checked(own)}/{told['account_name']}"),
-    )
-
-
-def _if_any(name: str, value: str) -> Any:
-    return {name: value} if value else {}
-
-
-def _endpoint(told: dict[str, Any]) -> str:
-    """The server's address as a URL; none for the cloud's own."""
-    address: str = told["endpoint_override"]
-    if not address:
-        return ""
-    return _checked(address if "://" in address else f"{told['scheme'] or 'https'}://{address}")
-
-
-def _checked(address: str) -> str:
-    match = _ADDRESS.fullmatch(address)
-    if not match or int((match[2] or ":443")[1:]) not in range(1, 65_536):
-        raise ValueError("its endpoint_override is no address such as https://host:9000")
-    return address
-
-
-def _aws_keys(told: dict[str, Any]) -> S3Credential | None:
-    """The keys of the URI or of the AWS profile; others (environment, role) obstore finds."""
-    if told["access_key"]:
-        return _keys(told["access_key"], told["secret_key"], told["session_token"])
-    if os.environ.get("AWS_ACCESS_KEY_ID"):
-        return None
-    default = os.path.expanduser("~/.aws/credentials")  # noqa: PTH111 - never an error
-    profiles = ConfigParser(interpolation=None)
-    try:
-        profiles.read(os.environ.get("AWS_SHARED_CREDENTIALS_FILE") or default, "utf-8")
-    except (Error, OSError, UnicodeDecodeError):
-        return None
-    name = os.environ.get("AWS_PROFILE") or "default"
-    if not profiles.has_option(name, "aws_access_key_id"):
-        return None
-    profile = profiles[name]
-    return _keys(
-        profile["aws_access_key_id"],
-        profile.get("aws_secret_access_key", ""),
-        profile.get("aws_session_token"),
-    )
-
-
-def _keys(key: str, secret: str, token: str | None) -> S3Credential:
-    return {
-        "access_key_id": key,
-        "secret_access_key": secret,
-        "token": token or None,
-        "expires_at": None,
-    }

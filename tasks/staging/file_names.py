@@ -8,12 +8,12 @@
                 settled-{since}-{until}-{events}-{total}-{ledger rows}-{after}-{delivered}-{unique}
                                                                               (a note, no rows)
 
-all of them with `.parquet` behind. `since` and `until` are `HHMMSSffffff` in the UTC day of the
+all of them followed by `.parquet`. `since` and `until` are `HHMMSSffffff` in the UTC day of the
 folder, half-open, and bound the `created_at` of every row; midnight at the day's end is
-`240000000000`. Times of this form compare as text; a name with any other is not one of ours.
-Nothing here touches a disk; who knows the `folder` in its tree that names lie in gives it along,
-for messages. The names of all four trees stand together, long as that makes the module: each must
-not be taken for another.
+`240000000000`. Times of this form compare as text; a name with any other time is not one of ours.
+The forms of all four trees stand together here, because none of them may be taken for another;
+`tasks.staging.ledger_file_names` reads and makes those of `deliveries`. Nothing here touches a
+disk. The `folder` that functions take is where the names lie in their tree: messages show it.
 """
 
 from __future__ import annotations
@@ -40,26 +40,20 @@ MARKS = ("part", "beside", "lost", "begin", "range")
 END_OF_DAY = "240000000000"
 
 
-def _pattern(name: str) -> re.Pattern[str]:
+def name_pattern(name: str) -> re.Pattern[str]:
+    """A pattern of whole file names, without their suffix."""
     return re.compile(name + re.escape(SUFFIX), re.ASCII)
 
 
-_CLOCK = r"(?:(?:[01]\d|2[0-3])[0-5]\d[0-5]\d{7}|240000000000)"
-_SPAN = rf"(?P<since>{_CLOCK})-(?P<until>{_CLOCK})"
+CLOCK = r"(?:(?:[01]\d|2[0-3])[0-5]\d[0-5]\d{7}|240000000000)"
+SPAN = rf"(?P<since>{CLOCK})-(?P<until>{CLOCK})"
 _MARK = rf"(?:-(?P<mark>{'|'.join(MARKS)}))?"
-_RAW = _pattern(rf"{_SPAN}-(?P<unique>[0-9a-f]{{8}})-(?P<rows>\d+){_MARK}")
-_NORMALIZED = _pattern(
-    rf"(?P<key>{_SPAN}-[0-9a-f]{{8}}-(?P<raw_rows>\d+){_MARK})-g(?P<generation>\d+)-(?P<rows>\d+)"
+_RAW = name_pattern(rf"{SPAN}-(?P<unique>[0-9a-f]{{8}})-(?P<rows>\d+){_MARK}")
+_NORMALIZED = name_pattern(
+    rf"(?P<key>{SPAN}-[0-9a-f]{{8}}-(?P<raw_rows>\d+){_MARK})-g(?P<generation>\d+)-(?P<rows>\d+)"
     r"(?:-x(?P<lost>\d+))?(?:(?P<unknown>u)|(?P<gone>-gone))?"
 )
-_EXTRACT = _pattern(r"extract-[0-9a-f]{8}-(?P<rows>\d+)")
-_ATTEMPTS = _pattern(
-    rf"(?P<at>\d{{8}}T\d{{12}})-[0-9a-f]{{8}}-{_SPAN}-(?P<rows>\d+)-(?P<delta>[+-]\d+)"
-)
-_SETTLED = _pattern(
-    rf"settled-{_SPAN}-(?P<events>\d+)-(?P<total>\d+)-(?P<rows>\d+)"
-    rf"-(?P<after>all|{_CLOCK})-(?P<delivered>\d+)-[0-9a-f]{{8}}"
-)
+_EXTRACT = name_pattern(r"extract-[0-9a-f]{8}-(?P<rows>\d+)")
 
 
 def unique() -> str:
@@ -109,7 +103,7 @@ def around(first: datetime, last: datetime) -> Window:
 
 
 @dataclass(frozen=True, slots=True)
-class _Spanned:
+class SpannedFile:
     """A file about a window of its day. `since` and `until` are clock texts."""
 
     name: str
@@ -127,14 +121,16 @@ class _Spanned:
 
 
 @dataclass(frozen=True, slots=True)
-class RawFile(_Spanned):
+class RawFile(SpannedFile):
     """A window of raw events; of no rows where Halo had none.
 
-    `mark` is empty where the window is covered. It is not where Halo has more of it than it
-    shows, or than was held at once (`part`), nor where the listing of another window or a later
-    look showed something of it (`beside`), nor where Halo has dropped it before it was read
-    (`lost`), nor in the microsecond in which an account begins (`begin`) or a range of it that was
-    extracted before its first sync (`range`), be that covered or could it not be read.
+    Only a file without a `mark` covers its window. The marks of the others:
+
+    - `part`: Halo has more of the window than it shows, or than could be held in memory.
+    - `beside`: the events were in the listing of another window, or appeared late.
+    - `lost`: Halo had dropped the window before it was read.
+    - `begin`: the account begins in this microsecond.
+    - `range`: a range that was extracted before the account's first sync begins in it.
     """
 
     mark: str = ""
@@ -146,7 +142,7 @@ class RawFile(_Spanned):
 
 
 @dataclass(frozen=True, slots=True)
-class NormalizedFile(_Spanned):
+class NormalizedFile(SpannedFile):
     """What became of the raw file `key` when it was normalized the `generation`th time.
 
     `lost` counts the events that earlier generations had and the one after them had no more;
@@ -180,35 +176,9 @@ class RejectedFile:
     generation: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptsFile(_Spanned):
-    """One row an attempt; `delta` is how many more events are delivered since."""
-
-    at: str
-    delta: int
-
-
-@dataclass(frozen=True, slots=True)
-class SettledNote:
-    """Says without rows that `span` had nothing left to deliver, where sums don't show it.
-
-    It holds as long as names tell `events` normalized events, `total` of them with those that
-    once were, and `rows` attempts there, for a destination that takes events from `after` on
-    (`all`: the whole span).
-    """
-
-    name: str
-    span: str
-    events: int
-    total: int
-    rows: int
-    after: str
-    delivered: int
-
-
 def window_of(name: str, day: date) -> Window | None:
     """The window that a name of raw, normalized or rejected begins with; None where none does."""
-    match = re.match(_SPAN, name, re.ASCII)
+    match = re.match(SPAN, name, re.ASCII)
     if match is None or match["since"] >= match["until"]:
         return None
     return Window(moment(match["since"], day), moment(match["until"], day))
@@ -220,13 +190,14 @@ def partition(account: str, day: date, destination: str = "") -> str:
     return f"destination={destination}/{ours}" if destination else ours
 
 
-def _spanned(pattern: re.Pattern[str], name: str) -> re.Match[str] | None:
+def match_spanned(pattern: re.Pattern[str], name: str) -> re.Match[str] | None:
     """The match of a name that tells a window, which must not be empty or backward."""
     match = pattern.fullmatch(name)
     return match if match and match["since"] < match["until"] else None
 
 
-def _foreign(name: str, stage: str, folder: str) -> StagingError:
+def foreign_name(name: str, stage: str, folder: str) -> StagingError:
+    """The error for a name that is not one of ours."""
     path = f"{stage}/{folder}/{name}" if folder else name
     return StagingError(
         f"{path!r} is no name of a {stage} file of this version; "
@@ -247,9 +218,9 @@ def raw_files(names: Iterable[str], folder: str = "") -> list[RawFile]:
     """
     files = []
     for name in names:
-        match = _spanned(_RAW, name)
+        match = match_spanned(_RAW, name)
         if match is None:
-            raise _foreign(name, "raw", folder)
+            raise foreign_name(name, "raw", folder)
         mark = match["mark"] or ""
         files.append(RawFile(name, match["since"], match["until"], int(match["rows"]), mark))
     return sorted(files, key=lambda file: (file.since, file.until, file.name))
@@ -273,9 +244,9 @@ def normalized_files(names: Iterable[str], folder: str = "") -> list[NormalizedF
     """
     files = []
     for name in names:
-        match = _spanned(_NORMALIZED, name)
+        match = match_spanned(_NORMALIZED, name)
         if match is None:
-            raise _foreign(name, "normalized", folder)
+            raise foreign_name(name, "normalized", folder)
         files.append(
             NormalizedFile(
                 name,
@@ -313,55 +284,9 @@ def rejected_files(names: Iterable[str], folder: str = "") -> list[RejectedFile]
     for name in sorted(names):
         if match := _EXTRACT.fullmatch(name):
             files.append(RejectedFile(name, int(match["rows"])))
-        elif match := _spanned(_NORMALIZED, name):
+        elif match := match_spanned(_NORMALIZED, name):
             rows, generation = int(match["rows"]), int(match["generation"])
             files.append(RejectedFile(name, rows, match["key"], generation))
         else:
-            raise _foreign(name, "rejected", folder)
+            raise foreign_name(name, "rejected", folder)
     return files
-
-
-def attempts_name(attempted_at: datetime, window: Window, rows: int, delta: int) -> str:
-    """A new name for a ledger file whose events lie within `window`."""
-    stamp = attempted_at.strftime("%Y%m%dT%H%M%S%f")
-    return f"{stamp}-{unique()}-{span(window)}-{rows}-{delta:+d}{SUFFIX}"
-
-
-def settled_name(
-    span_text: str, events: int, total: int, rows: int, *, after: str, delivered: int
-) -> str:
-    """A new name for a note in the ledger; see `SettledNote`."""
-    return f"settled-{span_text}-{events}-{total}-{rows}-{after}-{delivered}-{unique()}{SUFFIX}"
-
-
-def deliveries_files(
-    names: Iterable[str], folder: str = ""
-) -> tuple[list[AttemptsFile], list[SettledNote]]:
-    """A day's ledger by its names: attempts in the order they were made, and notes.
-
-    Raises:
-        StagingError: A name is not one of ours.
-    """
-    attempts, notes = [], []
-    for name in sorted(names):
-        if match := _spanned(_ATTEMPTS, name):
-            attempts.append(
-                AttemptsFile(
-                    name,
-                    match["since"],
-                    match["until"],
-                    int(match["rows"]),
-                    match["at"],
-                    int(match["delta"]),
-                )
-            )
-        elif match := _spanned(_SETTLED, name):
-            events, total, rows = (int(match[group]) for group in ("events", "total", "rows"))
-            delivered = int(match["delivered"])
-            span_text = f"{match['since']}-{match['until']}"
-            notes.append(
-                SettledNote(name, span_text, events, total, rows, match["after"], delivered)
-            )
-        else:
-            raise _foreign(name, "deliveries", folder)
-    return attempts, notes

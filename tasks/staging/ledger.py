@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import StagingError
-from tasks.staging import file_names
+from tasks.staging import file_names, ledger_file_names
 from tasks.staging.last_attempts import LastAttempts, last_of
 from tasks.staging.segments import segments_of
 from tasks.staging.writer import in_bytes
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from datetime import date, datetime
 
-    from tasks.staging.file_names import AttemptsFile, NormalizedFile, SettledNote
+    from tasks.staging.file_names import NormalizedFile
     from tasks.staging.files import Pending
+    from tasks.staging.ledger_file_names import AttemptsFile, SettledNote
     from tasks.staging.segments import Segment
     from tasks.staging.store import Store
     from tasks.time_window import Window
@@ -96,7 +97,7 @@ class Attempt:
             raise ValueError("neither rows nor anything expected")
         self._pending.sink.write(encoded)
         attempted_at = rows["attempted_at"][0].as_py()
-        self._pending.name = file_names.attempts_name(
+        self._pending.name = ledger_file_names.attempts_name(
             attempted_at, _bounds(rows), rows.num_rows, delta
         )
 
@@ -133,7 +134,7 @@ class Ledger:
             StagingError: A name is not one of ours.
         """
         listed = self.names() if names is None else names
-        return file_names.deliveries_files(listed, self._partition)
+        return ledger_file_names.deliveries_files(listed, self._partition)
 
     @property
     def _partition(self) -> str:
@@ -218,7 +219,7 @@ class Ledger:
         """
         span = f"{segment.since}-{segment.until}"
         sums = segment.rows, segment.total, segment.ledger_rows
-        name = file_names.settled_name(span, *sums, after=segment.after, delivered=delivered)
+        name = ledger_file_names.settled_name(span, *sums, after=segment.after, delivered=delivered)
         self.store.publish(
             DELIVERIES_SCHEMA.empty_table(),
             "deliveries",

@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tasks.staging import file_names
+from tasks.staging import file_names, ledger_file_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import date, datetime
 
-    from tasks.staging.file_names import AttemptsFile, NormalizedFile, SettledNote
+    from tasks.staging.file_names import NormalizedFile
+    from tasks.staging.ledger_file_names import AttemptsFile, SettledNote
 
 _FIRST_GENERATION = re.compile(r"-g1-(\d+)u?\.parquet/")
 _DELTA = re.compile(r"-([+-]\d+)\.parquet/")
@@ -106,7 +107,7 @@ def segments_of(
     folder: str = "",
 ) -> list[Segment]:
     """The segments of a day that have normalized events; see `Ledger.segments`."""
-    attempts, notes = file_names.deliveries_files(deliveries, folder)
+    attempts, notes = ledger_file_names.deliveries_files(deliveries, folder)
     start = file_names.after(since, day)
     groups = _segments([*normalized, *attempts])
     found = (_segment(group, notes, start) for group in groups)
@@ -129,7 +130,7 @@ def _segment(
     group: list[NormalizedFile | AttemptsFile], notes: list[SettledNote], start: str
 ) -> Segment:
     since, until = group[0].since, max(file.until for file in group)
-    attempts = [file for file in group if isinstance(file, file_names.AttemptsFile)]
+    attempts = [file for file in group if isinstance(file, ledger_file_names.AttemptsFile)]
     part = Segment(
         since,
         until,

@@ -26,6 +26,7 @@ from tasks.redaction import foreign_text, redact_address
 from tasks.staging.file_names import STAGES
 from tasks.staging.files import OURS_ALONE
 from tasks.staging.local_files import LocalFiles
+from tasks.staging.reader import read_batches, read_table
 from tasks.staging.remote_files import RemoteFiles
 from tasks.staging.repair import how_to_repair
 from tasks.staging.schemas import required, what_is_foreign
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
 """Names of accounts and destinations, which reach logs and pages as they are."""
-_FEW_ROW_GROUPS = 2
-_FEW_ROWS = 10_000  # not worth waking another thread for
 
 
 def _day(parent: str, folder: str) -> date:
@@ -204,10 +203,7 @@ class Store:
             StagingError: It cannot be read.
         """
         with self._open(path) as file:
-            if within is None or file.num_row_groups < _FEW_ROW_GROUPS:
-                table = file.read(columns, use_threads=file.metadata.num_rows > _FEW_ROWS)
-            else:
-                table = file.read_row_groups(_groups_within(file, within), columns)
+            table = read_table(file, columns, within)
             self._require_keys(path, table)
             return table
 
@@ -221,11 +217,9 @@ class Store:
             StagingError: It cannot be read.
         """
         with self._open(path) as file:
-            threads = file.metadata.num_rows > _FEW_ROWS
-            for group in range(file.num_row_groups):
-                for batch in file.iter_batches(rows, [group], columns, use_threads=threads):
-                    self._require_keys(path, batch)
-                    yield batch
+            for batch in read_batches(file, columns, rows):
+                self._require_keys(path, batch)
+                yield batch
 
     @contextmanager
     def _open(self, path: str) -> Iterator[Any]:
@@ -250,21 +244,6 @@ class Store:
     def remove(self, path: str) -> None:
         """Remove a file, by its path in the staging; one that is not there is fine."""
         self.backend.remove(path)
-
-
-def _groups_within(file: Any, window: Window) -> list[int]:
-    """The row groups of a Parquet file that may have events created in a window."""
-    column = file.schema_arrow.names.index("created_at")
-    groups = []
-    for group in range(file.num_row_groups):
-        bounds = file.metadata.row_group(group).column(column).statistics
-        if (
-            bounds is None
-            or not bounds.has_min_max
-            or (bounds.min < window.until and bounds.max >= window.since)
-        ):
-            groups.append(group)
-    return groups
 
 
 def open_store(uri: str, locks: Literal["auto", "none"] = "auto") -> Store:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import StagingError
-from tasks.staging import file_names
+from tasks.staging import file_names, ledger_file_names
 from tasks.time_window import Window
 
 if TYPE_CHECKING:
@@ -79,16 +79,18 @@ def test_rejected_names(window: Window, raw_rows: int, rows: int, generation: in
 )
 def test_ledger_names(attempted_at: datetime, window: Window, rows: int, delta: int) -> None:
     """A ledger file's name gives back its window, rows and how many more are delivered."""
-    name = file_names.attempts_name(attempted_at, window, rows, delta)
-    [file], notes = file_names.deliveries_files([name])
+    name = ledger_file_names.attempts_name(attempted_at, window, rows, delta)
+    [file], notes = ledger_file_names.deliveries_files([name])
     assert (file.window(DAY), file.rows, file.delta, notes) == (window, rows, delta, [])
 
 
 @given(windows, st.tuples(counts, counts, counts), st.sampled_from(["all", "123000000000"]), counts)
 def test_note_names(window: Window, sums: tuple[int, int, int], after: str, delivered: int) -> None:
     """A note's name gives back what it was written for, and no attempt is read out of it."""
-    name = file_names.settled_name(file_names.span(window), *sums, after=after, delivered=delivered)
-    attempts, [note] = file_names.deliveries_files([name])
+    name = ledger_file_names.settled_name(
+        file_names.span(window), *sums, after=after, delivered=delivered
+    )
+    attempts, [note] = ledger_file_names.deliveries_files([name])
     assert attempts == []
     assert note.span == file_names.span(window)
     assert (note.events, note.total, note.rows) == sums
@@ -101,7 +103,7 @@ def test_note_names(window: Window, sums: tuple[int, int, int], after: str, deli
         file_names.raw_files,
         file_names.normalized_files,
         file_names.rejected_files,
-        file_names.deliveries_files,
+        ledger_file_names.deliveries_files,
     ],
 )
 def test_foreign_name(parse: object) -> None:
@@ -131,8 +133,8 @@ def test_foreign_name(parse: object) -> None:
         (file_names.raw_files, "{}-0123abcd-5.parquet"),
         (file_names.normalized_files, "{}-0123abcd-5-g1-5.parquet"),
         (file_names.rejected_files, "{}-0123abcd-5-g1-5.parquet"),
-        (file_names.deliveries_files, "20260301T120000000000-0123abcd-{}-5-+5.parquet"),
-        (file_names.deliveries_files, "settled-{}-5-5-5-all-5-0123abcd.parquet"),
+        (ledger_file_names.deliveries_files, "20260301T120000000000-0123abcd-{}-5-+5.parquet"),
+        (ledger_file_names.deliveries_files, "settled-{}-5-5-5-all-5-0123abcd.parquet"),
     ],
 )
 def test_window_that_is_none(parse: Callable[[list[str]], object], name: str, span: str) -> None:

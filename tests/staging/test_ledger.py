@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tasks.staging import file_names
+from tasks.staging import ledger_file_names
 from tasks.staging.delivery_counts import DeliveryCounts, count_deliveries
 from tasks.staging.last_attempts import FAILED_ALONE, FAILED_BETWEEN
 from tasks.staging.ledger import DELIVERIES_SCHEMA, Ledger
@@ -79,7 +79,7 @@ def test_last_attempt_decides(ledger: Ledger) -> None:
     events = pa.table(
         {"event_id": ["a", "b", "c", "d"], "created_at": [at(n) for n in range(1, 5)]}
     )
-    files, _ = file_names.deliveries_files(ledger.names())
+    files, _ = ledger_file_names.deliveries_files(ledger.names())
     last = ledger.last_attempts(files, events)
     assert last.number.tolist() == [2, 3, 1, 0]
     assert last.delivered.tolist() == [True, False, False, False]
@@ -91,7 +91,7 @@ def test_clock_that_went_back(ledger: Ledger) -> None:
     a = [("a", at(1))]
     record(ledger, attempts(a, "failed", 1, "refused", at(40)), 0)
     record(ledger, attempts(a, "confirmed", 2, None, at(35)), 1)
-    files, _ = file_names.deliveries_files(ledger.names())
+    files, _ = ledger_file_names.deliveries_files(ledger.names())
     last = ledger.last_attempts(files, pa.table({"event_id": ["a"], "created_at": [at(1)]}))
     assert (last.number.tolist(), last.delivered.tolist()) == ([2], [True])
 
@@ -109,7 +109,7 @@ def test_events_that_failed_alone(ledger: Ledger) -> None:
     record(ledger, attempts([b], "confirmed", 3, None, at(43)), 1)
     record(ledger, attempts([b], "unconfirmed", 4, FAILED_BETWEEN + "reset", at(44)), -1)
     record(ledger, attempts([c], "confirmed", 4, None, at(44)), 1)
-    files, _ = file_names.deliveries_files(ledger.names())
+    files, _ = ledger_file_names.deliveries_files(ledger.names())
     events = pa.table({"event_id": ["a", "b", "c", "d", "e"], "created_at": [at(1)] * 5})
     last = ledger.last_attempts(files, events)
     assert last.faults.tolist() == [2, 1, 0, 0, 0]
@@ -125,7 +125,7 @@ def test_only_ledger_files_of_the_time_are_opened(ledger: Ledger, tmp_path: Path
     [path] = tmp_path.rglob("*-1-+1.parquet")
     path.write_bytes(b"cannot be opened")
     record(ledger, attempts([("b", at(2))], "confirmed", 1), 1)
-    files, _ = file_names.deliveries_files(ledger.names())
+    files, _ = ledger_file_names.deliveries_files(ledger.names())
     events = pa.table({"event_id": ["b"], "created_at": [at(2)]})
     assert ledger.last_attempts(files, events).delivered.tolist() == [True]
 

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tasks.staging import file_names
+from tasks.staging import file_names, ledger_file_names
 from tasks.staging.ledger import Ledger
 from tasks.staging.segments import Segment, surely_settled
 from tasks.staging.store import open_store
@@ -100,7 +100,7 @@ class Sums(RuleBasedStateMachine):
         for number in batch:
             self.events[number].delivered = delivered
         bounds = file_names.around(min(times), max(times))
-        self.deliveries.append(file_names.attempts_name(at(30), bounds, len(batch), delta))
+        self.deliveries.append(ledger_file_names.attempts_name(at(30), bounds, len(batch), delta))
 
     @precondition(lambda self: self.events)
     @rule(hour=st.none() | st.integers(0, 23))
@@ -112,7 +112,9 @@ class Sums(RuleBasedStateMachine):
                 span = f"{part.since}-{part.until}"
                 sums = part.rows, part.total, part.ledger_rows
                 self.deliveries.append(
-                    file_names.settled_name(span, *sums, after=part.after, delivered=delivered)
+                    ledger_file_names.settled_name(
+                        span, *sums, after=part.after, delivered=delivered
+                    )
                 )
 
     def _found(self, since: datetime | None) -> list[tuple[Segment, int, int]]:
