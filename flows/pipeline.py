@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from flows.context import RunContext
     from flows.runner import Runner
-    from tasks.load.selection import Only
     from tasks.results import StageResult
+    from tasks.staging.pending import Only
     from tasks.time_window import Window
 
     Pipeline = Callable[[RunContext, Runner], list[StageResult]]

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from flows.context import RunContext
-    from tasks.load.selection import Only
     from tasks.results import StageResult
+    from tasks.staging.pending import Only
     from tasks.time_window import Window
 
 

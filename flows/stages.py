@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flows.context import RunContext
-    from tasks.load.selection import Only
     from tasks.results import StageResult
+    from tasks.staging.pending import Only
     from tasks.time_window import Window
 
 

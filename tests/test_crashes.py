@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tasks.load.destination import load_destination, replay_destination
-from tasks.reports.audit import audit_range
+from tasks.reports.audit import RangeCounts, audit_range
 from tasks.staging.coverage import covered_windows
 from tasks.staging.store import open_store
 from tests.staging.crashing import BATCH, EVENTS, LATE, REJECTED, pipeline, start
@@ -33,15 +33,9 @@ def check(folder: Path, receiver: RejectingReceiver) -> None:
     assert ids(store, "normalized") == [event_id for event_id in ALL if event_id != REJECTED]
     assert ids(store, "rejected") == sorted([REJECTED, "no date", "dated"])
     assert covered_windows(store, "alpha") == [window(2, 6)]
-    complaints: list[str] = []
-    sensor = destination(receiver.url(batch=BATCH))
-    found = audit_range(store, window(0, 24), [sensor], complaints.append)
-    assert complaints == []
-    assert found["destinations"]["rejecting"] == {
-        "delivered": len(ALL) - 1,
-        "pending": 0,
-        "failed": 0,
-    }
+    found = audit_range(store, window(0, 24), [destination(receiver.url(batch=BATCH))])
+    assert found.problems == []
+    assert found.destinations["rejecting"] == RangeCounts(len(ALL) - 1, pending=0, failed=0)
     received = Counter(receiver.received)
     assert sorted(received) == ids(store, "normalized")
     assert received.total() - len(received) <= BATCH

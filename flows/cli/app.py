@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from cyclopts import App, Parameter
 
@@ -37,7 +37,10 @@ from tasks.redaction import foreign_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tasks.reports.answer import Answer
     from tasks.time_window import Window
+
+A = TypeVar("A", bound="Answer")
 
 
 def _version() -> str:
@@ -227,12 +230,8 @@ def status(
     from tasks.reports.status import status as read_status
 
     work = prepare(common.env_file, sensors=None)
-    unread: list[str] = []
-    answer = read_status(
-        work.store, work.destinations, first_readings(work.settings), unread.append
-    )
-    _print(answer, None if as_json else show_status)
-    return _complain(unread)
+    answer = read_status(work.store, work.destinations, first_readings(work.settings))
+    return _show(answer, None if as_json else show_status)
 
 
 @app.command(help_epilogue="Example: halo-usm audit --since 2026-03-01 --until 2026-04-01 --json")
@@ -254,19 +253,11 @@ def audit(
         raise SettingsError(f"audit: --event '{foreign_text(event)}' is no UTF-8, as every id is")
     window = _range(since, until)
     work = prepare(common.env_file, sensors=None)
-    unread: list[str] = []
     if window is None:
-        notes: list[str] = []
-        answer = audit_event(work.store, event or "", unread.append, notes.append)
-        _print(answer, None if as_json else show_event)
-        for text in notes:
-            warn(f"note: {text}")
-        if not answer["account"]:
-            unread.append(f"event {foreign_text(event)} is not in this staging")
-        return _complain(unread)
-    answer = audit_range(work.store, window, work.destinations, unread.append)
-    _print(answer, None if as_json else show_range)
-    return _complain(unread)
+        history = audit_event(work.store, event or "")
+        return _show(history, None if as_json else show_event)
+    found = audit_range(work.store, window, work.destinations)
+    return _show(found, None if as_json else show_range)
 
 
 @app.command(
@@ -291,19 +282,23 @@ def export(
     return DONE
 
 
-def _print(answer: dict[str, Any], show: Callable[[dict[str, Any]], None] | None) -> None:
-    """Show an answer to people, or print it as JSON, exact and in printable ASCII."""
+def _show(answer: A, show: Callable[[A], None] | None) -> int:
+    """Show an answer to people, or print it as JSON, exact and in printable ASCII.
+
+    Returns:
+        The exit code: whether something is wrong or unknown.
+    """
+    from tasks.reports.answer import as_json
+
     if show is not None:
         show(answer)
     else:
-        print(json.dumps(answer, indent=2).replace("\x7f", "\\u007f"))
-
-
-def _complain(faults: list[str]) -> int:
-    """Say what is wrong or unknown; the exit code."""
-    for fault in faults:
-        warn(f"error: {fault}")
-    return FAILED if faults else DONE
+        print(json.dumps(answer, indent=2, default=as_json).replace("\x7f", "\\u007f"))
+    for note in answer.notes:
+        warn(f"note: {note}")
+    for problem in answer.problems:
+        warn(f"error: {problem}")
+    return FAILED if answer.problems else DONE
 
 
 def _is_text(argument: str) -> bool:

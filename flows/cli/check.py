@@ -13,7 +13,7 @@ from tasks.accounts import open_to_others, read_accounts
 from tasks.errors import HaloUsmError, StagingError
 from tasks.extract.account import check_account
 from tasks.redaction import redact_address
-from tasks.reports.status import status
+from tasks.reports.status import Status, status
 from tasks.retry_policy import RetryPolicy
 from tasks.staging.store import open_store
 from tasks.syslog.transport import check as check_sensor
@@ -74,15 +74,11 @@ def run_check(settings: Settings) -> bool:
         lambda: destinations_of(settings),
         lambda found: ", ".join(destination.name for destination in found),
     )
-    faults: list[str] = []
-    pending = (
-        status(store, destinations, complain=faults.append)["destinations"]
-        if store and destinations
-        else {}
-    )
-    for fault in faults:
+    found = status(store, destinations) if store and destinations else Status()
+    for problem in found.problems:
         faulty.append("what is in the staging")
-        say(f"FAIL in the staging: {fault}")
+        say(f"FAIL in the staging: {problem}")
+    pending = found.destinations
     known = store.destinations() if store else []
     for destination in destinations or []:
         check(
@@ -90,7 +86,7 @@ def run_check(settings: Settings) -> bool:
             lambda destination=destination: check_sensor(destination),  # type: ignore[misc]
             lambda found, name=destination.name: (
                 found  # type: ignore[misc]
-                + (_waiting(pending[name]["pending"], new=name not in known) if pending else "")
+                + (_waiting(pending[name].pending, new=name not in known) if pending else "")
             ),
         )
     if faulty:

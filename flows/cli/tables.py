@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from tasks.redaction import foreign_text
+from tasks.time_window import isoformat
+
+if TYPE_CHECKING:
+    from tasks.reports.audit import EventHistory, RangeAudit, Row
+    from tasks.reports.status import Status
 
 _WIDTH_OF_A_FILE = 160
 _LONGEST = 2000
@@ -27,95 +33,98 @@ def _table(*columns: str) -> Table:
     return Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
 
 
-def _minute(moment: str | None) -> str:
-    return moment[:16].replace("T", " ") if moment else ""
+def _minute(moment: datetime | None) -> str:
+    return isoformat(moment)[:16].replace("T", " ") if moment else ""
 
 
-def show_status(answer: dict[str, Any]) -> None:
+def show_status(answer: Status) -> None:
     """Print `status`: a table of accounts, one of destinations, and what needs attention."""
     console = _console()
     accounts = _table("account", "staged", "normalized", "rejected", "covered until", "newest")
-    for name, account in sorted(answer["accounts"].items()):
-        covered = account["covered"]
+    for name, account in sorted(answer.accounts.items()):
         accounts.add_row(
             foreign_text(name),
-            *(f"{account[key]:,}" for key in ("staged", "normalized", "rejected")),
-            _minute(covered[-1][1] if covered else None),
-            _minute(account["newest_event"]),
+            *(f"{n:,}" for n in (account.staged, account.normalized, account.rejected)),
+            _minute(account.covered[-1].until if account.covered else None),
+            _minute(account.newest_event),
         )
-    console.print(accounts if answer["accounts"] else "nothing is staged yet")
+    console.print(accounts if answer.accounts else "nothing is staged yet")
     destinations = _table(
         "destination", "account", "delivered", "pending", "failed", "oldest pending"
     )
-    for name, destination in sorted(answer["destinations"].items()):
-        for account, row in [("all", destination), *sorted(destination["accounts"].items())]:
+    for name, destination in sorted(answer.destinations.items()):
+        for whose, row in [("all", destination), *sorted(destination.accounts.items())]:
             destinations.add_row(
-                foreign_text(name) if account == "all" else "",
-                foreign_text(account),
-                *(f"{row[key]:,}" for key in ("delivered", "pending", "failed")),
-                _minute(row["oldest_pending"]),
+                foreign_text(name) if row is destination else "",
+                foreign_text(whose),
+                *(f"{n:,}" for n in (row.delivered, row.pending, row.failed)),
+                _minute(row.oldest_pending),
             )
-    if answer["destinations"]:
+    if answer.destinations:
         console.print(destinations)
-    for name, account in sorted(answer["accounts"].items()):
-        if account["covered"]:
+    for name, account in sorted(answer.accounts.items()):
+        if account.covered:
             console.print(
-                f"{foreign_text(name)} is covered from {account['covered'][0][0]}",
+                f"{foreign_text(name)} is covered from {isoformat(account.covered[0].since)}",
             )
-        for since, until in account["gaps"]:
+        for gap in account.gaps:
             console.print(
-                f"{foreign_text(name)} has a gap from {since} to {until}: the next sync fills it, "
-                "or tells why it cannot"
+                f"{foreign_text(name)} has a gap from {isoformat(gap.since)} to "
+                f"{isoformat(gap.until)}: the next sync fills it, or tells why it cannot"
             )
-    for kind, count in sorted(answer["unknown_types"].items()):
+    for kind, count in sorted(answer.unknown_types.items()):
         console.print(
             f"{count:,} events of type '{foreign_text(kind)}': the catalogue does not know it, so "
             "they went out with signature id 999"
         )
 
 
-def show_event(answer: dict[str, Any]) -> None:
+def show_event(answer: EventHistory) -> None:
     """Print `audit --event`: the life of one event, in order."""
     console = _console()
-    if not answer["account"]:
+    if not answer.account:
         return
     console.print(
-        f"event {foreign_text(answer['event_id'])} of account {foreign_text(answer['account'])}",
+        f"event {foreign_text(answer.event_id)} of account {foreign_text(answer.account)}",
         soft_wrap=True,
     )
     for stage in ("staged", "normalized", "rejected"):
-        if answer[stage]:
-            console.print(f"  {stage}: {_facts(answer[stage])}", soft_wrap=True)
-    for row in answer["deliveries"]:
+        if row := getattr(answer, stage):
+            console.print(f"  {stage}: {_facts(row)}", soft_wrap=True)
+    for row in answer.deliveries:
         rest = {
             name: value
             for name, value in row.items()
             if value is not None and name not in {"event_id", "created_at", "status"}
         }
         console.print(f"  {foreign_text(row['status'])}: {_facts(rest)}", soft_wrap=True)
-    if not answer["deliveries"]:
+    if not answer.deliveries:
         console.print("  not sent to any destination yet")
 
 
-def _facts(row: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {foreign_text(value, _LONGEST)}" for name, value in row.items())
+def _facts(row: Row) -> str:
+    return ", ".join(f"{name} {_fact(value)}" for name, value in row.items())
 
 
-def show_range(answer: dict[str, Any]) -> None:
+def _fact(value: object) -> str:
+    return foreign_text(isoformat(value) if isinstance(value, datetime) else value, _LONGEST)
+
+
+def show_range(answer: RangeAudit) -> None:
     """Print `audit --since --until`: the counts, and whether they add up."""
     console = _console()
     console.print(
-        f"staged {answer['staged']:,} = normalized {answer['normalized']:,} "
-        f"+ rejected {answer['rejected']:,}"
+        f"staged {answer.staged:,} = normalized {answer.normalized:,} "
+        f"+ rejected {answer.rejected:,}"
     )
     table = _table("destination", "delivered", "pending", "failed")
-    for name, row in sorted(answer["destinations"].items()):
+    for name, row in sorted(answer.destinations.items()):
         table.add_row(
-            foreign_text(name), *(f"{row[key]:,}" for key in ("delivered", "pending", "failed"))
+            foreign_text(name), *(f"{n:,}" for n in (row.delivered, row.pending, row.failed))
         )
-    if answer["destinations"]:
+    if answer.destinations:
         console.print(table)
-    if answer["consistent"]:
+    if answer.consistent:
         console.print("It adds up.")
     else:
         console.print("It does not add up.", style="bold")

@@ -13,7 +13,7 @@ A batch that fails is tried three times, with pauses. What then?
 - A single event that fails says little: the receiver may be sick just then, or a load balancer
   send one connection in seven to a receiver that works. It is a fault of the event only where
   others were delivered right before and right after it, and the event fails once more then. The
-  ledger row of that last attempt says so. `tasks.load.selection` counts the runs.
+  ledger row of that last attempt says so. `tasks.staging.pending` counts the runs.
   What could not be handed over is no sign of anything: the event may have killed the receiver,
   which is started again. In a run in which the same batch first failed and then was delivered,
   failures come and go by themselves, and from then on no event is found at fault.
@@ -36,6 +36,8 @@ from tasks.load.recorded_transport import Stopped
 from tasks.retry_policy import FAILED_BATCHES, FAILED_DEFERRED_BATCHES, SINGLE_EVENT_ATTEMPTS
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from tasks.load.batches import Batch
     from tasks.load.recorded_transport import RecordedTransport
     from tasks.staging.ledger import Ledger
@@ -52,7 +54,7 @@ class GivenUp(Exception):  # noqa: N818 - reads as a sentence; never leaves `tas
     """The destination is given up for this run; the message says what happened."""
 
 
-def _in_the_middle(batch: Batch, mask: np.ndarray) -> Batch:
+def _in_the_middle(batch: Batch, mask: npt.NDArray[np.bool_]) -> Batch:
     """The batch, the events where `mask` is true moved between the others."""
     others, chosen = np.flatnonzero(~mask), np.flatnonzero(mask)
     half = len(others) // 2

@@ -6,7 +6,7 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +15,13 @@ import pyarrow.compute as pc
 from tasks.cef.render import render
 from tasks.plugin.fields import NORMALIZED_SCHEMA
 from tasks.staging import normalized
-from tasks.staging.delivery_counts import states
+from tasks.staging.pending import states
 from tasks.syslog.message import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    import numpy.typing as npt
 
     from tasks.staging.file_names import NormalizedFile
     from tasks.staging.last_attempts import LastAttempts
@@ -27,12 +29,12 @@ if TYPE_CHECKING:
     from tasks.staging.segments import Segment
     from tasks.syslog.destination import Destination
 
-    Select = Callable[[pa.Table, LastAttempts], Any]
+    Select = Callable[[pa.Table, LastAttempts], npt.NDArray[np.bool_]]
 
 _ROWS = 16_384
 """Rows that are rendered at a time: enough for columns to pay off, few enough to be bounded."""
 _BYTES = 32 * 1024 * 1024
-"""Bytes of normalized events that are held before they are rendered, be they a batch or not."""
+"""After so many bytes, events are rendered even where they are fewer than a batch."""
 
 _STATE = ("number", "delivered", "failed_alone")
 """What of `LastAttempts` goes along with the events."""
@@ -54,11 +56,11 @@ class Batch:
 
     ledger: Ledger
     facts: pa.Table
-    messages: Any
-    number: np.ndarray
-    delivered: np.ndarray
-    tried: np.ndarray
-    failed_alone: np.ndarray
+    messages: pa.BinaryArray | pa.ChunkedArray
+    number: npt.NDArray[np.int32]
+    delivered: npt.NDArray[np.bool_]
+    tried: npt.NDArray[np.bool_]
+    failed_alone: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.number)
@@ -80,7 +82,7 @@ class Batch:
         middle = len(self) // 2
         return [self.slice(0, middle), self.slice(middle, len(self))] if middle else []
 
-    def take(self, mask: np.ndarray) -> Batch:
+    def take(self, mask: npt.NDArray[np.bool_]) -> Batch:
         """The events where `mask` is true: a copy, or nothing new where that is all."""
         return self if mask.all() else self.rows(np.flatnonzero(mask))
 
@@ -88,7 +90,7 @@ class Batch:
         """A copy that keeps no larger batch's memory alive."""
         return self.rows(np.arange(len(self)))
 
-    def rows(self, rows: np.ndarray) -> Batch:
+    def rows(self, rows: npt.NDArray[np.intp]) -> Batch:
         """A copy of the events of these indices, in this order."""
         chosen = pa.array(rows)
         return Batch(
@@ -176,20 +178,20 @@ def _selected(
     ledger: Ledger, segment: Segment, file: NormalizedFile, select: Select
 ) -> Iterator[pa.Table]:
     """The chosen rows of a file, with what the ledger says of them in more columns, `_STATE`."""
-    looks = [(select(*look), look[1]) for look in states(ledger, segment, file)]
-    if not any(mask.any() for mask, _ in looks):
+    parts = [(select(events, last), last) for events, last in states(ledger, segment, file)]
+    if not any(mask.any() for mask, _ in parts):
         return
-    mask = np.concatenate([mask for mask, _ in looks])
-    state = {name: np.concatenate([getattr(last, name) for _, last in looks]) for name in _STATE}
+    mask = np.concatenate([mask for mask, _ in parts])
+    state = {name: np.concatenate([getattr(last, name) for _, last in parts]) for name in _STATE}
     path = f"{ledger.store.folder('normalized', ledger.account, ledger.day)}/{file.name}"
     start = 0
     for table in normalized.batches(ledger.store, path, rows=_ROWS):
         part = slice(start, start + table.num_rows)
         start += table.num_rows
-        told = table
+        with_state = table
         for name in _STATE:
-            told = told.append_column(f"_{name}", pa.array(state[name][part]))
-        yield told.filter(pa.array(mask[part]))
+            with_state = with_state.append_column(f"_{name}", pa.array(state[name][part]))
+        yield with_state.filter(pa.array(mask[part]))
 
 
 def _in_order(tables: list[pa.Table]) -> pa.Table:

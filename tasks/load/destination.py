@@ -25,17 +25,17 @@ from tasks.load.result import (
     pending_after_load,
     undelivered_by_replay,
 )
-from tasks.load.selection import Selection
 from tasks.retry_policy import DELIVERY_PAUSES
 from tasks.staging.ledger import LedgerError
 from tasks.staging.locks import hold
+from tasks.staging.pending import Selection
 from tasks.time_window import Window, isoformat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tasks.load.batch_sender import BatchSender
-    from tasks.load.selection import Only
+    from tasks.staging.pending import Only
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
 
@@ -234,13 +234,13 @@ def _deliver_days(job: _Job, days: list[PendingDay], sender: BatchSender, done: 
             except LedgerError:
                 raise
             except StagingError as fault:
-                day.told = True
+                day.reported = True
                 done.problems.append(_unreadable(done, day, fault))
         sender.finish()
     except LedgerError as fault:
         done.problems.append(f"destination {done.subject} cannot be loaded: {fault}")
         for day in days:
-            day.told = True
+            day.reported = True
     except GivenUp as fault:
         done.problems.append(
             f"destination {done.subject} is given up for this run: {fault}; "
@@ -309,7 +309,7 @@ def _count(
     try:
         return day.steadily(partial(count, selection))
     except StagingError as fault:
-        if not day.told:
-            day.told = True
+        if not day.reported:
+            day.reported = True
             done.problems.append(_unreadable(done, day, fault))
         return day.events

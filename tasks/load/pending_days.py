@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.load.selection import whole
-from tasks.retry_policy import REREADS_OF_REPLACED_FILES
 from tasks.staging import normalized
-from tasks.staging.delivery_counts import count_deliveries, inside, states
-from tasks.staging.files import FileGone
+from tasks.staging.files import FileGone, read_stable
 from tasks.staging.ledger import Ledger
 from tasks.staging.normalized import current_files
+from tasks.staging.pending import count_segment, inside, states, whole
 from tasks.staging.segments import surely_settled
-from tasks.time_window import Window, isoformat
+from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from tasks.load.selection import Selection
+    import numpy as np
+    import numpy.typing as npt
+
     from tasks.staging.file_names import NormalizedFile
+    from tasks.staging.pending import Selection
     from tasks.staging.segments import Segment
     from tasks.staging.store import Store
+    from tasks.time_window import Window
 
 T = TypeVar("T")
 
@@ -40,28 +42,31 @@ class PendingDay:
         events: How many there may be to deliver, by names.
         begun: When its delivery began (datetime64[us]); None before.
         done: Whether each of its events was tried that was to be.
-        told: Whether it is said already that it cannot be delivered.
+        reported: Whether there is a problem already that says that it cannot be delivered.
     """
 
     ledger: Ledger
     normalized: list[NormalizedFile]
     events: int
-    begun: Any = None
+    begun: np.datetime64 | None = None
     done: bool = False
-    told: bool = False
+    reported: bool = False
 
     def __str__(self) -> str:
         return f"{self.ledger.account}, {self.ledger.day}"
 
     def steadily(self, work: Callable[[], T]) -> T:
         """Do something with the day's files, again where one was replaced meanwhile."""
-        for _ in range(REREADS_OF_REPLACED_FILES):
-            try:
-                return work()
-            except FileGone:
-                ledger = self.ledger
-                self.normalized = current_files(ledger.store, ledger.account, ledger.day)
-        return work()
+        ledger = self.ledger
+
+        def with_new_names() -> T:
+            self.normalized = current_files(ledger.store, ledger.account, ledger.day)
+            return work()
+
+        try:
+            return work()
+        except FileGone:
+            return read_stable(with_new_names)
 
     def left(self, selection: Selection) -> int:
         """How many events a load has still to deliver; noted where sums don't show that none is.
@@ -78,7 +83,7 @@ class PendingDay:
             if segment.sums_tell:
                 left += segment.total - segment.counted
             else:
-                counts = count_deliveries(ledger, segment, selection.since)
+                counts = count_segment(ledger, segment, selection.since)
                 left += counts.pending
                 if not counts.pending:
                     ledger.note_settled(segment, counts.delivered)
@@ -101,8 +106,8 @@ class PendingDay:
             if self.begun is None and selection.takes_all(segment, file, self.ledger.day):
                 count += file.rows
             else:
-                looks = self._not_tried(selection, segment, file)
-                count += sum(int(mask.sum()) for _, mask in looks)
+                parts = self._not_tried(selection, segment, file)
+                count += sum(int(mask.sum()) for _, mask in parts)
         return count
 
     def first_not_tried(self, selection: Selection) -> datetime | None:
@@ -121,7 +126,7 @@ class PendingDay:
 
     def _not_tried(
         self, selection: Selection, segment: Segment, file: NormalizedFile
-    ) -> Iterator[tuple[pa.Table, Any]]:
+    ) -> Iterator[tuple[pa.Table, npt.NDArray[np.bool_]]]:
         rest = selection if self.begun is None else replace(selection, tried_before=self.begun)
         for events, last in states(self.ledger, segment, file):
             yield events, rest.select(events, last)
@@ -153,9 +158,7 @@ def pending_days(
     """
     deliveries = store.tree("deliveries", account, destination)
     for day, names in store.tree("normalized", account).items():
-        if selection.since is not None and day < selection.since.date():
-            continue
-        if selection.window is not None and not selection.window.overlaps(Window.of_day(day)):
+        if not selection.takes_day(day):
             continue
         in_ledger = deliveries.get(day, ())
         if selection.only != "all" and surely_settled(names, in_ledger):

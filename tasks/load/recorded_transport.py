@@ -18,6 +18,8 @@ from tasks.syslog.transport import CONFIRMED, FAILED, SENT, UNCONFIRMED, Outcome
 if TYPE_CHECKING:
     import threading
 
+    import numpy.typing as npt
+
     from tasks.load.batches import Batch
     from tasks.syslog.destination import Destination
     from tasks.syslog.transport import Transport
@@ -29,11 +31,11 @@ class Stopped(Exception):  # noqa: N818
     """The run was asked to end, between two attempts."""
 
 
-def _mask(values: pa.BooleanArray) -> np.ndarray:
+def _mask(values: pa.BooleanArray) -> npt.NDArray[np.bool_]:
     return np.asarray(values.to_numpy(zero_copy_only=False))
 
 
-def _delivered(outcome: Outcome) -> np.ndarray:
+def _delivered(outcome: Outcome) -> npt.NDArray[np.bool_]:
     return _mask(pc.is_in(outcome.statuses, value_set=pa.array(DELIVERED)))
 
 
@@ -46,8 +48,8 @@ class _Blame:
         fault: Which of these did so with others delivered right before and right after them.
     """
 
-    alone: np.ndarray
-    fault: np.ndarray
+    alone: npt.NDArray[np.bool_]
+    fault: npt.NDArray[np.bool_]
 
     @classmethod
     def none(cls, count: int) -> Self:
@@ -134,7 +136,7 @@ class RecordedTransport:
         alone = failed & (row < sent[-1])
         return _Blame(alone, alone & (self.worked | (row > sent[0])))
 
-    def _count(self, batch: Batch, outcome: Outcome, delivered: np.ndarray) -> None:
+    def _count(self, batch: Batch, outcome: Outcome, delivered: npt.NDArray[np.bool_]) -> None:
         """Keep in mind what was recorded."""
         self.tried += int((~batch.tried).sum())
         batch.tried[:] = True
@@ -164,8 +166,8 @@ class RecordedTransport:
         error = outcome.error or _NO_REASON
         reason = pa.repeat(error, count)
         if blame is not None and blame.alone.any():
-            told = pc.if_else(pa.array(blame.fault), FAILED_BETWEEN + error, FAILED_ALONE + error)
-            reason = pc.if_else(pa.array(blame.alone), told, reason)
+            blamed = pc.if_else(pa.array(blame.fault), FAILED_BETWEEN + error, FAILED_ALONE + error)
+            reason = pc.if_else(pa.array(blame.alone), blamed, reason)
         delivered = pa.array(_delivered(outcome))
         columns = {
             "event_id": batch.facts["event_id"],

@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.staging import file_names
-from tasks.staging.delivery_counts import inside
-from tasks.staging.segments import surely_settled
-from tasks.time_window import Window
+from tasks.staging.pending import DeliveryCounts, count_events, inside, settled_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable
     from datetime import date, datetime
+
+    import numpy.typing as npt
 
     from tasks.staging.ledger import Ledger
     from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
+    from tasks.time_window import Window
 
 _IDS = ["event_id", "created_at"]
 
 
+@dataclass
 class Reconciliation:
-    """The counts of a range, and what was found not to be consistent."""
+    """The counts of a range, and what is not consistent.
 
-    def __init__(self, store: Store, window: Window, complain: Callable[[str], None]) -> None:
-        self.store = store
-        self.window = window
-        self.staged = self.normalized = self.rejected = 0
-        self.consistent = True
-        self._complain = complain
+    Attributes:
+        store: The staging.
+        window: The range.
+        staged: Raw events of the range.
+        normalized: Those that are normalized.
+        rejected: Those that stage transform rejected.
+        problems: What does not add up: where, what, how many.
+    """
+
+    store: Store
+    window: Window
+    staged: int = 0
+    normalized: int = 0
+    rejected: int = 0
+    problems: list[str] = field(default_factory=list)
 
     def events(self, account: str, day: date, state: DayFiles) -> tuple[pa.Table, pa.Table]:
         """Count a day's events; its raw and normalized ids and times, of the whole day."""
@@ -78,7 +89,7 @@ class Reconciliation:
 
     def ledger(
         self, ledger: Ledger, state: DayFiles, raw: pa.Table, rows: pa.Table, since: datetime | None
-    ) -> dict[str, int]:
+    ) -> DeliveryCounts:
         """Count what a destination has got of a day's normalized events."""
         where = f"destination {ledger.destination}, account {ledger.account}, {ledger.day}"
         names = ledger.names()
@@ -96,21 +107,14 @@ class Reconciliation:
             unknown = int((~_among(tried, raw)).sum())
             self._require(not unknown, f"{where}: {unknown} events were sent that are not in raw")
         last = ledger.last_attempts(attempts, rows)
-        ours = inside(rows, None, self.window)
-        pending = ~last.delivered & inside(rows, since, None)
-        for settled in _settled(ledger, state, names, since):
-            unsent = int((pending & inside(rows, None, settled)).sum())
+        for settled in settled_windows(ledger, state.current.values(), names, since):
+            unsent = count_events(rows, last, since, settled).pending
             self._require(
                 not unsent,
                 f"{where}: names tell that nothing is left to deliver of {settled}, so that no "
                 f"load sends its {unsent} pending events; `halo-usm replay --only all` does",
             )
-        waiting = ours & pending
-        return {
-            "delivered": int((ours & last.delivered).sum()),
-            "pending": int(waiting.sum()),
-            "failed": int((waiting & last.failed).sum()),
-        }
+        return count_events(rows, last, since, self.window)
 
     def _ids(
         self, stage: str, account: str, day: date, files: Iterable[tuple[str, int]]
@@ -131,31 +135,12 @@ class Reconciliation:
             tables.append(table)
         return pa.concat_tables(tables)
 
-    def complain(self, complaint: str) -> None:
-        """Say what is not consistent."""
-        self.consistent = False
-        self._complain(complaint)
-
-    def _require(self, consistent: bool, complaint: str) -> None:  # noqa: FBT001
+    def _require(self, consistent: bool, problem: str) -> None:  # noqa: FBT001
         if not consistent:
-            self.complain(complaint)
+            self.problems.append(problem)
 
 
-def _settled(
-    ledger: Ledger, state: DayFiles, names: Sequence[str], since: datetime | None
-) -> list[Window]:
-    """The stretches of a day of which a load believes names that nothing is left to deliver."""
-    day, current = ledger.day, state.current.values()
-    if surely_settled([file.name for file in current], names):
-        return [Window.of_day(day)]
-    return [
-        Window(file_names.moment(part.since, day), file_names.moment(part.until, day))
-        for part in ledger.segments(current, names, since)
-        if part.settled
-    ]
-
-
-def _among(events: pa.Table, others: pa.Table) -> Any:
+def _among(events: pa.Table, others: pa.Table) -> npt.NDArray[np.bool_]:
     """Which events are among others, by id."""
     found = pc.is_in(events["event_id"], value_set=others["event_id"].combine_chunks())
     return np.asarray(found.to_numpy(zero_copy_only=False), np.bool_)

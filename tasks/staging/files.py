@@ -10,17 +10,20 @@ from __future__ import annotations
 import contextlib
 import errno
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pyarrow as pa
 
 from tasks.errors import InUseError, StagingError, explain
 from tasks.redaction import foreign_text
+from tasks.retry_policy import REREADS_OF_REPLACED_FILES
 from tasks.staging.repair import how_to_repair
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
 
 _ROOM = "make room and run the command again: nothing is lost"
 OURS_ALONE = "move it out of the staging, which is ours alone"
@@ -42,8 +45,8 @@ class FileGone(StagingError):  # noqa: N818 - reads as a sentence, as its siblin
 
 
 @contextlib.contextmanager
-def passing_over(complain: Callable[[str], None], where: str = "") -> Iterator[None]:
-    """Complain of what of the staging cannot be read, and go on behind the body.
+def skip_unreadable(problems: list[str], where: str = "") -> Iterator[None]:
+    """Add to `problems` what of the staging cannot be read, and go on behind the body.
 
     Raises:
         FileGone: Whoever listed the files has to list them again.
@@ -53,7 +56,19 @@ def passing_over(complain: Callable[[str], None], where: str = "") -> Iterator[N
     except FileGone:
         raise
     except StagingError as fault:
-        complain(f"{where}: {fault}" if where else str(fault))
+        problems.append(f"{where}: {fault}" if where else str(fault))
+
+
+def read_stable(work: Callable[[], T]) -> T:
+    """List files and read them, again where one was replaced in between.
+
+    Raises:
+        FileGone: Files are replaced faster than they are read.
+    """
+    for _ in range(REREADS_OF_REPLACED_FILES):
+        with contextlib.suppress(FileGone):
+            return work()
+    return work()
 
 
 @dataclass

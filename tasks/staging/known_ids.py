@@ -18,7 +18,7 @@ import math
 from bisect import bisect_right
 from hashlib import blake2b
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,8 @@ from tasks.staging import file_names
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import date
+
+    import numpy.typing as npt
 
     from tasks.staging.file_names import RawFile
     from tasks.staging.store import Store
@@ -175,7 +177,7 @@ class KnownIds:
         return self._store.read(f"{folder}/{name}", ["event_id"])["event_id"]
 
 
-def _hashes(event_ids: pa.ChunkedArray) -> Any:
+def _hashes(event_ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
     """A hash of each id; of Halo's own, 32 characters long, by arithmetic on all at once."""
     ids = event_ids.combine_chunks()
     usual = pc.equal(pc.binary_length(ids), _USUAL_LENGTH)

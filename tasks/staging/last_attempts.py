@@ -1,13 +1,16 @@
-"""What the ledger last says of an event: whether it is delivered, and what speaks against it."""
+"""What the ledger last says of an event: whether it is delivered, and how often it failed alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 DELIVERED = ("confirmed", "sent")
 """The statuses of an event that needs nothing more."""
@@ -37,15 +40,15 @@ class LastAttempts:
         fault_at: When it last did (datetime64[us]); NaT where it never did.
     """
 
-    number: Any
-    delivered: Any
-    at: Any
-    failed_alone: Any
-    faults: Any
-    fault_at: Any
+    number: npt.NDArray[np.int32]
+    delivered: npt.NDArray[np.bool_]
+    at: npt.NDArray[np.datetime64]
+    failed_alone: npt.NDArray[np.bool_]
+    faults: npt.NDArray[np.int32]
+    fault_at: npt.NDArray[np.datetime64]
 
     @property
-    def failed(self) -> Any:
+    def failed(self) -> npt.NDArray[np.bool_]:
         """Whether the last attempt is `failed` or `unconfirmed`."""
         return (self.number > 0) & ~self.delivered
 
@@ -99,7 +102,13 @@ def last_of(rows: pa.Table, events: pa.Table) -> LastAttempts:
 
 
 def _add_blame(
-    last: LastAttempts, where: Any, *, delivered: Any, alone: Any, fault: Any, times: Any
+    last: LastAttempts,
+    where: npt.NDArray[np.intp],
+    *,
+    delivered: npt.NDArray[np.bool_],
+    alone: npt.NDArray[np.bool_],
+    fault: npt.NDArray[np.bool_],
+    times: npt.NDArray[np.datetime64],
 ) -> None:
     """Note what speaks against single events since they were last delivered.
 

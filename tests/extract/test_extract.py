@@ -156,7 +156,7 @@ def test_an_event_shown_outside_the_window_that_lists_it_is_staged_once(
             event(n, NOW)["id"] for n in (1, 2)
         ]
         assert len(harness.rejected()) == 1
-        assert status(harness.store)["accounts"]["alpha"]["gaps"] == []
+        assert status(harness.store).accounts["alpha"].gaps == []
         halo.clock.advance(MINUTE)
         again = harness.sync()
         assert (again.new, again.malformed, again.problems) == (0, 0, [])

@@ -42,11 +42,10 @@ def assert_consistent(harness: Harness, count: int, *dates: datetime) -> None:
     (row,) = [row for row in rows if row["event_id"] == event(1, NOW)["id"]]
     assert row["created_at"] in dates
     transform_account(harness.store, "alpha", device_address="192.0.2.1", run_id="run")
-    complaints: list[str] = []
-    found = audit_range(harness.store, Window(NOW - 365 * DAY, NOW + DAY), (), complaints.append)
-    assert complaints == []
-    assert found["consistent"]
-    assert found["staged"] == found["normalized"] + found["rejected"] == count
+    found = audit_range(harness.store, Window(NOW - 365 * DAY, NOW + DAY))
+    assert found.problems == []
+    assert found.consistent
+    assert found.staged == found.normalized + found.rejected == count
 
 
 def assert_noted(result: ExtractResult, count: int) -> None:

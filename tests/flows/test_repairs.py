@@ -48,17 +48,15 @@ def halo_usm(tmp_path: Path, halo: HaloStandIn, receiver: Receiver) -> Command:
 
 
 def audit(halo_usm: Command) -> list[str]:
-    """What an audit of everything complains of."""
-    complaints: list[str] = []
+    """What is wrong by an audit of everything."""
     store = open_store(str(halo_usm.folder / "staging"))
-    audit_range(store, Window(at(0), datetime.now(UTC)), complain=complaints.append)
-    return complaints
+    return audit_range(store, Window(at(0), datetime.now(UTC))).problems
 
 
 def repair(halo_usm: Command, file: Path) -> None:
     """Damage a file and follow the audit: move the file out, run the command, if it says so."""
     file.write_bytes(b"PAR1 or so")
-    [said] = [complaint for complaint in audit(halo_usm) if str(file) in complaint]
+    [said] = [problem for problem in audit(halo_usm) if str(file) in problem]
     if "move it out of the staging" in said:
         file.rename(halo_usm.folder / "damaged")
     for command in re.findall(r"`halo-usm (.*?)`", said):
@@ -69,9 +67,9 @@ def assert_healthy(halo_usm: Command) -> None:
     """A sync finds nothing wrong and nothing new, and all adds up."""
     assert "delivered" not in halo_usm("sync").stdout
     found = status(open_store(str(halo_usm.folder / "staging")))
-    sensor = found["destinations"]["sensor"]
-    assert (sensor["pending"], sensor["failed"]) == (0, 0)
-    assert found["accounts"]["alpha"]["gaps"] == []
+    sensor = found.destinations["sensor"]
+    assert (sensor.pending, sensor.failed) == (0, 0)
+    assert found.accounts["alpha"].gaps == []
     assert audit(halo_usm) == []
 
 

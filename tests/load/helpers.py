@@ -11,7 +11,7 @@ from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
     from tasks.load.result import LoadResult
-    from tasks.load.selection import Only
+    from tasks.staging.pending import Only
     from tasks.staging.store import Store
     from tasks.time_window import Window
 

@@ -86,9 +86,8 @@ def test_put_aside_and_normalized_anew(store: Store, files_of_20: list[str]) -> 
 
         receiver.accept = accept
         done = load(store, receiver.url(batch=20))
-        complaints: list[str] = []
-        audit_range(store, window(0, 24), [destination(receiver.url())], complaints.append)
-    assert complaints == []
+        audit = audit_range(store, window(0, 24), [destination(receiver.url())])
+    assert audit.problems == []
     assert (done.delivered, done.failed, done.pending, done.problems) == (60, 0, 0, [])
     assert sorted(receiver.received) == sorted(files_of_20)
 

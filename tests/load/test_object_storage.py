@@ -37,10 +37,10 @@ def test_object_storage(tmp_path: Path, receiver: Receiver) -> None:
         replay_destination(store, sensor, window(0, 24), only="all", run_id="run").delivered == 30
     )
     found = status(store, [sensor])
-    assert found["accounts"]["alpha"]["normalized"] == 30
-    assert found["destinations"]["sensor"]["delivered"] == 30
-    assert len(audit_event(store, events[0])["deliveries"]) == 2
-    assert audit_range(store, window(0, 24), [sensor])["consistent"]
+    assert found.accounts["alpha"].normalized == 30
+    assert found.destinations["sensor"].delivered == 30
+    assert len(audit_event(store, events[0]).deliveries) == 2
+    assert audit_range(store, window(0, 24), [sensor]).consistent
     assert export_to(store, window(0, 24), "cef", tmp_path / "out") == 30
     assert {path.name for path in (tmp_path / "bucket" / "prefix").iterdir()} == {
         "raw",

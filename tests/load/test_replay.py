@@ -14,7 +14,7 @@ from tests.staging.test_ledger import attempts, record
 
 if TYPE_CHECKING:
     from sandbox.receiver import Receiver
-    from tasks.load.selection import Only
+    from tasks.staging.pending import Only
     from tasks.staging.store import Store
 
 

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.reports.audit import audit_event, audit_range
+from tasks.reports.audit import RangeAudit, RangeCounts, audit_event, audit_range
 from tasks.staging.ledger import Ledger
 from tasks.staging.normalized import current_files
 from tasks.staging.raw import stage_window
 from tests.load.helpers import closed_port, load, replay
+from tests.reports.shown import shown
 from tests.staging.rejecting_receiver import RejectingReceiver
 from tests.staging.staged_data import (
     at,
@@ -48,7 +48,7 @@ def test_life_of_an_event(store: Store, receiver: RejectingReceiver) -> None:
     load(store, f"tcp://127.0.0.1:{closed_port()}?name=away")
     load(store, receiver.url(name="sensor"))
     replay(store, receiver.url(name="sensor"), DAY, "all")
-    found = json.loads(json.dumps(audit_event(store, events[3])))
+    found = shown(audit_event(store, events[3]))
     assert list(found) == [
         "event_id", "account", "staged", "normalized", "rejected", "deliveries",
     ]  # fmt: skip
@@ -74,10 +74,10 @@ def test_rejected_event(store: Store) -> None:
     stage(store, window(2, 3), broken(raw([("a", at(2))]), "a"))
     transform(store)
     stage_window(store, "alpha", window(2, 3), raw([]), malformed((None, None, "?")), "run")
-    found = audit_event(store, "a")
+    found = shown(audit_event(store, "a"))
     assert (found["normalized"], found["rejected"]["stage"]) == (None, "transform")
     assert found["staged"]["event"] == "{"
-    found = audit_event(store, hashlib.sha256(b"?").hexdigest())
+    found = shown(audit_event(store, hashlib.sha256(b"?").hexdigest()))
     assert (found["account"], found["staged"], found["rejected"]["stage"]) == (
         "alpha",
         None,
@@ -88,7 +88,8 @@ def test_rejected_event(store: Store) -> None:
 def test_unknown_event(store: Store) -> None:
     """An event that nobody knows has no life and no account."""
     normalized(store, 3)
-    assert audit_event(store, "nobody") == {
+    found = audit_event(store, "nobody")
+    assert shown(found) == {
         "event_id": "nobody",
         "account": None,
         "staged": None,
@@ -96,6 +97,7 @@ def test_unknown_event(store: Store) -> None:
         "rejected": None,
         "deliveries": [],
     }
+    assert found.problems == ["event nobody is not in this staging"]
 
 
 def test_event_beyond_retention(store: Store, receiver: RejectingReceiver, tmp_path: Path) -> None:
@@ -105,15 +107,14 @@ def test_event_beyond_retention(store: Store, receiver: RejectingReceiver, tmp_p
     for path in [*tmp_path.glob("raw/*/*/*"), *tmp_path.glob("normalized/*/*/*")]:
         path.unlink()
     found = audit_event(store, events[0])
-    assert (found["account"], found["staged"], len(found["deliveries"])) == ("alpha", None, 1)
+    assert (found.account, found.staged, len(found.deliveries)) == ("alpha", None, 1)
 
 
-def audit(store: Store, receiver: RejectingReceiver) -> tuple[dict[str, Any], list[str]]:
-    """An audit of the whole day, and its complaints."""
-    complaints: list[str] = []
-    found = audit_range(store, DAY, [destination(receiver.url())], complaints.append)
-    assert found["consistent"] == (not complaints)
-    return found, complaints
+def audit(store: Store, receiver: RejectingReceiver) -> RangeAudit:
+    """An audit of the whole day."""
+    found = audit_range(store, DAY, [destination(receiver.url())])
+    assert found.consistent == (not found.problems)
+    return found
 
 
 def test_range(store: Store, receiver: RejectingReceiver) -> None:
@@ -124,7 +125,7 @@ def test_range(store: Store, receiver: RejectingReceiver) -> None:
     load(store, receiver.url())
     stage(store, window(1, 2), [("pending", at(1.5))])
     transform(store)
-    assert audit(store, receiver)[0] == {
+    assert shown(audit(store, receiver)) == {
         "staged": 62,
         "normalized": 61,
         "rejected": 1,
@@ -132,11 +133,11 @@ def test_range(store: Store, receiver: RejectingReceiver) -> None:
         "consistent": True,
     }
     part = audit_range(store, window(0.5, 0.75), [destination(receiver.url())])
-    assert part["staged"] == part["destinations"]["rejecting"]["delivered"] == 15
+    assert part.staged == part.destinations["rejecting"].delivered == 15
 
 
 @pytest.mark.parametrize(
-    ("tree", "complaint"),
+    ("tree", "problem"),
     [
         ("raw", "events are normalized or rejected, not raw"),
         ("normalized", "events are neither normalized nor rejected"),
@@ -144,15 +145,15 @@ def test_range(store: Store, receiver: RejectingReceiver) -> None:
     ],
 )
 def test_missing_row(
-    store: Store, receiver: RejectingReceiver, tmp_path: Path, tree: str, complaint: str
+    store: Store, receiver: RejectingReceiver, tmp_path: Path, tree: str, problem: str
 ) -> None:
     """A row that was taken out of any tree is noticed, and said where."""
     normalized(store, 10)
     load(store, receiver.url())
     [path] = (tmp_path / tree).rglob("*.parquet")
     pq.write_table(pq.read_table(path, partitioning=None).slice(1), path)
-    _, complaints = audit(store, receiver)
-    assert any(complaint in said and "2026-03-01" in said for said in complaints), complaints
+    problems = audit(store, receiver).problems
+    assert any(problem in said and "2026-03-01" in said for said in problems), problems
 
 
 def test_note_that_lies(store: Store, receiver: RejectingReceiver) -> None:
@@ -163,12 +164,12 @@ def test_note_that_lies(store: Store, receiver: RejectingReceiver) -> None:
     [segment] = ledger.segments(files, ledger.names())
     ledger.note_settled(segment, 10)
     assert load(store, receiver.url()).delivered == 0
-    found, complaints = audit(store, receiver)
-    assert found["destinations"]["rejecting"]["pending"] == 10
-    [complaint] = complaints
-    assert "no load sends its 10 pending events; `halo-usm replay --only all` does" in complaint
+    found = audit(store, receiver)
+    assert found.destinations["rejecting"].pending == 10
+    [problem] = found.problems
+    assert "no load sends its 10 pending events; `halo-usm replay --only all` does" in problem
     replay(store, receiver.url(), DAY, "all")
-    assert audit(store, receiver)[1] == []
+    assert audit(store, receiver).problems == []
 
 
 def test_sums_that_agree_by_chance(
@@ -182,8 +183,8 @@ def test_sums_that_agree_by_chance(
         path.unlink()
     normalized(store, 10, first=60)
     assert load(store, receiver.url()).delivered == 0
-    _, complaints = audit(store, receiver)
-    assert any("no load sends its 10 pending events" in said for said in complaints), complaints
+    problems = audit(store, receiver).problems
+    assert any("no load sends its 10 pending events" in said for said in problems), problems
 
 
 def test_event_twice(store: Store, receiver: RejectingReceiver, tmp_path: Path) -> None:
@@ -192,16 +193,18 @@ def test_event_twice(store: Store, receiver: RejectingReceiver, tmp_path: Path) 
     [path] = (tmp_path / "raw").rglob("*.parquet")
     copy = path.with_name(path.name.replace(path.name.split("-")[2], "00000000"))
     copy.write_bytes(path.read_bytes())
-    _, complaints = audit(store, receiver)
-    assert "account alpha, 2026-03-01: 10 events are in raw more than once" in complaints
+    problems = audit(store, receiver).problems
+    assert "account alpha, 2026-03-01: 10 events are in raw more than once" in problems
 
 
 def test_what_waits_to_be_normalized(store: Store, receiver: RejectingReceiver) -> None:
     """Raw that is not normalized yet does not add up."""
     stage(store, window(2, 3), [("a", at(2))])
-    found, complaints = audit(store, receiver)
-    assert (found["staged"], found["normalized"]) == (1, 0)
-    assert complaints == ["account alpha, 2026-03-01: 1 events are neither normalized nor rejected"]
+    found = audit(store, receiver)
+    assert (found.staged, found.normalized) == (1, 0)
+    assert found.problems == [
+        "account alpha, 2026-03-01: 1 events are neither normalized nor rejected"
+    ]
 
 
 def test_since(store: Store) -> None:
@@ -209,8 +212,8 @@ def test_since(store: Store) -> None:
     normalized(store, 10)
     sensor = destination("tcp://127.0.0.1:601?name=new&since=2026-03-01T00:06:00Z")
     found = audit_range(store, DAY, [sensor])
-    assert found["destinations"] == {"new": {"delivered": 0, "pending": 4, "failed": 0}}
-    assert found["consistent"]
+    assert found.destinations == {"new": RangeCounts(delivered=0, pending=4, failed=0)}
+    assert found.consistent
 
 
 @pytest.fixture
@@ -225,54 +228,50 @@ ALPHA = "account=alpha/date=2026-03-01/mine.parquet"
 
 
 @pytest.mark.parametrize(
-    "stray", [f"raw/{ALPHA}", f"normalized/{ALPHA}", f"deliveries/destination=sensor/{ALPHA}"]
+    "foreign", [f"raw/{ALPHA}", f"normalized/{ALPHA}", f"deliveries/destination=sensor/{ALPHA}"]
 )
 def test_foreign_file_hides_nobody_else(
-    store: Store, tmp_path: Path, two_accounts: dict[str, list[str]], stray: str
+    store: Store, tmp_path: Path, two_accounts: dict[str, list[str]], foreign: str
 ) -> None:
-    """A foreign file is complained of by its place, and what else there is is answered."""
-    (tmp_path / stray).touch()
-    complaints: list[str] = []
-    found = audit_event(store, two_accounts["beta"][0], complaints.append)
-    assert (found["account"], len(found["deliveries"])) == ("beta", 1)
-    in_range: list[str] = []
-    counted = audit_range(store, DAY, (), in_range.append)
-    assert not counted["consistent"]
-    assert counted["destinations"]["sensor"]["delivered"] == 5
-    [complaint] = in_range
-    assert f"'{stray}' is no name of a" in complaint
+    """A foreign file is a problem that names its place, and everything else is answered."""
+    (tmp_path / foreign).touch()
+    history = audit_event(store, two_accounts["beta"][0])
+    assert (history.account, len(history.deliveries)) == ("beta", 1)
+    counted = audit_range(store, DAY)
+    assert not counted.consistent
+    assert counted.destinations["sensor"].delivered == 5
+    [problem] = counted.problems
+    assert f"'{foreign}' is no name of a" in problem
 
 
 @pytest.mark.parametrize("tree", ["raw", "normalized", "deliveries/destination=sensor"])
 def test_damaged_file_hides_nobody_else(
     store: Store, tmp_path: Path, two_accounts: dict[str, list[str]], tree: str
 ) -> None:
-    """A file that cannot be read is complained of once, and what else there is is answered."""
+    """A file that cannot be read is one problem, and everything else is answered."""
     [file] = tmp_path.glob(f"{tree}/account=alpha/*/*.parquet")
     file.write_bytes(b"PAR1 or so")
-    complaints: list[str] = []
-    found = audit_event(store, two_accounts["alpha"][0], complaints.append)
-    assert found["account"] == "alpha"
-    assert audit_event(store, two_accounts["beta"][0])["account"] == "beta"
-    assert audit_range(store, DAY)["destinations"]["sensor"]["delivered"] == 5
-    [complaint] = complaints
-    assert str(file) in complaint
+    history = audit_event(store, two_accounts["alpha"][0])
+    assert history.account == "alpha"
+    assert audit_event(store, two_accounts["beta"][0]).account == "beta"
+    assert audit_range(store, DAY).destinations["sensor"].delivered == 5
+    [problem] = history.problems
+    assert str(file) in problem
 
 
 def test_foreign_folder_does_not_add_up(store: Store, tmp_path: Path) -> None:
-    """A folder that is no account's is complained of: who reads the tree counts what lies there."""
+    """A folder that is no account's is a problem: a reader of the tree counts what lies there."""
     (tmp_path / "normalized" / "backup").mkdir(parents=True)
-    complaints: list[str] = []
-    assert not audit_range(store, DAY, (), complaints.append)["consistent"]
-    assert "'normalized/backup'" in complaints[0]
+    found = audit_range(store, DAY)
+    assert not found.consistent
+    assert "'normalized/backup'" in found.problems[0]
 
 
 def test_event_of_two_accounts(store: Store) -> None:
     """An event that an account had under another name before is shown once, and the other named."""
     for account in ("alpha", "beta"):
         stage(store, window(2, 3), [("a", at(2))], account)
-    notes: list[str] = []
-    found = audit_event(store, "a", note=notes.append)
-    [other] = {"alpha", "beta"} - {found["account"]}
-    [note] = notes
+    found = audit_event(store, "a")
+    [other] = {"alpha", "beta"} - {found.account}
+    [note] = found.notes
     assert f"is in account {other} too" in note

@@ -9,6 +9,7 @@ import pytest
 from tasks.reports.status import status
 from tasks.staging.raw import stage_window
 from tests.load.helpers import closed_port, load
+from tests.reports.shown import shown
 from tests.staging.rejecting_receiver import RejectingReceiver
 from tests.staging.staged_data import (
     at,
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
 
 def of_alpha(store: Store) -> dict[str, Any]:
     """What status says of the account alpha."""
-    found: dict[str, Any] = status(store)["accounts"]["alpha"]
+    found: dict[str, Any] = shown(status(store))["accounts"]["alpha"]
     return found
 
 
 def test_empty_staging(store: Store) -> None:
     """A staging where nothing happened yet has nothing to say."""
-    assert status(store) == {"accounts": {}, "destinations": {}, "unknown_types": {}}
+    assert shown(status(store)) == {"accounts": {}, "destinations": {}, "unknown_types": {}}
 
 
 def test_account(store: Store) -> None:
@@ -61,7 +62,7 @@ def test_account(store: Store) -> None:
 
 
 def test_newest_event(store: Store) -> None:
-    """The newest event may be a late one, in a file of an older look."""
+    """The newest event may be a late one, in a file of an earlier extract."""
     stage(store, window(2, 10), [("a", at(2))])
     stage(store, window(4, 6), [("newest", at(5.5))])
     assert of_alpha(store)["newest_event"] == "2026-03-01T05:30:00Z"
@@ -78,7 +79,7 @@ def test_destinations(store: Store) -> None:
     broken_one = f"tcp://127.0.0.1:{closed_port()}?name=fails&batch=6"
     load(store, broken_one)
     found = status(store, [works, destination(broken_one)])
-    assert json.loads(json.dumps(found))["destinations"] == {
+    assert shown(found)["destinations"] == {
         "works": {
             "delivered": 14,
             "pending": 3,
@@ -122,7 +123,7 @@ def test_without_settings_the_ledgers_are_shown(store: Store) -> None:
     normalized(store, 10)
     with RejectingReceiver(lambda _: True) as receiver:
         load(store, receiver.url(name="once"))
-    assert status(store)["destinations"]["once"]["delivered"] == 10
+    assert status(store).destinations["once"].delivered == 10
 
 
 @pytest.mark.parametrize(("since", "pending"), [("2026-03-01T00:06:00Z", 4), ("2026-03-02", 0)])
@@ -130,8 +131,8 @@ def test_since(store: Store, since: str, pending: int) -> None:
     """What is older than a destination's `since` is not pending for it."""
     normalized(store, 10)
     sensor = destination(f"tcp://127.0.0.1:601?name=new&since={since}")
-    found = status(store, [sensor])["destinations"]["new"]
-    assert (found["delivered"], found["pending"]) == (0, pending)
+    found = status(store, [sensor]).destinations["new"]
+    assert (found.delivered, found.pending) == (0, pending)
 
 
 def test_new_destination_opens_one_file(store: Store, tmp_path: Path) -> None:
@@ -142,8 +143,8 @@ def test_new_destination_opens_one_file(store: Store, tmp_path: Path) -> None:
     for path in tmp_path.glob("normalized/*/*/*.parquet"):
         if not path.match("*/date=2026-03-01/0000*"):
             path.write_bytes(b"cannot be opened")
-    found = status(store, [destination("tcp://127.0.0.1:601?name=new")])["destinations"]["new"]
-    assert (found["pending"], found["oldest_pending"]) == (20, "2026-03-01T00:00:00Z")
+    found = status(store, [destination("tcp://127.0.0.1:601?name=new")]).destinations["new"]
+    assert (found.pending, found.oldest_pending) == (20, at(0))
 
 
 def test_unknown_types(store: Store) -> None:
@@ -152,7 +153,7 @@ def test_unknown_types(store: Store) -> None:
     events = raw([(f"e{n}", at(2)) for n in range(4)]).set_column(5, "event", pa.array(texts))
     stage(store, window(2, 3), events)
     transform(store)
-    found = status(store)["unknown_types"]
+    found = status(store).unknown_types
     assert list(found.items()) == [("a", 2), ("b", 1)]
 
 

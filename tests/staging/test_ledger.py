@@ -7,10 +7,10 @@ import pyarrow as pa
 import pytest
 
 from tasks.staging import ledger_file_names
-from tasks.staging.delivery_counts import DeliveryCounts, count_deliveries
 from tasks.staging.last_attempts import FAILED_ALONE, FAILED_BETWEEN
 from tasks.staging.ledger import DELIVERIES_SCHEMA, Ledger
 from tasks.staging.normalized import current_files
+from tasks.staging.pending import DeliveryCounts, count_segment
 from tests.staging.staged_data import DAY, at, normalized
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def test_untouched_segment(store: Store, ledger: Ledger) -> None:
     """Where nothing was ever tried, everything is pending and only the oldest time is read."""
     normalized(store, 10, first=5)
     [part] = segments(ledger)
-    assert count_deliveries(ledger, part, None) == DeliveryCounts(0, 10, 0, at(5 / 60))
+    assert count_segment(ledger, part, None) == DeliveryCounts(0, 10, 0, at(5 / 60))
 
 
 def test_survey(store: Store, ledger: Ledger) -> None:
@@ -154,8 +154,8 @@ def test_survey(store: Store, ledger: Ledger) -> None:
     record(ledger, attempts(events[:4], "confirmed", 1), 4)
     record(ledger, attempts(events[4:6], "failed", 1, "refused"), 0)
     [part] = segments(ledger)
-    assert count_deliveries(ledger, part, None) == DeliveryCounts(4, 6, 2, at(4 / 60))
-    assert count_deliveries(ledger, part, at(5 / 60)) == DeliveryCounts(4, 5, 1, at(5 / 60))
+    assert count_segment(ledger, part, None) == DeliveryCounts(4, 6, 2, at(4 / 60))
+    assert count_segment(ledger, part, at(5 / 60)) == DeliveryCounts(4, 5, 1, at(5 / 60))
 
 
 def test_note(store: Store, ledger: Ledger) -> None:
@@ -171,7 +171,7 @@ def test_note(store: Store, ledger: Ledger) -> None:
     assert len(ledger.names()) == 2
     [part] = segments(ledger, since)
     assert part.settled
-    assert count_deliveries(ledger, part, since) == DeliveryCounts(delivered=4)
+    assert count_segment(ledger, part, since) == DeliveryCounts(delivered=4)
     [for_all] = segments(ledger)
     assert not for_all.settled, "without `since` six events are pending"
     record(ledger, attempts(events[9:], "failed", 2, "refused"), -1)

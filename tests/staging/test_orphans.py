@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks.reports.audit import audit_range
+from tasks.reports.audit import RangeAudit, audit_range
 from tasks.reports.export import export_to
 from tasks.reports.status import status
 from tasks.staging import normalized
@@ -34,22 +34,17 @@ def receiver() -> Iterator[RejectingReceiver]:
         yield receiver
 
 
-def audit(store: Store, receiver: RejectingReceiver) -> tuple[dict[str, Any], list[str]]:
-    """An audit of the whole day, and its complaints."""
-    complaints: list[str] = []
-    sensors = [destination(receiver.url())]
-    found = audit_range(store, window(0, 24), sensors, complaints.append)
-    return found, complaints
+def audit(store: Store, receiver: RejectingReceiver) -> RangeAudit:
+    """An audit of the whole day."""
+    return audit_range(store, window(0, 24), [destination(receiver.url())])
 
 
 def counts(store: Store, receiver: RejectingReceiver) -> tuple[int, ...]:
     """Staged, normalized, rejected, delivered and pending, as `status` says."""
     found = status(store, [destination(receiver.url())])
-    account, sensor = found["accounts"]["alpha"], found["destinations"]["rejecting"]
-    return (
-        *(account[key] for key in ("staged", "normalized", "rejected")),
-        *(sensor[key] for key in ("delivered", "pending")),
-    )
+    account, sensor = found.accounts["alpha"], found.destinations["rejecting"]
+    staged = account.staged, account.normalized, account.rejected
+    return *staged, sensor.delivered, sensor.pending
 
 
 def move_out(tmp_path: Path, since: str = "02") -> Path:
@@ -80,8 +75,8 @@ def test_range_that_is_extracted_anew_counts_once(
     assert ids(store, "rejected") == ["e7"]
     assert load(store, receiver.url()).batches == 0
     assert counts(store, receiver) == (10, 9, 1, 9, 0)
-    found, complaints = audit(store, receiver)
-    assert (found["consistent"], complaints) == (True, [])
+    found = audit(store, receiver)
+    assert (found.consistent, found.problems) == (True, [])
     assert transform(store).notes == []
 
 
@@ -105,9 +100,10 @@ def test_meanwhile_nothing_counts_or_goes_out_twice(
     assert replay(store, receiver.url(), window(0, 24), "all").delivered == 10
     assert Counter(receiver.received) == dict.fromkeys(IDS, 2)
     assert export_to(store, window(0, 24), "json", tmp_path / "lines") == 10
-    found, [complaint] = audit(store, receiver)
-    assert (found["normalized"], found["destinations"]["rejecting"]["delivered"]) == (10, 10)
-    assert "`halo-usm transform` drops them" in complaint
+    found = audit(store, receiver)
+    assert (found.normalized, found.destinations["rejecting"].delivered) == (10, 10)
+    [problem] = found.problems
+    assert "`halo-usm transform` drops them" in problem
 
 
 def test_raw_moved_out_and_not_extracted(
@@ -126,15 +122,13 @@ def test_raw_moved_out_and_not_extracted(
     assert ids(store, "normalized") == ["f"]
     assert ids(store, "rejected") == []
     assert counts(store, receiver) == (1, 1, 0, 1, 0)
-    assert status(store)["accounts"]["alpha"]["covered"] == [
-        ["2026-03-01T03:00:00Z", "2026-03-01T04:00:00Z"]
-    ]
+    assert status(store).accounts["alpha"].covered == [window(3, 4)]
     # and once it is extracted
     stage(store, window(2, 3), broken(raw(EVENTS), "e7"))
     assert transform(store).normalized == 9
     assert load(store, receiver.url()).batches == 0
     assert counts(store, receiver) == (11, 10, 1, 10, 0)
-    assert audit(store, receiver)[1] == []
+    assert audit(store, receiver).problems == []
 
 
 @pytest.mark.parametrize("transformed", [False, True], ids=["at once", "after a transform"])
@@ -180,7 +174,7 @@ def test_raw_file_comes_back_itself(
     assert transform(store).files == 0
     assert load(store, receiver.url()).batches == 0
     assert counts(store, receiver) == (10, 10, 0, 10, 0)
-    assert audit(store, receiver)[1] == []
+    assert audit(store, receiver).problems == []
 
 
 def test_twice_in_a_row(store: Store, receiver: RejectingReceiver, tmp_path: Path) -> None:
@@ -199,7 +193,7 @@ def test_twice_in_a_row(store: Store, receiver: RejectingReceiver, tmp_path: Pat
     transform(store)
     assert load(store, receiver.url()).batches == 0
     assert Counter(receiver.received) == dict.fromkeys(IDS, 1)
-    assert audit(store, receiver)[1] == []
+    assert audit(store, receiver).problems == []
 
 
 def test_orphan_that_cannot_be_read(
@@ -290,7 +284,7 @@ def test_late_event_covers_nothing(store: Store, tmp_path: Path) -> None:
     stage(store, window(2, 3), [*EVENTS, ("late", at(2.1)), ("later", at(2.9))])
     assert len(store.files("raw", "alpha", DAY.date())) == 2
     move_out(tmp_path, "020000")
-    assert status(store)["accounts"]["alpha"]["covered"] == []
+    assert status(store).accounts["alpha"].covered == []
 
 
 @pytest.mark.parametrize("listing", ["tree", "names"])
