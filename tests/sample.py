@@ -20,12 +20,13 @@ from tasks.time_window import Window
 from tests.documents import ROOT
 
 SAMPLE = ROOT / "data" / "sample"
-_RANGE = Window(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 3, tzinfo=UTC))
+RANGE = Window(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 3, tzinfo=UTC))
+"""The days of its events."""
 
 
 def write(folder: Path) -> None:
     """Write the sample into a new folder."""
-    clock = Clock(at=_RANGE.until)
+    clock = Clock(at=RANGE.until)
     with (
         tempfile.TemporaryDirectory() as elsewhere,
         HaloStandIn(accounts=2, events=240, days=2, clock=clock, date=False) as halo,
@@ -38,7 +39,7 @@ def write(folder: Path) -> None:
             "usm_sensor": receiver.url("tcp", name="sensor"),
         }
         work = prepare(flags=settings, accounts=True, sensors=True)
-        results = pipeline.extract(work, ThreadRunner(), _RANGE)
+        results = pipeline.extract(work, ThreadRunner(), RANGE)
         results += pipeline.transform(work, ThreadRunner())
         results += pipeline.load(work, ThreadRunner())
     problems = [problem for result in results for problem in result.problems]
