@@ -50,7 +50,7 @@ def load_beside(
 def later(monkeypatch: pytest.MonkeyPatch, time: timedelta) -> None:
     """Let loads believe that so much time has gone by."""
     now = np.datetime64((datetime.now(UTC) + time).replace(tzinfo=None), "us")
-    monkeypatch.setattr("tasks.load.destination._now", lambda: now)
+    monkeypatch.setattr("tasks.load.destination.now", lambda: now)
 
 
 @pytest.mark.parametrize("at_fault", [{0}, {24}, {13}, {4, 5, 6}, {0, 1, 12, 24}])
