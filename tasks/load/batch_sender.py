@@ -6,7 +6,7 @@ A batch that fails is tried three times, with pauses. What then?
   up. An outage never shrinks batches and never puts the blame on an event.
 - Else the receiver took (part of) the batch and did not confirm it. It may be sick, or stumble
   over an event. So two events of the batch are sent alone, other ones in every run. Where neither
-  is confirmed nothing can be told: the batch is put aside until another one is delivered, and
+  is confirmed the cause is unknown: the batch is put aside until another one is delivered, and
   after three such batches in a row the destination is given up for this run.
 - Where something is confirmed the receiver works, and something in the batch is at fault. It is
   sent in halves, halves of halves, until single events are left that fail alone.
@@ -96,9 +96,9 @@ class BatchSender:
     _unsteady: bool = False
 
     def deliver(self, batch: Batch) -> None:
-        """Deliver a batch as well as can be, but for events that failed alone in earlier runs.
+        """Deliver a batch as well as possible, except events that failed alone in earlier runs.
 
-        Those are delivered by and by, once others were; the last of them by `finish`.
+        Those are delivered after others were; the last of them by `finish`.
 
         Raises:
             GivenUp: The receiver is not there, or seems sick.
@@ -122,7 +122,7 @@ class BatchSender:
             batch = batch.slice(size, len(batch))
 
     def finish(self) -> None:
-        """Deliver what waited in vain for others to be delivered before it.
+        """Deliver the events that still wait for others to be delivered before them.
 
         What was tried least often comes first: not every run may come to the last one.
 

@@ -47,10 +47,10 @@ class LoadResult(StageResult):
 
     def counts(self) -> dict[str, int]:
         """Its counts by name; where all was delivered, that one number says it."""
-        told = super().counts()
+        counts = super().counts()
         if not self.pending:
-            told = {name: told[name] for name in ("delivered", "batches") if name in told}
-        return told
+            counts = {name: counts[name] for name in ("delivered", "batches") if name in counts}
+        return counts
 
 
 @dataclass
@@ -60,7 +60,7 @@ class ReplayResult(LoadResult):
     DONE = "replayed"
 
     def counts(self) -> dict[str, int]:
-        """What was asked for and what became of it, be it none; nothing where nothing was."""
+        """What was asked for and its outcome, zeros too; empty where nothing was asked for."""
         if not self.asked:
             return {}
         names = ("asked", "tried", "delivered", "failed", "not_tried", "batches")
@@ -114,8 +114,8 @@ def undelivered_by_replay(done: LoadResult, rest: Rest | None) -> str:
     """What a replay was asked for and did not deliver, why, and the command that goes on."""
     asked = _count(done.asked, "was asked for", "were asked for")
     counts = (("tried", done.tried), ("delivered", done.delivered), ("failed", done.failed))
-    told = ", ".join(f"{count:,} {name}" for name, count in counts)
-    parts = [done.reason(), f"{asked}: {told}, {done.not_tried:,} not tried"]
+    outcome = ", ".join(f"{count:,} {name}" for name, count in counts)
+    parts = [done.reason(), f"{asked}: {outcome}, {done.not_tried:,} not tried"]
     if rest is not None:
         command = f"go on with `{rest.command(done.subject)}`"
         if rest.repeated:

@@ -29,7 +29,7 @@ class Coverage:
     Attributes:
         covered: The time that raw covers.
         lost: The time that Halo had dropped before it was read.
-        begin: Where the account begins, be that covered or still a gap; None before its first
+        begin: Where the account begins, which may be covered or a gap; None before its first
             event.
         synced: Whether a sync began there; if not, only ranges were extracted by themselves, or
             nothing.

@@ -1,4 +1,4 @@
-"""What a place offers that a staging can be in, and what its faults are called.
+"""The operations that a place for a staging offers, and the errors they raise.
 
 There are two: a folder of this machine (`tasks.staging.local_files`), which is first class, and
 whatever pyarrow can open (`tasks.staging.remote_files`), object storage above all. Both offer the
@@ -128,7 +128,7 @@ class Files(Protocol):
     ) -> contextlib.AbstractContextManager[None]:
         """Hold a lock.
 
-        `run_id` is told to others who want it. `stop` is set where the lock is lost.
+        `run_id` is shown to other runs that want the lock. `stop` is set where the lock is lost.
 
         Raises:
             InUseError: Somebody else holds it, and `wait` is off.
@@ -140,13 +140,13 @@ class Files(Protocol):
 
         Raises:
             SettingsError: They cannot.
-            StagingError: It cannot be told.
+            StagingError: It is unknown whether they can.
         """
 
 
 @contextlib.contextmanager
 def reading(where: object, path: str) -> Iterator[None]:
-    """What goes wrong when a file of the staging is read, as a `StagingError` that names it."""
+    """Raise what goes wrong while a file is read as a `StagingError` that names it."""
     try:
         yield
     except FileNotFoundError as gone:
@@ -162,7 +162,7 @@ def reading(where: object, path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def faults(where: object) -> Iterator[None]:
-    """What the operating system says, as a `StagingError` that names the file."""
+    """Raise what the operating system reports as a `StagingError` that names the file."""
     try:
         yield
     except OSError as fault:
@@ -178,7 +178,7 @@ def _fault(fault: OSError, where: object) -> StagingError:
 
 
 def in_use(owner: str, holder: object = None) -> InUseError:
-    """What a lock says that somebody else holds; who, where that is known."""
+    """The error for a lock that another run holds; `holder` says who, where that is known."""
     kind, _, name = owner.partition("=")
     who = f" ({holder})" if holder else ""
-    return InUseError(f"{kind} {name} is in the hands of another run{who}")
+    return InUseError(f"{kind} {name} is held by another run{who}")

@@ -1,6 +1,6 @@
 """Which raw file has an event, so that it is staged once, whatever date it is listed with.
 
-Files about the time of an event are looked through as they are (`tasks.staging.raw`). An id that
+Files about the time of an event are read in any case (`tasks.staging.raw`). An id that
 was staged with another `created_at` may lie in any file of the account, and to open them all for
 every new event would cost seconds. So 8-byte hashes of all ids tell which file may have it, and
 only that is opened. They are kept beside raw, one row a file:

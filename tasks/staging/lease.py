@@ -119,7 +119,7 @@ class Leases:
 
         Args:
             owner: What it is of.
-            run_id: Told to others who want it.
+            run_id: Shown to other runs that want the lease.
             stop: Set when the lease could not be renewed: the body is to end in order.
 
         Raises:

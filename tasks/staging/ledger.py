@@ -1,6 +1,6 @@
 """The ledger: one row an event and attempt, and what it last says of an event.
 
-What is delivered is told by names where possible; see `tasks.staging.segments`.
+Names of files say what is delivered where possible; see `tasks.staging.segments`.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ PRIVATE_FILE = 0o600
 """The mode of files that we make."""
 
 _LEFTOVER = re.compile(r"(?P<owner>(?:account|destination)=[A-Za-z0-9_-]+)~[0-9a-f]+")
-_SWEEP = "leftovers"
+_CLEANING = "leftovers"
 """The lock of whoever removes what others left in `.tmp`."""
 
 
@@ -60,7 +60,7 @@ def _sync_folder(path: Path) -> None:
 
 
 def _refuse(path: Path) -> None:
-    """Say what bears the name of a file and is none: whoever opens it might wait for ever."""
+    """Raise an error for what has a file's name and is no file: opening it might never end."""
     with contextlib.suppress(FileNotFoundError):  # removed since it was listed
         kind = _KINDS.get(stat.S_IFMT(path.lstat().st_mode), "a device")
         raise StagingError(f"{str(path)!r} is no file but {kind}; {OURS_ALONE}")
@@ -170,7 +170,7 @@ class LocalFiles:
                 stack.enter_context(self._flock(owner, fcntl.LOCK_EX))
             else:
                 self._lock_now(owner, stack)
-                self._sweep(owner)
+                self._remove_leftovers(owner)
             yield
 
     def _lock_now(self, owner: str, stack: contextlib.ExitStack) -> None:
@@ -179,7 +179,7 @@ class LocalFiles:
             stack.enter_context(self._flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB))
         except InUseError:
             # perhaps only by one that removes leftovers, for a moment: not while this is held
-            with self._flock(_SWEEP, fcntl.LOCK_SH):
+            with self._flock(_CLEANING, fcntl.LOCK_SH):
                 stack.enter_context(self._flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB))
 
     @contextlib.contextmanager
@@ -208,7 +208,7 @@ class LocalFiles:
             os.close(fd)
 
     def check_locks(self) -> str:
-        """See `Files`: nothing can be told before one is taken."""
+        """See `Files`: there is nothing to check before a lock is taken."""
         return ""
 
     def _make_folder(self, path: Path) -> None:
@@ -229,11 +229,11 @@ class LocalFiles:
         _sync_folder(path.parent)
         self._synced.add(path)
 
-    def _sweep(self, owner: str) -> None:
-        """Remove what the dead left half written.
+    def _remove_leftovers(self, owner: str) -> None:
+        """Remove files that killed runs left half written.
 
-        That is what bears the name of this lock, and of others that nobody holds: they may be of
-        accounts and destinations that are configured no longer, and never come again.
+        These are the files of this lock's owner and of owners whose lock nobody holds: accounts
+        and destinations that are no longer configured never remove theirs.
         """
         leftovers: dict[str, list[Path]] = {}
         tmp = self.root / TMP
@@ -243,10 +243,10 @@ class LocalFiles:
                     leftovers.setdefault(match["owner"], []).append(tmp / entry.name)
         _remove(leftovers.pop(owner, []))
         for other, files in sorted(leftovers.items()):
-            # a lock that is held has a live writer; what cannot be removed is no trouble of ours
+            # a lock that is held has a live writer; files that cannot be removed may stay
             with (
                 contextlib.suppress(InUseError, StagingError),
-                self._flock(_SWEEP, fcntl.LOCK_EX | fcntl.LOCK_NB),
+                self._flock(_CLEANING, fcntl.LOCK_EX | fcntl.LOCK_NB),
                 self._flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB),
             ):
                 _remove(files)

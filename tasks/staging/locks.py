@@ -43,7 +43,7 @@ def hold(
         store: The staging.
         kind: What is locked.
         name: Which account or destination.
-        run_id: Told to others who want it.
+        run_id: Shown to other runs that want the lock.
         wait: Seconds to wait for another run that holds it.
         stop: Ends the waiting once it is set. Is set itself where the lock is lost: the body is
             to end in order.
@@ -55,7 +55,7 @@ def hold(
     stop = stop or threading.Event()
     until = time.monotonic() + wait
     pause = _FIRST_PAUSE
-    told = False
+    warned = False
     with ExitStack() as stack:
         while True:
             try:
@@ -71,9 +71,9 @@ def hold(
                         f"{held}, and was for the {wait / 60:g} minutes that this one waited; run "
                         "the command again when that one is done, or with a longer --wait"
                     ) from held
-                if not told:
+                if not warned:
                     _LOG.warning("waiting: %s", held)
-                    told = True
+                    warned = True
             stop.wait(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
         yield

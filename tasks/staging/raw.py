@@ -2,7 +2,7 @@
 
 Coverage is the union of the windows in the names of raw files. A window without events is a
 file without rows; next to another such, one file for both replaces them, so that idle hours
-don't pile up. A second look at covered time writes what it finds new, and nothing otherwise.
+don't pile up. Reading covered time again writes only the events that are new.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _STAGED = pa.schema([RAW_SCHEMA.field("event_id"), RAW_SCHEMA.field("created_at"
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """What one look at a window added.
+    """What one reading of a window added.
 
     Attributes:
         new: Events staged now.
@@ -61,7 +61,7 @@ class Staged:
     redated: int = 0
 
 
-def stage_window(  # noqa: PLR0917 - what a look found, in the order it is known
+def stage_window(  # noqa: PLR0917 - what a reading found, in the order it is known
     store: Store,
     account: str,
     window: Window,

@@ -85,7 +85,8 @@ def reject(store: Store, account: str, day: date, malformed: pa.Table) -> int:
 def _rejected_ids(store: Store, account: str, since: date) -> set[str]:
     """Ids that extraction rejected on a day or later.
 
-    An event without a date lies in the day of its extraction, which a later look does not know.
+    An event without a date lies in the day of its extraction, which a later extraction does not
+    know.
     """
     known: set[str] = set()
     for day in store.dates("rejected", account):

@@ -1,4 +1,4 @@
-"""Segments: what of a day is normalized, and how much of it delivered, told by names alone.
+"""Segments: what of a day is normalized and how much of it is delivered, by names alone.
 
 A day of an account falls into segments: stretches of time that no normalized file and no ledger
 file reaches across, so that all there is of an event lies in one of them. Names tell how many

@@ -49,7 +49,7 @@ def _day(parent: str, folder: str) -> date:
         day = date.fromisoformat(value)
     except ValueError:
         day = None
-    # beside the first and the last year there is no time to look back or ahead to
+    # the first and the last year have no year before or after them
     known = day is not None and date.min.year < day.year < date.max.year
     if day is None or not known or name != "date" or day.isoformat() != value:
         raise StagingError(_unexpected(parent, folder, "date=YYYY-MM-DD"))
@@ -99,8 +99,8 @@ class Store:
     def unexpected_entries(self, stage: str = "", destination: str = "") -> list[str]:
         """What is foreign beside a stage's accounts: a sentence each, with what to do.
 
-        It belongs to no account, and so it is no trouble of any. Without `stage` in all of the
-        staging, beside destinations too.
+        It belongs to no account, and so it fails none. Without `stage`, all of the staging is
+        looked through, and the folders beside destinations too.
         """
         if stage:
             return self._named(self.folder(stage, destination=destination), "account")[1]

@@ -81,8 +81,8 @@ def transform_account(
         say_why: Whether to note why there was nothing to do.
 
     Returns:
-        What was done; expected faults are among its problems, and an account in the hands of
-        another run is left to it with a note.
+        What was done. Expected faults are among its problems; an account that another run holds is
+        left to that run, with a note.
     """
     done = TransformResult(account)
     try:
@@ -271,8 +271,8 @@ def _rejected(rejected: pa.Table, run_id: str) -> pa.Table:
 def _lost(file: _File, made: _Made) -> int:
     """Events that were normalized once and are rejected now, over all generations.
 
-    Settled days are told by counts: without these, a later event would fill the place of one
-    that was delivered and is no longer normalized, and never be sent.
+    Counts tell which days are settled. Without these events in the count, a later event would take
+    the place of one that was delivered and is no longer normalized, and would never be sent.
     """
     if file.previous is None:
         return 0

@@ -142,7 +142,7 @@ def test_of_two_syncs_at_once_one_leaves_the_account_to_the_other(tmp_path: Path
         first = halo_usm.popen("sync")
         wait_until(lambda: halo.counters.requests > 3)
         second = halo_usm("sync")
-        assert "in the hands of another run" in second.stderr
+        assert "held by another run" in second.stderr
         _, err = first.communicate(timeout=60)
         assert first.returncode == 0, err
         assert halo.counters.logins == 1

@@ -31,7 +31,7 @@ WITHOUT_THE_EXTRA = (
     "-c",
     "import sys; sys.modules['obstore'] = None; from flows.__main__ import main; main()",
 )
-IN_USE = "is in the hands of another run (host "
+IN_USE = "is held by another run (host "
 
 
 @pytest.fixture(scope="module")

@@ -143,9 +143,9 @@ def test_a_run_that_found_everything_held_is_skipped(
         run = ask(server, "flow_runs", sort="START_TIME_DESC")[0]
         assert (run["state_type"], run["state_name"]) == ("COMPLETED", "Skipped")
         assert "transformed beta: left to another run" in result.stdout
-        assert "note: account beta is in the hands of another run" in result.stderr
-        assert "destination sensor is in the hands of another run" in run["state"]["message"]
-        assert "account beta is in the hands of another run" in run["state"]["message"]
+        assert "note: account beta is held by another run" in result.stderr
+        assert "destination sensor is held by another run" in run["state"]["message"]
+        assert "account beta is held by another run" in run["state"]["message"]
         rows = ask(server, "task_runs", flow_runs={"id": {"any_": [run["id"]]}})
         assert {row["state_name"] for row in rows} == {"Skipped"}
         halo_usm("sync")

@@ -67,7 +67,7 @@ def test_a_range_that_waited_in_vain_fails(
     """Exit code 1, and a line that says who holds what."""
     with hold(store, kind, name):  # type: ignore[arg-type]
         result = halo_usm(*command, "--wait", "0.005", code=1)
-    held = f"{kind} {name} is in the hands of another run"
+    held = f"{kind} {name} is held by another run"
     assert f"waiting: {held}" in result.stderr
     assert re.search(f"error: .*{held}, and was for the 0.005 minutes", result.stderr)
 
@@ -105,7 +105,7 @@ def test_what_was_asked_for_nothing_of_its_own_does_not_wait(
     """A plain sync or load leaves what is held to the other run, says so, and exits with 0."""
     with hold(store, "account", "alpha"), hold(store, "destination", "sensor"):
         result = halo_usm(*command)
-    assert "destination sensor is in the hands of another run" in result.stderr
+    assert "destination sensor is held by another run" in result.stderr
     assert "waiting" not in result.stderr
 
 
@@ -119,7 +119,7 @@ def test_a_plain_sync_waits_where_it_is_told_to(halo_usm: Command, store: Store)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert held.is_set()
-    assert "in the hands of" not in err
+    assert "held by" not in err
 
 
 @pytest.mark.parametrize("minutes", ["-1", "nan", "inf", "soon"])

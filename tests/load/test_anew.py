@@ -76,7 +76,7 @@ def files_of_20(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[str]:
 
 
 def test_put_aside_and_normalized_anew(store: Store, files_of_20: list[str]) -> None:
-    """A batch put aside is not sent from there, too, once its day is looked at anew."""
+    """A batch put aside is not sent from there, too, once its day is read again."""
     with RejectingReceiver(lambda _: True) as receiver:
 
         def accept(_: list[str]) -> bool:

@@ -1,4 +1,4 @@
-"""What is foreign or damaged in the staging is the trouble of whose it is, and stops no other."""
+"""Foreign and damaged files fail the account they belong to, and no other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    "stray",
+    "foreign",
     [
         "normalized/account=alpha/date=2026-03-01/mine.parquet",
         "normalized/account=alpha/date=old/mine.parquet",
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     ],
 )
 def test_what_is_foreign_stops_no_other(
-    store: Store, receiver: Receiver, tmp_path: Path, stray: str
+    store: Store, receiver: Receiver, tmp_path: Path, foreign: str
 ) -> None:
-    """What is foreign in an account's folders is that account's trouble, and named by its place."""
+    """A foreign file fails the account it lies in and no other, and is named by its place."""
     normalized(store, 10)
     normalized(store, 10, account="beta", first=10)
-    (tmp_path / stray).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / stray).touch()
+    (tmp_path / foreign).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / foreign).touch()
     done = load(store, receiver.url("tcp", name="sensor"))
-    assert done.delivered == (20 if "backup" in stray else 10)
+    assert done.delivered == (20 if "backup" in foreign else 10)
     [problem] = done.problems
-    assert stray.removesuffix("/mine.parquet") in problem
+    assert foreign.removesuffix("/mine.parquet") in problem
     assert "move it out of the staging" in problem
 
 
 def test_damaged_day_stops_no_other(store: Store, receiver: Receiver, tmp_path: Path) -> None:
-    """A file that cannot be read is its own day's trouble, whose events stay pending."""
+    """A file that cannot be read fails its day alone, whose events stay pending."""
     normalized(store, 10)
     normalized(store, 10, day=1, first=10)
     [file] = tmp_path.glob("normalized/account=alpha/date=2026-03-01/*.parquet")

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def test_two_loads_at_once(store: Store) -> None:
-    """A destination in the hands of another run is left to it, with a note and no problem."""
+    """A destination held by another run is left to it, with a note and no problem."""
     normalized(store, 30)
     with hold(store, "destination", "rejecting"), RejectingReceiver(lambda _: True) as receiver:
         done = load(store, receiver.url())
         assert done.held
         assert (done.batches, done.problems) == (0, [])
-        assert "destination rejecting is in the hands of another run" in done.notes[0]
+        assert "destination rejecting is held by another run" in done.notes[0]
         assert load(store, receiver.url(name="other")).delivered == 30
 
 

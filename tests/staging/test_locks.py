@@ -32,7 +32,7 @@ def test_one_at_a_time(tmp_path: Path, uri: str) -> None:
     """A lock has one holder; another kind or name is another lock; it is free again afterwards."""
     store = open_store(uri.format(tmp_path))
     with hold(store, "account", "alpha"):
-        with pytest.raises(InUseError, match="account alpha is in the hands of another run"):
+        with pytest.raises(InUseError, match="account alpha is held by another run"):
             hold(store, "account", "alpha").__enter__()
         with hold(store, "destination", "alpha"), hold(store, "account", "beta"):
             pass
@@ -97,7 +97,7 @@ def test_wait_for_a_holder(tmp_path: Path) -> None:
 def test_wait_in_vain(tmp_path: Path) -> None:
     """A wait that was too short says who holds what, and what to do."""
     store = open_store(str(tmp_path))
-    said = "destination sensor is in the hands of another run, and was for the 0.005 minutes"
+    said = "destination sensor is held by another run, and was for the 0.005 minutes"
     with (
         hold(store, "destination", "sensor"),
         pytest.raises(StagingError, match=said),

@@ -288,13 +288,13 @@ def test_nothing_to_do(store: Store) -> None:
 
 
 def test_account_in_use(store: Store) -> None:
-    """An account in the hands of another run is left to it, with a note and no problem."""
+    """An account held by another run is left to it, with a note and no problem."""
     stage(store, window(2, 3), EVENTS)
     with hold(store, "account", "alpha"):
         done = transform(store)
         assert (done.files, done.problems) == (0, [])
         assert done.held
-        assert "in the hands of another run" in done.notes[0]
+        assert "held by another run" in done.notes[0]
     assert transform(store).files == 1
 
 
@@ -316,7 +316,7 @@ def test_stop_between_files(store: Store) -> None:
 
 
 def test_foreign_folders_stop_no_account(store: Store, tmp_path: Path) -> None:
-    """A folder that is no account's is named once; one in an account is that account's trouble."""
+    """A folder that is no account's is named once; one in an account fails that account alone."""
     for account in ("alpha", "beta"):
         stage(store, window(0, 24), [(account, at(1))], account)
     (tmp_path / "raw" / "account=").mkdir()
