@@ -6,6 +6,7 @@ every repeat.
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -52,7 +53,7 @@ class TransformResult(StageResult):
     files: int = 0
     normalized: int = 0
     rejected: int = 0
-    unknown_types: dict[str, int] = field(default_factory=dict)
+    unknown_types: Counter[str] = field(default_factory=Counter)
 
 
 def transform_account(
@@ -84,33 +85,30 @@ def transform_account(
         What was done. Expected faults are among its problems; an account that another run holds is
         left to that run, with a note.
     """
-    done = TransformResult(account)
+    run = _AccountTransform(store, account, device_address, run_id, stop)
+    done = run.done
     try:
         with hold(store, "account", account, run_id=run_id, wait=wait, stop=stop):
             if account == min(store.accounts("raw"), default=""):  # one of them names it for all
                 done.problems += store.unexpected_entries("raw")
             days = (normalized.days if window else normalized.unfinished)(store, account)
             work = [
-                (day, file, state)
+                _File(run, day, file, state.current.get(file.key))
                 for day, state in days.items()
-                for file in _wanted(store, account, day, state, window)
+                for file in run.select(day, state, window)
             ]
             if say_why and not work:
                 done.notes.append(
                     f"account {account}: nothing to do: "
                     + ("no event is staged in the range" if window else "every event is normalized")
                 )
-            for index, (day, file, state) in enumerate(work):
-                if stop is not None and stop.is_set():
-                    done.interrupted = True
+            for index, file in enumerate(work):
+                if run.stopped():
                     break
-                previous = state.current.get(file.key)
-                _normalize_one(
-                    _File(store, account, day, file, previous, device_address, run_id), done
-                )
+                run.normalize(file)
                 if progress is not None:
                     progress(index + 1, len(work))
-            _drop_orphans(store, account, days, stop, done)
+            run.drop_orphans(days)
     except InUseError as held:
         done.held = True
         done.notes.append(str(held))
@@ -125,68 +123,72 @@ def transform_account(
     return done
 
 
+@dataclass
+class _AccountTransform:
+    """A transform of one account; `done` is what it did so far."""
+
+    store: Store
+    account: str
+    device_address: str
+    run_id: str
+    stop: threading.Event | None
+
+    def __post_init__(self) -> None:
+        self.done = TransformResult(self.account)
+
+    def stopped(self) -> bool:
+        """Whether the run was asked to end."""
+        self.done.interrupted |= self.stop is not None and self.stop.is_set()
+        return self.done.interrupted
+
+    def select(self, day: date, state: DayFiles, window: Window | None) -> list[RawFile]:
+        """The raw files of a day to be normalized; what an earlier crash left over is removed."""
+        for stage, name in state.leftovers:
+            self.store.remove(f"{self.store.folder(stage, self.account, day)}/{name}")
+        if window is None:
+            return state.waiting
+        return [file for file in state.raw if file.rows and file.window(day).overlaps(window)]
+
+    def normalize(self, file: _File) -> None:
+        """Normalize a raw file; one that cannot be normalized stops no other."""
+        try:
+            made = _publish(file)
+        except StagingError as fault:
+            self.done.problems.append(f"account {self.account}, {file.day}: {fault}")
+            return
+        self.done.files += 1
+        self.done.normalized += made.rows
+        self.done.rejected += made.rejected
+        self.done.unknown_types += made.unknown_types
+
+    def drop_orphans(self, days: Mapping[date, DayFiles]) -> None:
+        """Drop what came of raw files that are gone, and note it."""
+        dropped: list[Dropped] = []
+        try:
+            for day in [day for day, state in days.items() if state.orphans]:
+                if self.stopped():
+                    break
+                dropped += drop_orphans(self.store, self.account, day)
+        finally:
+            if dropped:
+                self.done.notes.append(describe(self.account, dropped))
+
+
 @dataclass(frozen=True)
 class _File:
     """A raw file to be normalized, and what became of it the last time."""
 
-    store: Store
-    account: str
+    run: _AccountTransform
     day: date
     raw: RawFile
     previous: NormalizedFile | None
-    device_address: str
-    run_id: str
 
     @property
     def generation(self) -> int:
         return self.previous.generation + 1 if self.previous else 1
 
     def path(self, stage: str, name: str) -> str:
-        return f"{self.store.folder(stage, self.account, self.day)}/{name}"
-
-
-def _wanted(
-    store: Store, account: str, day: date, state: DayFiles, window: Window | None
-) -> list[RawFile]:
-    """The raw files of a day to be normalized; what an earlier crash left over is removed."""
-    for stage, name in state.leftovers:
-        store.remove(f"{store.folder(stage, account, day)}/{name}")
-    if window is None:
-        return state.waiting
-    return [file for file in state.raw if file.rows and file.window(day).overlaps(window)]
-
-
-def _drop_orphans(
-    store: Store,
-    account: str,
-    days: Mapping[date, DayFiles],
-    stop: threading.Event | None,
-    done: TransformResult,
-) -> None:
-    """Drop what came of raw files that are gone, and note it."""
-    dropped: list[Dropped] = []
-    try:
-        for day in [day for day, state in days.items() if state.orphans]:
-            if stop is not None and stop.is_set():
-                done.interrupted = True
-                break
-            dropped += drop_orphans(store, account, day)
-    finally:
-        if dropped:
-            done.notes.append(describe(account, dropped))
-
-
-def _normalize_one(file: _File, done: TransformResult) -> None:
-    try:
-        made = _publish(file)
-    except StagingError as fault:
-        done.problems.append(f"account {file.account}, {file.day}: {fault}")
-        return
-    done.files += 1
-    done.normalized += made.rows
-    done.rejected += made.rejected
-    for kind, count in made.unknown_types.items():
-        done.unknown_types[kind] = done.unknown_types.get(kind, 0) + count
+        return f"{self.run.store.folder(stage, self.run.account, self.day)}/{name}"
 
 
 @dataclass
@@ -195,7 +197,7 @@ class _Made:
 
     rows: int = 0
     rejected: int = 0
-    unknown_types: dict[str, int] = field(default_factory=dict)
+    unknown_types: Counter[str] = field(default_factory=Counter)
     ids: list[pa.ChunkedArray] = field(default_factory=list)
 
 
@@ -204,7 +206,7 @@ def _publish(file: _File) -> _Made:
     from tasks.plugin.fields import NORMALIZED_SCHEMA
 
     made = _Made()
-    with file.store.writer(NORMALIZED_SCHEMA, "normalized", file.account, file.day) as rows:
+    with file.run.store.writer(NORMALIZED_SCHEMA, "normalized", file.run.account, file.day) as rows:
         # entered last, the rejected file is published first
         with ExitStack() as stack:
             _fill(file, rows, made, stack)
@@ -226,20 +228,19 @@ def _fill(file: _File, rows: Writer, made: _Made, stack: ExitStack) -> None:
     from tasks.plugin.normalize import normalize
 
     rejects: Writer | None = None
-    for batch in file.store.batches(file.path("raw", file.raw.name), _RAW_COLUMNS):
-        result = normalize(pa.Table.from_batches([batch]), file.device_address)
+    for batch in file.run.store.batches(file.path("raw", file.raw.name), _RAW_COLUMNS):
+        result = normalize(pa.Table.from_batches([batch]), file.run.device_address)
         rows.write(result.rows)
         made.rows += result.rows.num_rows
-        for kind, count in unknown_types(result.rows).items():
-            made.unknown_types[kind] = made.unknown_types.get(kind, 0) + count
+        made.unknown_types.update(unknown_types(result.rows))
         if file.previous:
             made.ids.append(result.rows["event_id"])
         if result.rejected.num_rows:
             if rejects is None:
                 rejects = stack.enter_context(
-                    file.store.writer(REJECTED_SCHEMA, "rejected", file.account, file.day)
+                    file.run.store.writer(REJECTED_SCHEMA, "rejected", file.run.account, file.day)
                 )
-            rejects.write(_rejected(result.rejected, file.run_id))
+            rejects.write(_rejected(result.rejected, file.run.run_id))
             made.rejected += result.rejected.num_rows
     if made.rows + made.rejected != file.raw.rows:
         raise StagingError(
@@ -280,7 +281,7 @@ def _lost(file: _File, made: _Made) -> int:
 
     path = file.path("normalized", file.previous.name)
     try:
-        before = file.store.read(path, ["event_id"])["event_id"]
+        before = file.run.store.read(path, ["event_id"])["event_id"]
     except StagingError:  # it is damaged, and replaced: none of its events is known to be kept
         return file.previous.lost + file.previous.rows
     ids = pa.chunked_array([chunk for column in made.ids for chunk in column.chunks], pa.string())
@@ -290,8 +291,8 @@ def _lost(file: _File, made: _Made) -> int:
 
 def _remove_older(file: _File, previous: NormalizedFile) -> None:
     """Remove the generation that was replaced: normalized, then rejected."""
-    file.store.remove(file.path("normalized", previous.name))
-    names = file.store.files("rejected", file.account, file.day)
-    for old in file_names.rejected_files(names, file_names.partition(file.account, file.day)):
+    file.run.store.remove(file.path("normalized", previous.name))
+    names = file.run.store.files("rejected", file.run.account, file.day)
+    for old in file_names.rejected_files(names, file_names.partition(file.run.account, file.day)):
         if old.key == file.raw.key and old.generation <= previous.generation:
-            file.store.remove(file.path("rejected", old.name))
+            file.run.store.remove(file.path("rejected", old.name))
