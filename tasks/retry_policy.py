@@ -1,4 +1,7 @@
-"""Every decision to try again: what is retried, how often, after which pauses, and for how long."""
+"""What is tried again with Halo and with destinations: how often, after which pauses, how long.
+
+Locks and object storage have their own pauses: `tasks.staging.locks`, `tasks.staging.bucket`.
+"""
 
 from __future__ import annotations
 

@@ -157,12 +157,12 @@ def extract(
 @app.command(help_epilogue="Example: halo-usm transform --since 2026-03-01 --until 2026-03-08")
 def transform(
     *,
-    since: Annotated[str | None, Parameter(help="Start of a range to normalize anew.")] = None,
+    since: Annotated[str | None, Parameter(help="Start of a range to normalize again.")] = None,
     until: Until = None,
     wait: Wait = None,
     common: Common = NO_COMMON,
 ) -> int:
-    """Only normalize: whatever has no normalized file yet, or a range anew."""
+    """Only normalize: whatever has no normalized file yet, or a range again."""
     from flows import pipeline
 
     window = _range(since, until)
@@ -237,13 +237,13 @@ def status(
 @app.command(help_epilogue="Example: halo-usm audit --since 2026-03-01 --until 2026-04-01 --json")
 def audit(
     *,
-    event: Annotated[str | None, Parameter(help="One event by its id: its whole life.")] = None,
+    event: Annotated[str | None, Parameter(help="One event by its id: its whole history.")] = None,
     since: Annotated[str | None, Parameter(help="Start of a range to account for.")] = None,
     until: Until = None,
     as_json: Annotated[Json, Parameter(name="--json")] = False,
     common: Common = NO_COMMON,
 ) -> int:
-    """Answer an auditor: one event's whole life, or whether a range adds up."""
+    """Answer an auditor: one event's whole history, or whether a range adds up."""
     from flows.cli.tables import show_event, show_range
     from tasks.reports.audit import audit_event, audit_range
 

@@ -210,7 +210,7 @@ class HaloClient:
             await flow.aclose()
 
     def _translate(self, error: Exception) -> RetryableFault | HaloUnavailable:
-        """A fault of the network, as one of ours."""
+        """The error of this project that a fault of the network becomes."""
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(

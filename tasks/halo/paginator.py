@@ -56,8 +56,8 @@ class PagedListing:
     def counts(self) -> list[int]:
         """The counts that its pages gave: the first page, and those with events."""
         first = self.pages[0]
-        told = (page for page in self.pages if page.keys or page is first)
-        return [page.count for page in told if page.count is not None]
+        counted = (page for page in self.pages if page.keys or page is first)
+        return [page.count for page in counted if page.count is not None]
 
     @property
     def full(self) -> bool:

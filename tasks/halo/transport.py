@@ -157,7 +157,9 @@ def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
 async def _read(content: aiohttp.StreamReader, encoding: str) -> bytes:
     packed = encoding.strip().lower()
     if packed not in {"", "identity", "gzip", "x-gzip", "deflate"}:
-        raise HaloInvalid(f"the API packed its answer as {encoding[:20]!r}, nobody asked for that")
+        raise HaloInvalid(
+            f"the API compressed its answer with {encoding[:20]!r}, which was not requested"
+        )
     unpack = zlib.decompressobj(_GZIP_OR_ZLIB) if packed not in {"", "identity"} else None
     body = bytearray()
     async for chunk in content.iter_any():

@@ -4,13 +4,13 @@ A batch that fails is tried three times, with pauses. What then?
 
 - Where nothing could be handed over, the receiver is not there: the run gives the destination
   up. An outage never shrinks batches and never puts the blame on an event.
-- Else the receiver took (part of) the batch and did not confirm it. It may be sick, or stumble
-  over an event. So two events of the batch are sent alone, other ones in every run. Where neither
+- Else the receiver took (part of) the batch and did not confirm it. It may be faulty, or fail on
+  one event. So two events of the batch are sent alone, other ones in every run. Where neither
   is confirmed the cause is unknown: the batch is put aside until another one is delivered, and
   after three such batches in a row the destination is given up for this run.
 - Where something is confirmed the receiver works, and something in the batch is at fault. It is
   sent in halves, halves of halves, until single events are left that fail alone.
-- A single event that fails says little: the receiver may be sick just then, or a load balancer
+- A single event that fails says little: the receiver may be faulty just then, or a load balancer
   send one connection in seven to a receiver that works. It is a fault of the event only where
   others were delivered right before and right after it, and the event fails once more then. The
   ledger row of that last attempt says so. `tasks.staging.pending` counts the runs.
@@ -101,7 +101,7 @@ class BatchSender:
         Those are delivered after others were; the last of them by `finish`.
 
         Raises:
-            GivenUp: The receiver is not there, or seems sick.
+            GivenUp: The receiver is not there, or seems faulty.
             Stopped: The run was asked to end.
             LedgerError: The ledger cannot be written.
         """
@@ -127,7 +127,7 @@ class BatchSender:
         What was tried least often comes first: not every run may come to the last one.
 
         Raises:
-            GivenUp: The receiver is not there, or seems sick.
+            GivenUp: The receiver is not there, or seems faulty.
             Stopped: The run was asked to end.
             LedgerError: The ledger cannot be written.
         """

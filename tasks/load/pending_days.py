@@ -95,7 +95,9 @@ class PendingDay:
         return selection.files(segments, self.ledger.day)
 
     def not_tried(self, selection: Selection) -> int:
-        """How many events were to be delivered and were not tried; by names where they tell.
+        """How many events were to be delivered and were not tried.
+
+        They are counted by file names where these suffice.
 
         Raises:
             FileGone: A file was replaced meanwhile.

@@ -40,8 +40,8 @@ def _delivered(outcome: Outcome) -> npt.NDArray[np.bool_]:
 
 
 @dataclass(frozen=True)
-class _Blame:
-    """What an attempt says against single events, arrays of booleans.
+class _SingleFailures:
+    """Which events of an attempt failed by themselves, as arrays of booleans.
 
     Attributes:
         alone: Which failed by themselves, sent alone or as datagrams.
@@ -53,7 +53,7 @@ class _Blame:
 
     @classmethod
     def none(cls, count: int) -> Self:
-        """Nothing."""
+        """No event failed by itself."""
         return cls(*np.zeros((2, count), np.bool_))
 
 
@@ -93,7 +93,7 @@ class RecordedTransport:
 
         Args:
             batch: The events.
-            fault: Whether a failure is to be called the event's own.
+            fault: Whether a failure of this single event is recorded as the fault of the event.
 
         Raises:
             Stopped: The run was asked to end; nothing was sent.
@@ -103,8 +103,10 @@ class RecordedTransport:
             raise Stopped
         with batch.ledger.attempt(batch.facts["event_id"]) as attempt:
             rows = partial(self._rows, batch, datetime.now(UTC))
-            hoped = Outcome.of((CONFIRMED if self.destination.acknowledges else SENT, len(batch)))
-            attempt.expect(partial(rows, hoped))
+            expected = Outcome.of(
+                (CONFIRMED if self.destination.acknowledges else SENT, len(batch))
+            )
+            attempt.expect(partial(rows, expected))
             try:
                 outcome, interruption = self.transport.deliver(batch.messages), None
             except BaseException as anything:  # noqa: BLE001 - raised when it is on record
@@ -113,28 +115,32 @@ class RecordedTransport:
                 interruption = anything
             delivered = _delivered(outcome)
             delta = int(delivered.sum()) - int(batch.delivered.sum())
-            as_hoped = outcome.statuses.equals(hoped.statuses)
-            nothing = as_hoped or interruption is not None
-            blame = _Blame.none(len(batch)) if nothing else self._blame(outcome, fault=fault)
-            attempt.record(delta, None if as_hoped else rows(outcome, blame))
+            as_expected = outcome.statuses.equals(expected.statuses)
+            nothing = as_expected or interruption is not None
+            single = (
+                _SingleFailures.none(len(batch))
+                if nothing
+                else self._single_failures(outcome, fault=fault)
+            )
+            attempt.record(delta, None if as_expected else rows(outcome, single))
         self._count(batch, outcome, delivered)
         if interruption:
             raise interruption
-        return batch.take(~batch.delivered & ~blame.fault)
+        return batch.take(~batch.delivered & ~single.fault)
 
-    def _blame(self, outcome: Outcome, *, fault: bool) -> _Blame:
-        """What an attempt says against single events."""
+    def _single_failures(self, outcome: Outcome, *, fault: bool) -> _SingleFailures:
+        """Which events failed by themselves in an attempt."""
         failed = ~_delivered(outcome)
         if len(failed) == 1:
             if not self.per_message:
                 failed &= _mask(pc.equal(outcome.statuses, UNCONFIRMED))
-            return _Blame(failed, failed & fault)
+            return _SingleFailures(failed, failed & fault)
         if not self.per_message or failed.all():
-            return _Blame.none(len(failed))
+            return _SingleFailures.none(len(failed))
         sent = np.flatnonzero(~failed)
         row = np.arange(len(failed))
         alone = failed & (row < sent[-1])
-        return _Blame(alone, alone & (self.worked | (row > sent[0])))
+        return _SingleFailures(alone, alone & (self.worked | (row > sent[0])))
 
     def _count(self, batch: Batch, outcome: Outcome, delivered: npt.NDArray[np.bool_]) -> None:
         """Keep in mind what was recorded."""
@@ -158,16 +164,18 @@ class RecordedTransport:
         batch: Batch,
         attempted_at: datetime,
         outcome: Outcome,
-        blame: _Blame | None = None,
+        single: _SingleFailures | None = None,
     ) -> pa.Table:
         """The ledger's rows of an attempt."""
         count = len(batch)
         stamp = pa.scalar(attempted_at, pa.timestamp("us", tz="UTC"))
         error = outcome.error or _NO_REASON
         reason = pa.repeat(error, count)
-        if blame is not None and blame.alone.any():
-            blamed = pc.if_else(pa.array(blame.fault), FAILED_BETWEEN + error, FAILED_ALONE + error)
-            reason = pc.if_else(pa.array(blame.alone), blamed, reason)
+        if single is not None and single.alone.any():
+            blamed = pc.if_else(
+                pa.array(single.fault), FAILED_BETWEEN + error, FAILED_ALONE + error
+            )
+            reason = pc.if_else(pa.array(single.alone), blamed, reason)
         delivered = pa.array(_delivered(outcome))
         columns = {
             "event_id": batch.facts["event_id"],

@@ -178,7 +178,7 @@ def _newest(store: Store, account: str, days: Mapping[date, DayFiles]) -> dateti
 
 
 def _unknown_types(store: Store, account: str, days: Mapping[date, DayFiles]) -> Counter[str]:
-    """Events of each type that the catalogue does not know; names tell which files have some."""
+    """Events of each type that the catalogue does not know; file names show where they are."""
     from tasks.plugin.catalogue import unknown_types
 
     counted: Counter[str] = Counter()

@@ -35,7 +35,7 @@ STAGES = ("raw", "normalized", "rejected", "deliveries")
 """The four trees of a staging."""
 
 MARKS = ("part", "beside", "lost", "begin", "range")
-"""What a raw file's name may say beside its window; see `RawFile`."""
+"""What a raw file's name may say in addition to its window; see `RawFile`."""
 
 END_OF_DAY = "240000000000"
 

@@ -108,7 +108,7 @@ class LocalFiles:
         with faults(folder), contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.endswith(SUFFIX):
-                    if not entry.is_file():  # the listing itself tells, but of links
+                    if not entry.is_file():  # known from the listing; only a link is looked at
                         _refuse(folder / entry.name)
                     names.append(entry.name)
         return sorted(names)

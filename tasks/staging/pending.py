@@ -95,7 +95,7 @@ class Selection:
         return self.window is None or self.window.overlaps(Window.of_day(day))
 
     def takes_all(self, segment: Segment, file: NormalizedFile, day: date) -> bool:
-        """Whether names tell that it takes every event of a file."""
+        """Whether file names alone show that it takes every event of a file."""
         every = self.only == "all" or (self.only == "undelivered" and segment.untouched)
         return every and whole(file.window(day), self.since, self.window)
 

@@ -145,10 +145,10 @@ def stage_beside(  # noqa: PLR0917 - as `stage_window`
     times = pa.chunked_array([*events["created_at"].chunks, *malformed["created_at"].chunks], _TIME)
     bounds = pc.min_max(times).as_py()
     found = [file_names.around(bounds["min"], bounds["max"])] if bounds["min"] else []
-    for beside in (piece for window in found for piece in difference(window, [listed])):
-        rows, bad = _inside(events, beside), _inside(malformed, beside)
+    for outside in (piece for window in found for piece in difference(window, [listed])):
+        rows, bad = _inside(events, outside), _inside(malformed, outside)
         if rows.num_rows or bad.num_rows:
-            for day in beside.days():
+            for day in outside.days():
                 staged = stage_window(
                     store, account, day, rows, bad, run_id, mark="beside", ids=ids
                 )

@@ -74,7 +74,7 @@ class RemoteFiles:
         self,
         path: str,
         owner: str,
-        room: int = 0,  # noqa: ARG002 - object storage has no end that could be seen
+        room: int = 0,  # noqa: ARG002 - the free space of object storage is unknown
     ) -> Iterator[Pending]:
         """See `Files`: filled in memory, then put at once, unless the owner's lease was lost."""
         pending = Pending(pa.BufferOutputStream())

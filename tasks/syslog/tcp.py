@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tasks.syslog.message_buffers import MessageBuffer
     from tasks.syslog.transport import Transport
 
-LEAST_SHARE = 0.05  # seconds
+LEAST_SHARE = 0.05  # seconds that each further address gets of the time to connect
 
 
 class TcpDestination(Destination):

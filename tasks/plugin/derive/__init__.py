@@ -32,13 +32,13 @@ def derive(log_entries: Any, messages: Any) -> dict[str, Any]:
         log_entries: `pa.StringArray`, null where an event has none.
         messages: `pa.StringArray`, as long; null where they are not to be read.
     """
-    told = _read(log_entries, "log")
+    derived = _read(log_entries, "log")
     for row, values in _read(messages, "message").items():
-        told[row] = values | told.get(row, {})
+        derived[row] = values | derived.get(row, {})
     columns = {}
     for name, kind in DERIVED.items():
         column: list[str | int | None] = [None] * len(log_entries)
-        for row, values in told.items():
+        for row, values in derived.items():
             column[row] = values.get(name)
         columns[name] = pa.array(column, kind)
     return columns
@@ -48,7 +48,7 @@ def _read(texts: Any, source: str) -> dict[int, Values]:
     """What the families of a source tell, by row."""
     rows = pc.indices_nonzero(texts.is_valid()).to_pylist()
     unread = dict(zip(rows, texts.drop_null().to_pylist(), strict=True))
-    told: dict[int, Values] = {}
+    derived: dict[int, Values] = {}
     for family in families() if unread else ():
         if family.source == source:
             # In Python: a search for a plain text takes a fifth of the time of Arrow's kernel.
@@ -58,10 +58,10 @@ def _read(texts: Any, source: str) -> dict[int, Values]:
                 for row, text in unread.items()
                 if marker in text
             }
-            told |= _read_family(marked, family)
-            for row in marked.keys() & told.keys():
+            derived |= _read_family(marked, family)
+            for row in marked.keys() & derived.keys():
                 del unread[row]
-    return told
+    return derived
 
 
 def _read_family(unread: dict[int, str], family: Family) -> dict[int, Values]:
@@ -69,14 +69,14 @@ def _read_family(unread: dict[int, str], family: Family) -> dict[int, Values]:
     if family.xml:
         return {row: valid(_named(event_data(text), family.xml)) for row, text in unread.items()}
     unread = dict(unread)
-    told: dict[int, Values] = {}
+    derived: dict[int, Values] = {}
     for pattern in family.patterns:
         if unread:
             rows, found = _match(unread, pattern)
             for row, texts in zip(rows, found, strict=True):
-                told[row] = valid(texts | dict(pattern.set))
+                derived[row] = valid(texts | dict(pattern.set))
                 del unread[row]
-    return told
+    return derived
 
 
 def _named(data: dict[str, str], names: dict[str, str]) -> dict[str, str]:
