@@ -11,11 +11,14 @@ import os
 import sys
 from typing import NoReturn
 
+OBJECTS_A_COLLECTION = 50_000
+"""How many more objects there are before Python looks for garbage, in processes of a command."""
+
 
 def start_lightly() -> None:
     """Make imports faster; to be called before the first one."""
     # imports make some hundred thousand objects and no garbage
-    gc.set_threshold(50_000)
+    gc.set_threshold(OBJECTS_A_COLLECTION)
     sys.meta_path.insert(0, _NotNeeded)
     # else pydantic searches every installed package for plugins (pydantic, "Disable plugins")
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

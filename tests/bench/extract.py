@@ -6,6 +6,7 @@ some rounds, in turn: what else the machine does hits both alike. The slow peers
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import re
@@ -24,6 +25,7 @@ from urllib.parse import urlencode
 import cloudpassage
 import httpx
 
+from flows.cli.startup import OBJECTS_A_COLLECTION
 from sandbox.halo_api import HaloStandIn
 from tasks.accounts import Account, read_accounts
 from tasks.extract.account import extract_account
@@ -147,6 +149,7 @@ def _ours(api: Api, folder: Path) -> None:
     """All events into a new staging."""
     given: dict[str, Any] = {"halo_api_url": api.url, "halo_concurrency": CONCURRENCY}
     settings = Settings(**given, halo_start=api.since)
+    gc.set_threshold(OBJECTS_A_COLLECTION)  # as in a command
     with tempfile.TemporaryDirectory(dir=folder) as staging:
         result = extract_account(open_store(staging), api.account, settings, run_id="bench")
     if result.new != EVENTS or result.problems:
