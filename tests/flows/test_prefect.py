@@ -168,6 +168,22 @@ def faults(log: str) -> list[str]:
     ]
 
 
+def test_a_staging_that_cannot_be_listed_fails_the_command_and_its_flow_run(
+    tmp_path: Path, server: dict[str, str], halo: HaloStandIn, receiver: Receiver
+) -> None:
+    """The command says the same, with the same exit code, as it does without Prefect."""
+    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"), days=3)
+    (tmp_path / "staging").mkdir()
+    (tmp_path / "staging" / "normalized").write_text("no folder")
+    plain = halo_usm("sync", code=1)
+    assert "normalized" in plain.stderr
+    halo_usm.settings |= server
+    assert halo_usm("sync", code=1).stderr == plain.stderr
+    run = ask(server, "flow_runs", sort="START_TIME_DESC")[0]
+    assert run["state_name"] == "Failed"
+    assert "normalized" in run["state"]["message"]
+
+
 def test_a_schedule_makes_runs_that_a_worker_completes(
     tmp_path: Path,
     prefect: PrefectServer,
