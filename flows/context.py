@@ -166,6 +166,15 @@ def parse_range(since: str, until: str | None) -> Window:
     return Window(first, last)
 
 
+def range_if_given(since: str | None, until: str | None) -> Window | None:
+    """The range of a command that does without one, too; raises what `parse_range` does."""
+    if since is None and until is not None:
+        raise SettingsError(
+            f"--until {foreign_text(until)} needs a --since: say where the range begins"
+        )
+    return None if since is None else parse_range(since, until)
+
+
 def check_halo_has(window: Window) -> None:
     """Refuse a range in which Halo cannot have events.
 

@@ -1,17 +1,14 @@
 """The command line. Each command checks its settings, runs its pipeline, and shows the outcome.
 
-The module is long because it has one function for each command, and little else.
-
 Exit codes: 0 all done · 1 something failed or stays pending · 2 wrong usage or settings, and
 nothing was touched · 130 interrupted.
 """
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -30,17 +27,19 @@ from flows.cli.options import (
     Wait,
 )
 from flows.cli.output import warn
-from flows.context import check_halo_has, first_readings, parse_range, prepare, wait_seconds
+from flows.context import (
+    check_halo_has,
+    first_readings,
+    parse_range,
+    prepare,
+    range_if_given,
+    wait_seconds,
+)
 from tasks.errors import SettingsError
 from tasks.redaction import foreign_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from tasks.reports.answer import Answer
-    from tasks.time_window import Window
-
-A = TypeVar("A", bound="Answer")
+    from collections.abc import Sequence
 
 
 def _version() -> str:
@@ -142,7 +141,7 @@ def extract(
     """Only stage raw events: of a range, which is read again, or what a sync would."""
     from flows import pipeline
 
-    window = _range(since, until)
+    window = range_if_given(since, until)
     if window is not None:
         check_halo_has(window)
     seconds = wait_seconds(wait, asked=window is not None)
@@ -165,7 +164,7 @@ def transform(
     """Only normalize: whatever has no normalized file yet, or a range again."""
     from flows import pipeline
 
-    window = _range(since, until)
+    window = range_if_given(since, until)
     seconds = wait_seconds(wait, asked=window is not None)
     return run_pipeline(partial(pipeline.transform, window=window, wait=seconds), common.env_file)
 
@@ -226,12 +225,12 @@ def status(
     *, as_json: Annotated[Json, Parameter(name="--json")] = False, common: Common = NO_COMMON
 ) -> int:
     """Per account and destination: what is covered, staged, delivered, pending, failed."""
-    from flows.cli.tables import show_status
+    from flows.cli.tables import show_answer, show_status
     from tasks.reports.status import status as read_status
 
     work = prepare(common.env_file, sensors=None)
     answer = read_status(work.store, work.destinations, first_readings(work.settings))
-    return _show(answer, None if as_json else show_status)
+    return show_answer(answer, None if as_json else show_status)
 
 
 @app.command(help_epilogue="Example: halo-usm audit --since 2026-03-01 --until 2026-04-01 --json")
@@ -244,20 +243,20 @@ def audit(
     common: Common = NO_COMMON,
 ) -> int:
     """Answer an auditor: one event's whole history, or whether a range adds up."""
-    from flows.cli.tables import show_event, show_range
+    from flows.cli.tables import show_answer, show_event, show_range
     from tasks.reports.audit import audit_event, audit_range
 
     if (event is None) == (since is None):
         raise SettingsError("audit: say either --event ID or --since T (with --until T)")
     if event is not None and not _is_text(event):
         raise SettingsError(f"audit: --event '{foreign_text(event)}' is no UTF-8, as every id is")
-    window = _range(since, until)
+    window = range_if_given(since, until)
     work = prepare(common.env_file, sensors=None)
     if window is None:
         history = audit_event(work.store, event or "")
-        return _show(history, None if as_json else show_event)
+        return show_answer(history, None if as_json else show_event)
     found = audit_range(work.store, window, work.destinations)
-    return _show(found, None if as_json else show_range)
+    return show_answer(found, None if as_json else show_range)
 
 
 @app.command(
@@ -282,25 +281,6 @@ def export(
     return DONE
 
 
-def _show(answer: A, show: Callable[[A], None] | None) -> int:
-    """Show an answer to people, or print it as JSON, exact and in printable ASCII.
-
-    Returns:
-        The exit code: whether something is wrong or unknown.
-    """
-    from tasks.reports.answer import as_json
-
-    if show is not None:
-        show(answer)
-    else:
-        print(json.dumps(answer, indent=2, default=as_json).replace("\x7f", "\\u007f"))
-    for note in answer.notes:
-        warn(f"note: {note}")
-    for problem in answer.problems:
-        warn(f"error: {problem}")
-    return FAILED if answer.problems else DONE
-
-
 def _is_text(argument: str) -> bool:
     """Whether an argument is UTF-8; Python reads other bytes as lone surrogates."""
     try:
@@ -308,11 +288,3 @@ def _is_text(argument: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _range(since: str | None, until: str | None) -> Window | None:
-    if since is None and until is not None:
-        raise SettingsError(
-            f"--until {foreign_text(until)} needs a --since: say where the range begins"
-        )
-    return None if since is None else parse_range(since, until)

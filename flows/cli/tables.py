@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from flows.cli.execution import DONE, FAILED
+from flows.cli.output import warn
 from tasks.redaction import foreign_text
+from tasks.reports.answer import Answer, as_json
 from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tasks.reports.audit import EventHistory, RangeAudit, Row
     from tasks.reports.status import Status
+
+A = TypeVar("A", bound=Answer)
 
 _WIDTH_OF_A_FILE = 160
 _LONGEST = 2000
@@ -35,6 +43,23 @@ def _table(*columns: str) -> Table:
 
 def _minute(moment: datetime | None) -> str:
     return isoformat(moment)[:16].replace("T", " ") if moment else ""
+
+
+def show_answer(answer: A, show: Callable[[A], None] | None) -> int:
+    """Show an answer to people, or print it as JSON, exact and in printable ASCII.
+
+    Returns:
+        The exit code: whether something is wrong or unknown.
+    """
+    if show is not None:
+        show(answer)
+    else:
+        print(json.dumps(answer, indent=2, default=as_json).replace("\x7f", "\\u007f"))
+    for note in answer.notes:
+        warn(f"note: {note}")
+    for problem in answer.problems:
+        warn(f"error: {problem}")
+    return FAILED if answer.problems else DONE
 
 
 def show_status(answer: Status) -> None:
