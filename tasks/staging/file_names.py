@@ -28,7 +28,7 @@ from tasks.errors import StagingError
 from tasks.time_window import MICROSECOND, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 SUFFIX = ".parquet"
 STAGES = ("raw", "normalized", "rejected", "deliveries")
@@ -205,6 +205,17 @@ def foreign_name(name: str, stage: str, folder: str) -> StagingError:
     )
 
 
+def _matches(
+    pattern: re.Pattern[str], names: Iterable[str], stage: str, folder: str
+) -> Iterator[tuple[str, re.Match[str]]]:
+    """Each name with its match; raises for the first that has none."""
+    for name in names:
+        match = match_spanned(pattern, name)
+        if match is None:
+            raise foreign_name(name, stage, folder)
+        yield name, match
+
+
 def raw_name(window: Window, rows: int, mark: str = "") -> str:
     """A new name for a raw file; see `RawFile` for its mark."""
     return f"{span(window)}-{unique()}-{rows}{'-' if mark else ''}{mark}{SUFFIX}"
@@ -217,10 +228,7 @@ def raw_files(names: Iterable[str], folder: str = "") -> list[RawFile]:
         StagingError: A name is not one of ours.
     """
     files = []
-    for name in names:
-        match = match_spanned(_RAW, name)
-        if match is None:
-            raise foreign_name(name, "raw", folder)
+    for name, match in _matches(_RAW, names, "raw", folder):
         mark = match["mark"] or ""
         files.append(RawFile(name, match["since"], match["until"], int(match["rows"]), mark))
     return sorted(files, key=lambda file: (file.since, file.until, file.name))
@@ -243,10 +251,7 @@ def normalized_files(names: Iterable[str], folder: str = "") -> list[NormalizedF
         StagingError: A name is not one of ours.
     """
     files = []
-    for name in names:
-        match = match_spanned(_NORMALIZED, name)
-        if match is None:
-            raise foreign_name(name, "normalized", folder)
+    for name, match in _matches(_NORMALIZED, names, "normalized", folder):
         files.append(
             NormalizedFile(
                 name,
