@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.bench import Measured
 
-PARTS = ("extract", "pipeline", "normalize", "render", "delivery", "load", "relays")
+PARTS = ("extract", "pipeline", "normalize", "render", "delivery", "encoding", "load", "relays")
 
 
 def main(parts: list[str]) -> int:

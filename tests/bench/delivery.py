@@ -22,7 +22,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -46,7 +45,7 @@ from tests.syslog.helpers import destination
 from tests.syslog_ng import SyslogNG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from tasks.syslog.destination import Destination
 
@@ -55,7 +54,6 @@ BYTES = 700
 BATCH = 250_000
 RENDERED = 200_000
 RENDERED_BATCH = 20_000
-ENCODED_BY_HAND = 100_000
 SMALL_BATCH = 1000
 SMALL_BATCHES = 50
 ROUNDS = 5
@@ -80,7 +78,7 @@ RFC5424 = Race("tcp-rfc5424", ("--inet", "--stream", "--syslog-proto"))
 def measure() -> Iterator[Measured]:
     """Race against loggen on each kind of stream, then time small batches, encoding and UDP."""
     cores = sorted(os.sched_getaffinity(0))
-    lines = pa.array([_line(number) for number in range(MESSAGES)])
+    lines = pa.array([line(number) for number in range(MESSAGES)])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ledger = Ledger(open_store(str(folder / "staging")), "sensor", "alpha", NOW.date())
@@ -101,10 +99,10 @@ def measure() -> Iterator[Measured]:
                 yield _paced(sensor, lines)
         finally:
             os.sched_setaffinity(0, cores)
-    yield from _encoding(lines)
 
 
-def _line(number: int) -> str:
+def line(number: int) -> str:
+    """A rendered line, as long as what `loggen` sends but for header and framing."""
     text = f"CEF:0|CloudPassage|Halo|1.0|999|Benchmark|3|cn1={number} cn1Label=number msg="
     return text + "x" * (BYTES - HEADER_BYTES - len(text))
 
@@ -176,7 +174,8 @@ def _race(sensor: SyslogNG, race: Race, ours: _Ours, target: float | None) -> Me
     return Measured(name, statistics.median(ratios), target, "times loggen", "; ".join(rates))
 
 
-def _encode(lines: pa.Array, to: Destination) -> pa.Array:
+def encoded(lines: pa.Array, to: Destination) -> pa.Array:
+    """The framed messages of lines."""
     return encode(lines, _now(len(lines)), pa.repeat(HOST, len(lines)), to)
 
 
@@ -186,7 +185,7 @@ def _now(count: int) -> pa.Array:
 
 def _parcel(ledger: Ledger, lines: pa.Array, to: Destination) -> Batch:
     """What a load makes of normalized events, of these lines."""
-    messages = _encode(lines, to)
+    messages = encoded(lines, to)
     hashes = line_hashes(lines)
     facts = pa.table(
         {
@@ -204,7 +203,7 @@ def _parcel(ledger: Ledger, lines: pa.Array, to: Destination) -> Batch:
 def _rate(batches: Iterable[Batch], to: Destination) -> float:
     """Messages a second, from the first batch until the last is confirmed and recorded."""
     transport = to.open_transport()
-    transport.deliver(_encode(pa.array([_line(0)]), to))
+    transport.deliver(encoded(pa.array([line(0)]), to))
     recorded = RecordedTransport(to, transport, "bench", threading.Event())
     sender = BatchSender(recorded, pauses=())
     count = 0
@@ -220,7 +219,7 @@ def _rate(batches: Iterable[Batch], to: Destination) -> float:
 
 def _first_confirmation(sensor: SyslogNG, lines: pa.Array) -> Measured:
     to = destination(sensor.url("tcp-rfc3164"))
-    messages = _encode(lines[:SMALL_BATCH], to)
+    messages = encoded(lines[:SMALL_BATCH], to)
     start = time.perf_counter()
     outcome = to.open_transport().deliver(messages)
     seconds = time.perf_counter() - start
@@ -288,7 +287,7 @@ def _by_hand(batch: Batch, to: Destination, folder: Path) -> float:
 def _paced(sensor: SyslogNG, lines: pa.Array) -> Measured:
     to = destination(sensor.url("udp-rfc3164"))
     start = time.perf_counter()
-    to.open_transport().deliver(_encode(lines[:UDP_MESSAGES], to))
+    to.open_transport().deliver(encoded(lines[:UDP_MESSAGES], to))
     seconds = time.perf_counter() - start
     arrived = len(sensor.wait_for("udp-rfc3164", UDP_MESSAGES))
     return Measured(
@@ -299,49 +298,3 @@ def _paced(sensor: SyslogNG, lines: pa.Array) -> Measured:
         f"{UDP_MESSAGES / seconds:,.0f} messages/s",
         at_most=True,
     )
-
-
-def _encoding(lines: pa.Array) -> Iterator[Measured]:
-    """Header and framing in CPU time, beside a plain loop."""
-    loops = (
-        ("tcp://localhost:601", _rfc3164_by_hand, 0.1),
-        ("tcp://localhost:602", _rfc5424_by_hand, 0.2),
-    )
-    for url, by_hand, most in loops:
-        to = destination(url)
-        plain = _nanoseconds(by_hand, lines[:ENCODED_BY_HAND])
-        own = _nanoseconds(partial(_encode, to=to), lines)
-        name = f"header and framing, {to.format}, {to.framing}, lines rendered before"
-        note = f"CPU time; loop {plain:,.0f}, ours {own:,.0f} ns/row"
-        yield Measured(name, own / plain, most, "times f-string loop", note, at_most=True)
-    hashes = _nanoseconds(line_hashes, lines)
-    yield Measured("SHA-256 of each line", hashes, None, "CPU ns/row")
-
-
-def _rfc3164_by_hand(lines: pa.Array) -> list[bytes]:
-    """A message a line, newline behind it."""
-    return [
-        f"<14>{NOW:%b %d %H:%M:%S} {HOST} cpapi: {line}\n".encode() for line in lines.to_pylist()
-    ]
-
-
-def _rfc5424_by_hand(lines: pa.Array) -> list[bytes]:
-    """A message a line, its length in front."""
-    messages = [
-        f"<14>1 {NOW:%Y-%m-%dT%H:%M:%S.%f} {HOST} cpapi - - - {line}".encode()
-        for line in lines.to_pylist()
-    ]
-    return [b"%d %s" % (len(message), message) for message in messages]
-
-
-def _nanoseconds(work: Callable[[pa.Array], object], lines: pa.Array) -> float:
-    """CPU time a row: the best of some rounds."""
-    best = min(_cpu_seconds(work, lines) for _ in range(ROUNDS))
-    return best / len(lines) * 1e9
-
-
-def _cpu_seconds(work: Callable[[pa.Array], object], lines: pa.Array) -> float:
-    start = time.process_time()
-    for first in range(0, len(lines), BATCH):
-        work(lines[first : first + BATCH])
-    return time.process_time() - start
