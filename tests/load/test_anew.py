@@ -13,7 +13,7 @@ from tests.load.helpers import load, replay
 from tests.staging.rejecting_receiver import RejectingReceiver, ids_in
 from tests.staging.staged_data import at, normalized, stage, transform, window
 from tests.syslog.helpers import destination
-from tests.transform.test_transform import Strict
+from tests.transform.strict import Strict
 
 if TYPE_CHECKING:
     from sandbox.receiver import Receiver
