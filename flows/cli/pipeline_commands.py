@@ -1,0 +1,145 @@
+"""The commands that extract, transform and deliver: each runs a pipeline."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from flows.cli.execution import run_pipeline
+from flows.cli.options import (
+    NO_COMMON,
+    NOT_ASKED,
+    Auth,
+    Common,
+    InPrefect,
+    Only,
+    Since,
+    Starting,
+    Until,
+    Wait,
+)
+from flows.context import check_halo_has, parse_range, range_if_given, wait_seconds
+
+
+def sync(
+    *,
+    starting: Starting = None,
+    auth: Auth = None,
+    lookback: Annotated[
+        int | None, Parameter(help="Minutes of covered time to read again, for late events.")
+    ] = None,
+    wait: Wait = None,
+    in_prefect: InPrefect = NOT_ASKED,
+    common: Common = NO_COMMON,
+) -> int:
+    """One pass for all accounts: extract what is new, transform it, load it."""
+    from flows import pipeline
+
+    return run_pipeline(
+        partial(pipeline.sync, wait=wait_seconds(wait, asked=lookback is not None)),
+        common.env_file,
+        {
+            "halo_start": starting,
+            "halo_auth_file": auth,
+            "halo_lookback_minutes": lookback,
+        },
+        accounts=True,
+        sensors=True,
+        flow="sync",
+        prefect=in_prefect.prefect,
+        parameters={
+            "starting": starting,
+            "lookback": lookback,
+            "wait": wait,
+            "auth_file": auth,
+            "env_file": common.env_file,
+        },
+    )
+
+
+def extract(
+    *,
+    since: Annotated[str | None, Parameter(help="Start of the range, ISO 8601.")] = None,
+    until: Until = None,
+    wait: Wait = None,
+    starting: Starting = None,
+    auth: Auth = None,
+    common: Common = NO_COMMON,
+) -> int:
+    """Only stage raw events: of a range, which is read again, or what a sync would."""
+    from flows import pipeline
+
+    window = range_if_given(since, until)
+    if window is not None:
+        check_halo_has(window)
+    seconds = wait_seconds(wait, asked=window is not None)
+    return run_pipeline(
+        partial(pipeline.extract, window=window, wait=seconds),
+        common.env_file,
+        {"halo_start": starting, "halo_auth_file": auth},
+        accounts=True,
+    )
+
+
+def transform(
+    *,
+    since: Annotated[str | None, Parameter(help="Start of a range to normalize again.")] = None,
+    until: Until = None,
+    wait: Wait = None,
+    common: Common = NO_COMMON,
+) -> int:
+    """Only normalize: whatever has no normalized file yet, or a range again."""
+    from flows import pipeline
+
+    window = range_if_given(since, until)
+    seconds = wait_seconds(wait, asked=window is not None)
+    return run_pipeline(partial(pipeline.transform, window=window, wait=seconds), common.env_file)
+
+
+def load(*, common: Common = NO_COMMON) -> int:
+    """Only deliver what is normalized and not delivered, whether never tried or failed."""
+    from flows import pipeline
+
+    return run_pipeline(pipeline.load, common.env_file, sensors=True)
+
+
+def replay(
+    *,
+    since: Since,
+    until: Until = None,
+    only: Only = "failed",
+    destination: Annotated[
+        str | None, Parameter(help="One destination by name; all by default.")
+    ] = None,
+    wait: Wait = None,
+    in_prefect: InPrefect = NOT_ASKED,
+    common: Common = NO_COMMON,
+) -> int:
+    """Deliver a range again from staging; no Halo call is made."""
+    from flows import pipeline
+
+    window = parse_range(since, until)
+    return run_pipeline(
+        partial(
+            pipeline.replay,
+            window=window,
+            only=only,
+            wait=wait_seconds(wait, asked=True),
+            env_file=common.env_file,
+        ),
+        common.env_file,
+        sensors=True,
+        destination=destination,
+        flow="replay",
+        prefect=in_prefect.prefect,
+        parameters={
+            "since": since,
+            "until": until,
+            "only": only,
+            "destination": destination,
+            "wait": wait,
+            "env_file": common.env_file,
+        },
+    )

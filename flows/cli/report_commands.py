@@ -1,0 +1,80 @@
+"""The commands that answer from the staging and change nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from flows.cli.execution import DONE
+from flows.cli.options import NO_COMMON, Common, Json, Since, Until
+from flows.cli.output import warn
+from flows.context import first_readings, parse_range, prepare, range_if_given
+from tasks.errors import SettingsError
+from tasks.redaction import foreign_text
+
+
+def status(
+    *, as_json: Annotated[Json, Parameter(name="--json")] = False, common: Common = NO_COMMON
+) -> int:
+    """Per account and destination: what is covered, staged, delivered, pending, failed."""
+    from flows.cli.tables import show_answer, show_status
+    from tasks.reports.status import status as read_status
+
+    work = prepare(common.env_file, sensors=None)
+    answer = read_status(work.store, work.destinations, first_readings(work.settings))
+    return show_answer(answer, None if as_json else show_status)
+
+
+def audit(
+    *,
+    event: Annotated[str | None, Parameter(help="One event by its id: its whole history.")] = None,
+    since: Annotated[str | None, Parameter(help="Start of a range to account for.")] = None,
+    until: Until = None,
+    as_json: Annotated[Json, Parameter(name="--json")] = False,
+    common: Common = NO_COMMON,
+) -> int:
+    """Answer an auditor: one event's whole history, or whether a range adds up."""
+    from flows.cli.tables import show_answer, show_event, show_range
+    from tasks.reports.audit import audit_event, audit_range
+
+    if (event is None) == (since is None):
+        raise SettingsError("audit: say either --event ID or --since T (with --until T)")
+    if event is not None and not _is_text(event):
+        raise SettingsError(f"audit: --event '{foreign_text(event)}' is no UTF-8, as every id is")
+    window = range_if_given(since, until)
+    work = prepare(common.env_file, sensors=None)
+    if window is None:
+        history = audit_event(work.store, event or "")
+        return show_answer(history, None if as_json else show_event)
+    found = audit_range(work.store, window, work.destinations)
+    return show_answer(found, None if as_json else show_range)
+
+
+def export(
+    *,
+    since: Since,
+    until: Until = None,
+    format: Annotated[  # noqa: A002 - the option's name is the interface
+        Literal["cef", "leef", "kv", "json"], Parameter(help="One line an event in each.")
+    ],
+    output: Annotated[Path | None, Parameter(help="A file; standard output by default.")] = None,
+    common: Common = NO_COMMON,
+) -> int:
+    """Write a range of events from staging to a file or standard output."""
+    from tasks.reports.export import export_to
+
+    window = parse_range(since, until)
+    count = export_to(prepare(common.env_file).store, window, format, output)
+    warn(f"{count} events exported")
+    return DONE
+
+
+def _is_text(argument: str) -> bool:
+    """Whether an argument is UTF-8; Python reads other bytes as lone surrogates."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
