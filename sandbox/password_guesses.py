@@ -30,7 +30,14 @@ _ENOUGH = 12
 
 
 def password_guesses(
-    n: int, since: datetime, until: datetime, source: str, *, seed: int = 0, account: str = "alpha"
+    n: int,
+    since: datetime,
+    until: datetime,
+    source: str,
+    *,
+    seed: int = 0,
+    account: str = "alpha",
+    last_is_right: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Failed logins at one Linux server of an account, oldest first; always the same ones.
 
@@ -41,6 +48,7 @@ def password_guesses(
         source: the address that guesses.
         seed: of the generator.
         account: whose server.
+        last_is_right: whether the last one gets in.
     """
     random = Random(f"{seed}/{account}/{source}")
     drawn = generate(_ENOUGH * n + 50, since, until, seed, account, burst=0)
@@ -58,6 +66,8 @@ def password_guesses(
         _, day, clock = calendar(microseconds(datetime.fromisoformat(match["created_at"])))
         stamp = f"{day.syslog} {clock}"
         host = server["server_hostname"]
+        right = last_is_right and at == chosen[-1]
+        said = "Accepted password for" if right else "Failed password for invalid user"
         rule, policy = "SSH login", "Core System Linux v3.1"
         yield (
             match
@@ -67,8 +77,8 @@ def password_guesses(
                 f"matched on {host} ({server['server_ip_address']})",
                 "policy_name": policy,
                 "rule_name": rule,
-                "original_log_entry": f"{stamp} {host} sshd[{process}]: Failed password for "
-                f"invalid user {login} from {source} port {port} ssh2",
+                "original_log_entry": f"{stamp} {host} sshd[{process}]: "
+                f"{said} {login} from {source} port {port} ssh2",
                 "additional_details": {"family": "sshd", "matches": 1},
             }
         )

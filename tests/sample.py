@@ -44,7 +44,7 @@ RANGE = Window(MONDAY, MONDAY + timedelta(days=7))
 GAP = Window(MONDAY + timedelta(days=5, hours=18, minutes=1), MONDAY + timedelta(days=6))
 """What Halo does not give of the second account."""
 GUESSERS = ("203.0.113.66", "198.51.100.200")
-"""The addresses that guess passwords."""
+"""The addresses that guess passwords; the second one gets in."""
 
 _SENSOR = "sensor.example.com"
 _MINUTE = timedelta(minutes=1)
@@ -114,7 +114,10 @@ class _Week:
     def guesses(self, count: int, until: datetime, source: str, *, minutes: float) -> None:
         """Let somebody guess passwords at a server of the first account."""
         since = until - minutes * _MINUTE
-        guesses = password_guesses(count, since, until, source, account=ACCOUNTS[0])
+        right = source == GUESSERS[1]
+        guesses = password_guesses(
+            count, since, until, source, account=ACCOUNTS[0], last_is_right=right
+        )
         self._halo[ACCOUNTS[0]].add(guesses)
 
     def late(self, count: int, until: datetime, visible_from: datetime) -> None:
