@@ -121,6 +121,13 @@ def server_context(cert: Path, key: Path | None = None) -> ssl.SSLContext:
     return context
 
 
+def throw_away(folder: Path, host: str) -> tuple[ssl.SSLContext, Path]:
+    """What a TLS server on loopback needs, and the certificate of its authority."""
+    authority = Authority(folder)
+    own = authority.issue(host, "localhost")
+    return server_context(own.cert, own.key), authority.cert
+
+
 def _alternative(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))

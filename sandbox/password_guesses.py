@@ -25,8 +25,9 @@ _LOGINS = (
     "backup",
     "deploy",
 )
-_ENOUGH = 12
-"""At least one in so many generated events is about the log of a Linux server."""
+_DRAWN = 12
+_DRAWN_FIRST = 500
+"""Of so many generated events for each, and these, enough are about the log of a Linux server."""
 
 
 def password_guesses(
@@ -51,7 +52,7 @@ def password_guesses(
         last_is_right: whether the last one gets in.
     """
     random = Random(f"{seed}/{account}/{source}")
-    drawn = generate(_ENOUGH * n + 50, since, until, seed, account, burst=0)
+    drawn = generate(_DRAWN * n + _DRAWN_FIRST, since, until, seed, account, burst=0)
     matches = [
         event
         for event in drawn

@@ -30,7 +30,7 @@ from urllib.parse import quote
 
 from cyclopts import App, Parameter
 
-from sandbox.certificates import Authority, server_context
+from sandbox.certificates import server_context, throw_away
 from sandbox.deframer import Deframer
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Receiver:
         with contextlib.ExitStack() as exits:
             if "tls" in self._names and self._context is None:
                 folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="receiver-")))
-                self._context, self._ca = _own_certificate(folder, self._host)
+                self._context, self._ca = throw_away(folder, self._host)
             if self._output is not None:
                 self._file = exits.enter_context(self._output.open("ab"))
             family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
@@ -243,12 +243,6 @@ def _hang_up(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
         # the plain socket's: an SSLSocket's takes the session from under another thread
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
-
-
-def _own_certificate(folder: Path, host: str) -> tuple[ssl.SSLContext, Path]:
-    authority = Authority(folder)
-    own = authority.issue(host, "localhost")
-    return server_context(own.cert, own.key), authority.cert
 
 
 def show(listener: str, messages: list[bytes]) -> None:

@@ -44,8 +44,8 @@ def run_demo(*, keep: bool) -> int:
     console = Console(highlight=False)
     say = console.print
     with ExitStack() as stack:
-        stack.enter_context(_signals_end_it())
-        folder = _fresh_folder()
+        stack.enter_context(signals_end_it())
+        folder = fresh_folder()
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="halo-usm-demo-")))
 
         say("[bold]1[/]  starting a Prefect server (takes some seconds), a Halo API stand-in with")
@@ -95,6 +95,7 @@ def run_demo(*, keep: bool) -> int:
             signal.pause()
         else:
             say("\n   halo-usm demo --keep leaves the Prefect pages open, to see the run's graph")
+            say("   halo-usm demo --live goes on with new events, and a run every minute")
     return code
 
 
@@ -108,7 +109,7 @@ def _table(status: dict[str, Any]) -> Table:
     return table
 
 
-def _fresh_folder() -> Path:
+def fresh_folder() -> Path:
     """An empty staging for the demo; it only ever empties a folder that a demo has made."""
     folder = Path("data", "demo").absolute()
     if (folder / _MARK).exists():
@@ -122,7 +123,7 @@ def _fresh_folder() -> Path:
 
 
 @contextmanager
-def _signals_end_it() -> Iterator[None]:
+def signals_end_it() -> Iterator[None]:
     """Let SIGTERM end the demo as Ctrl-C does: in order, with no process left running."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import httpx
 import pandas as pd
 import pytest
 
@@ -40,3 +43,30 @@ def test_a_demo_that_is_killed_leaves_nothing_running(tmp_path: Path, moment: st
     process.kill()
     process.communicate(timeout=60)
     assert not left_of(TEST, mark)
+
+
+@pytest.mark.soak
+def test_a_live_demo_runs_by_its_schedule_until_it_is_ended(tmp_path: Path) -> None:
+    """Scheduled runs deliver, a replay by the form does, and SIGTERM leaves nothing running."""
+    mark = uuid.uuid4().hex
+    shown = tmp_path / "out"
+    process = Command(tmp_path, {TEST: mark}).popen("demo", "--live", stdout=shown)
+
+    def arrived() -> int:
+        counts = re.findall(r" ([\d,]+) in all; last: <14>", shown.read_text())
+        return int(counts[-1].replace(",", "")) if counts else 0
+
+    wait_until(lambda: arrived() >= 3_000, process)
+    scheduled = arrived()
+    wait_until(lambda: arrived() > scheduled, process)
+    [pages] = re.findall(r"(http://\S+)/deployments", shown.read_text())
+    with httpx.Client(base_url=f"{pages}/api") as api:
+        found = api.get("/deployments/name/replay/replay").json()
+        since = (datetime.now(UTC) - timedelta(days=4)).isoformat()
+        asked = {"parameters": {"since": since, "only": "all"}}
+        api.post(f"/deployments/{found['id']}/create_flow_run", json=asked).raise_for_status()
+    wait_until(lambda: arrived() >= scheduled + 3_000, process)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not started_with(TEST, mark)
