@@ -108,7 +108,7 @@ def live(halo: HaloStandIn, history: list[Arrival], runs: list[Sync], odd: dict[
         assert (covered.since, covered.until) == (BEGIN, end)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(st.lists(arrivals, max_size=12), st.lists(syncs, max_size=10), switches)
 def test_raw_is_what_was_ever_listed(
     running: HaloStandIn, history: list[Arrival], runs: list[Sync], odd: dict[str, Any]
@@ -118,7 +118,7 @@ def test_raw_is_what_was_ever_listed(
 
 
 @pytest.mark.soak
-@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3000, suppress_health_check=list(HealthCheck))
 @given(st.lists(arrivals, max_size=40), st.lists(syncs, max_size=30), switches)
 def test_raw_is_what_was_ever_listed_in_thousands_of_histories(
     running: HaloStandIn, history: list[Arrival], runs: list[Sync], odd: dict[str, Any]
