@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BEGIN = NOW.replace(hour=20)
 LOOKBACK = 15
-IMPATIENT = RetryPolicy(total=0, attempt=5, read=5)
+SINGLE_ATTEMPT = RetryPolicy(total=0, attempt=5, read=5)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def live(halo: HaloStandIn, history: list[Arrival], runs: list[Sync], odd: dict[
                 if run.stops and done >= run.stops:
                     stop.set()
 
-            harness.sync(retry_policy=IMPATIENT, stop=stop, progress=progress)
+            harness.sync(retry_policy=SINGLE_ATTEMPT, stop=stop, progress=progress)
             halo.heal()
         end = max([halo.clock.now(), BEGIN + 13 * 60 * MINUTE])
         halo.clock.set(end)
