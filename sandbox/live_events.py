@@ -23,8 +23,8 @@ _GUESSERS = ("203.0.113.66", "198.51.100.200")
 class LiveEvents(threading.Thread):
     """Gives a stand-in's accounts the events of each half minute before it begins.
 
-    The first are those from now on. They are listed when their time comes. Every five minutes somebody guesses passwords at the
-    first account.
+    The first are those from now on. They are listed when their time comes. Every five minutes
+    somebody guesses passwords at the first account.
 
     Args:
         halo: The stand-in.

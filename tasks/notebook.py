@@ -13,6 +13,7 @@ column. All times are in UTC.
 
 from __future__ import annotations
 
+import warnings
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +22,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import SettingsError
-from tasks.plugin.fields import NORMALIZED_SCHEMA
 from tasks.redaction import foreign_text
 from tasks.reports.status import status
 from tasks.staging import file_names, normalized
 from tasks.staging.files import read_stable
-from tasks.staging.ledger import DELIVERIES_SCHEMA, Ledger
-from tasks.staging.raw import RAW_SCHEMA
-from tasks.staging.rejected import REJECTED_SCHEMA
+from tasks.staging.ledger import Ledger
+from tasks.staging.schemas import schema_of
 from tasks.staging.store import open_store
 from tasks.time_window import Window, isoformat, parse_time
 
@@ -104,17 +103,17 @@ class Staging:
         self, since: Moment = None, until: Moment = None, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """Events as Halo sent them, `event` as JSON text, and when they were extracted."""
-        return self._frame("raw", RAW_SCHEMA, _window(since, until), columns)
+        return self._frame("raw", _window(since, until), columns)
 
     def events(
         self, since: Moment = None, until: Moment = None, columns: Sequence[str] | None = None
     ) -> pd.DataFrame:
         """Normalized events: the columns of `tasks/plugin/FIELDS.md`, and `account`."""
-        return self._frame("normalized", NORMALIZED_SCHEMA, _window(since, until), columns)
+        return self._frame("normalized", _window(since, until), columns)
 
     def rejected(self, since: Moment = None, until: Moment = None) -> pd.DataFrame:
         """What could not be normalized, with the reason; without a date, as of `rejected_at`."""
-        return self._frame("rejected", REJECTED_SCHEMA, _window(since, until), None)
+        return self._frame("rejected", _window(since, until), None)
 
     def deliveries(
         self,
@@ -126,7 +125,7 @@ class Staging:
     ) -> pd.DataFrame:
         """The ledgers: a row an event, destination and attempt; or of the last attempts alone."""
         window = _window(since, until)
-        return self._frame("deliveries", DELIVERIES_SCHEMA, window, columns, last=last)
+        return self._frame("deliveries", window, columns, last=last)
 
     def coverage(self) -> pd.DataFrame:
         """The ranges that are covered: `account`, `since`, `until`."""
@@ -137,9 +136,12 @@ class Staging:
         return self._ranges("gaps")
 
     def _ranges(self, kind: Literal["covered", "gaps"]) -> pd.DataFrame:
+        answer = status(self._store)
+        for problem in answer.problems:
+            warnings.warn(foreign_text(problem, None), stacklevel=3)
         rows = [
             {"account": account, "since": window.since, "until": window.until}
-            for account, found in status(self._store).accounts.items()
+            for account, found in answer.accounts.items()
             for window in getattr(found, kind)
         ]
         schema = pa.schema([_field("account"), ("since", _TIME), ("until", _TIME)])
@@ -149,13 +151,13 @@ class Staging:
     def _frame(
         self,
         tree: str,
-        schema: pa.Schema,
         window: Window,
         columns: Sequence[str] | None,
         *,
         last: bool = False,
     ) -> pd.DataFrame:
         """The rows of a tree in a window, with what its folders tell."""
+        schema = schema_of(tree)
         folders = ["account", "destination"] if tree == "deliveries" else ["account"]
         wanted = _known(columns, [*folders, *schema.names])
         result = pa.schema([_field(name, schema) for name in wanted])
@@ -165,7 +167,8 @@ class Staging:
         def tables() -> Iterator[pa.Table]:
             for where, paths in self._files(tree, window):
                 parts = [_inside(self._store.read(path, read), tree, window) for path in paths]
-                rows = pa.concat_tables(parts)
+                # files of earlier versions of the mapping may lack columns
+                rows = pa.concat_tables(parts, promote_options="default")
                 yield _conform(_last(rows) if last else rows, where, result)
 
         found = read_stable(lambda: [result.empty_table(), *tables()])
