@@ -45,7 +45,7 @@ def run_live() -> int:
     say = console.print
     with ExitStack() as stack:
         stack.enter_context(signals_end_it())
-        folder = fresh_folder()
+        folder = fresh_folder(stack)
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="halo-usm-demo-")))
         say("starting a Prefect server (takes some seconds), a Halo API stand-in with")
         say(f"{EVENTS:,} events, {EVENTS_PER_MINUTE} more a minute, and a syslog receiver")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import uuid
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ import httpx
 import pandas as pd
 import pytest
 
+from flows.cli.demo import fresh_folder
 from tests.flows.command import Command, wait_until
 from tests.processes import TEST, left_of, started_with
 
@@ -70,3 +73,25 @@ def test_a_live_demo_runs_by_its_schedule_until_it_is_ended(tmp_path: Path) -> N
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert not started_with(TEST, mark)
+
+
+def test_a_demo_empties_only_what_one_that_has_ended_made(in_folder: Path) -> None:
+    """Not the staging of a demo that still runs, nor a folder of another origin."""
+    ours = in_folder / "data" / "demo"
+    with ExitStack() as running:
+        assert fresh_folder(running) == ours
+        (ours / "raw").mkdir()
+        with ExitStack() as second:
+            other = fresh_folder(second)
+            assert other != ours
+        assert (ours / "raw").exists()
+    shutil.rmtree(other)
+    with ExitStack() as next_one:
+        assert fresh_folder(next_one) == ours
+        assert not (ours / "raw").exists()
+    shutil.rmtree(ours)
+    (ours / "raw").mkdir(parents=True)
+    with ExitStack() as last:
+        other = fresh_folder(last)
+    assert (ours / "raw").exists()
+    shutil.rmtree(other)
