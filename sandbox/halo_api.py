@@ -292,4 +292,7 @@ def _leave_with_stdin(halo: HaloStandIn) -> None:
 
 
 if __name__ == "__main__":
-    App(default_command=main, name="python -m sandbox.halo_api", version_flags=[])()
+    try:
+        App(default_command=main, name="python -m sandbox.halo_api", version_flags=[])()
+    except OSError as fault:
+        sys.exit(f"{fault}; choose another --port or file")

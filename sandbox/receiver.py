@@ -11,8 +11,7 @@ As a program, to try the settings of a destination against, until SIGTERM or Ctr
     python -m sandbox.receiver --listen tls --port 6514 --show
 
 It is honest: it reads to the sender's end and only then closes its own side, over TLS with a
-close_notify, unless told otherwise. The framing of a stream is told from its first byte (RFC 6587,
-3.4.1).
+close_notify, unless told otherwise. The framing is told from the first byte (RFC 6587, 3.4.1).
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import select
 import signal
 import socket
 import ssl
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -268,7 +268,7 @@ def main(
 
     Args:
         listen: udp, tcp or tls; may be given several times, all three by default.
-        port: of the first listener; each further one takes the next. 0 takes free ones.
+        port: Of the first listener; each further one takes the next. 0 takes free ones.
         host: The address to listen on.
         certfile: A certificate for TLS, with its chain; a throw-away one by default.
         keyfile: Its private key, unless the certificate's file holds both.
@@ -291,9 +291,11 @@ def main(
         for name in receiver.counts():
             print(receiver.url(name), flush=True)
         signal.sigwait(signals)
-        counts = [f"{count:,} over {name}" for name, count in receiver.counts().items()]
-        print("messages:", ", ".join(counts))
+        print("messages:", *(f"{count:,} {name}" for name, count in receiver.counts().items()))
 
 
 if __name__ == "__main__":
-    App(default_command=main, name="python -m sandbox.receiver", version_flags=[])()
+    try:
+        App(default_command=main, name="python -m sandbox.receiver", version_flags=[])()
+    except OSError as fault:
+        sys.exit(f"{fault}; choose another --port or file")

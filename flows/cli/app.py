@@ -40,16 +40,16 @@ def demo(
     """Show everything on this machine: a Halo stand-in, a receiver, and a sync between them."""
     try:
         if live:
-            from flows.cli.demo_live import run_live as run
+            from flows.cli.demo_live import run_live as show
         else:
             from flows.cli.demo import run_demo
 
-            run = partial(run_demo, keep=keep)
+            show = partial(run_demo, keep=keep)
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"the demo needs the library {error.name}: pip install 'halo-usm[demo]'"
         ) from None
-    return run()
+    return show()
 
 
 def check(*, auth: Auth = None, common: Common = NO_COMMON) -> int:

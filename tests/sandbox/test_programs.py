@@ -15,6 +15,7 @@ import pytest
 from sandbox.halo_api import Clock, HaloStandIn
 from sandbox.live_events import LiveEvents
 from sandbox.password_guesses import password_guesses
+from sandbox.receiver import Receiver
 from tests.flows.command import ROOT, Command, wait_until
 from tests.sample import RANGE
 
@@ -70,6 +71,21 @@ def test_help(module: str) -> None:
     command = [sys.executable, "-m", module, "--help"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "--port" in said.stdout
+
+
+@pytest.mark.parametrize("module", ["sandbox.halo_api", "sandbox.receiver"])
+def test_a_port_that_is_taken(module: str) -> None:
+    """It is said in one line, and what to do."""
+    with Receiver("tcp") as other:
+        command = [sys.executable, "-m", module, "--port", str(other.port("tcp"))]
+        listen = ["--listen", "tcp"] if module == "sandbox.receiver" else []
+        said = subprocess.run(
+            [*command, *listen], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    assert said.returncode == 1
+    [line] = said.stderr.splitlines()
+    assert "Address already in use" in line
+    assert line.endswith("choose another --port or file")
 
 
 def test_live_events_are_listed_when_their_time_comes() -> None:

@@ -135,7 +135,7 @@ def test_as_a_program(tmp_path: Path) -> None:
         shown = [process.stdout.readline() for _ in range(4)]
         assert shown[-1] == "tcp: <14>clear \\x1b[2J\\xff\n"
         process.send_signal(signal.SIGTERM)
-        assert process.stdout.readline() == "messages: 4 over tcp, 0 over udp\n"
+        assert process.stdout.readline() == "messages: 4 tcp 0 udp\n"
         assert process.wait(10) == 0
     assert len(output.read_bytes().splitlines()) == 4
 
