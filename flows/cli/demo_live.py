@@ -122,7 +122,8 @@ class _Arrivals:
             total, last = self._all, self._last
         if not new:
             return ""
-        text = foreign_text(last.decode(errors="backslashreplace"), _SHOWN_WIDTH)
+        event = last[max(last.find(b"CEF:"), 0) :]
+        text = foreign_text(event.decode(errors="backslashreplace"), _SHOWN_WIDTH)
         return (
             f"{datetime.now().astimezone():%H:%M:%S}  {new:,} new, {total:,} in all; last: {text}"
         )

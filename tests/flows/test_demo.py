@@ -56,9 +56,10 @@ def test_a_live_demo_runs_by_its_schedule_until_it_is_ended(tmp_path: Path) -> N
     process = Command(tmp_path, {TEST: mark}).popen("demo", "--live", stdout=shown)
 
     def arrived() -> int:
-        counts = re.findall(r" ([\d,]+) in all; last: <14>", shown.read_text())
+        counts = re.findall(r" ([\d,]+) in all; last: CEF:", shown.read_text())
         return int(counts[-1].replace(",", "")) if counts else 0
 
+    wait_until(lambda: "What arrives" in shown.read_text(), process)
     wait_until(lambda: arrived() >= 3_000, process)
     scheduled = arrived()
     wait_until(lambda: arrived() > scheduled, process)
