@@ -42,6 +42,7 @@ demo: setup ## everything on this machine, no account needed
 # Bytecode is kept: without, every worker and every command that a test starts compiles all anew.
 test: setup-dev ## the whole test suite
 	@$(RECEIVERS)
+	@sh tests/install_systemd.sh
 	@echo "== running the tests"
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto
 

@@ -7,6 +7,7 @@ it has values in it, its longest piece between them is what the page must hold.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,9 +17,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+MESSAGES_PAGE = ROOT / "docs" / "messages.md"
+INTERNAL = (
+    # faults of the program itself, never of what it is given
+    "neither rows nor anything expected",
+    "is not within one UTC day",
+    "window bounds are in UTC, not ",
+    "is empty or backward",
+    "an event without id or date is malformed and cannot be staged as raw",
+    "no such tree: ",
+    "hosts: one of each an event is needed",
+    "the commands of halo-usm do without ",
+    # patterns and names
+    "max_retries:",
+    "InvalidCertificate",
+    "MMM dd yyyy HH:mm:ss.SSS z",
+    "actor_country actor_key_label",
+    "a abbr acronym address",
+)
+"""Texts that are no messages to anybody, by a piece of each."""
+_OUTSIDE = {"flows/cli/demo.py"}
+"""What the demo tells is a story of its own."""
+_COMMAND = re.compile(r"halo-usm \w+")
 _VALUE = "\0"
+_FORMAT = re.compile(r"%(?:\.\d)?[sdf]")
 _NO_MESSAGES = {"help", "description", "help_epilogue"}
-"""Keyword arguments whose texts are shown by `--help` or stand in a table of the README."""
+"""Keyword arguments whose texts are shown by `--help` or stand in a table of the documentation."""
 _LEAST_WORDS = 4
 
 
@@ -38,15 +62,41 @@ class Message(NamedTuple):
         """The piece by which it is found."""
         return max(self.pieces, key=len)
 
-    def __str__(self) -> str:
+    @property
+    def whole(self) -> str:
+        """The text, with an ellipsis for each value."""
         return "…".join(self.pieces)
 
 
 def messages() -> Iterator[Message]:
-    """Every text of `flows/` and `tasks/` that looks like a message."""
+    """Every text that looks like a message."""
+    for text in texts():
+        words = re.findall(r"[A-Za-z]{2,}", text.whole)
+        if (
+            len(words) >= _LEAST_WORDS
+            and " " in text.whole
+            and not _COMMAND.match(text.whole)
+            and not any(piece in text.whole for piece in INTERNAL)
+        ):
+            yield text
+
+
+def texts() -> Iterator[Message]:
+    """Every text of `flows/` and `tasks/` but docstrings, help and descriptions."""
     for folder in ("flows", "tasks"):
         for path in sorted((ROOT / folder).rglob("*.py")):
-            yield from _of_module(path)
+            if str(path.relative_to(ROOT)) not in _OUTSIDE:
+                yield from _of_module(path)
+
+
+@functools.cache
+def _page() -> str:
+    return " ".join(MESSAGES_PAGE.read_text("utf-8").replace("\\|", "|").split())
+
+
+def is_on_the_page(message: Message) -> bool:
+    """Whether the page of messages has the longest piece of this one."""
+    return message.longest.strip(" ;,:.") in _page()
 
 
 def _of_module(path: Path) -> Iterator[Message]:
@@ -63,10 +113,11 @@ def _of_module(path: Path) -> Iterator[Message]:
             continue
         if isinstance(node, ast.JoinedStr):  # values may hold texts of their own
             todo += [part.value for part in node.values if isinstance(part, ast.FormattedValue)]
-        pieces = tuple(re.sub(r"\s+", " ", piece) for piece in text.split(_VALUE))
-        if len(re.findall(r"[A-Za-z]{2,}", " ".join(pieces))) >= _LEAST_WORDS and " " in text:
-            line = getattr(node, "lineno", 0)
-            yield Message(f"{path.relative_to(ROOT)}:{line}", pieces)
+        pieces = tuple(
+            re.sub(r"\s+", " ", piece) for piece in _FORMAT.sub(_VALUE, text).split(_VALUE)
+        )
+        line = getattr(node, "lineno", 0)
+        yield Message(f"{path.relative_to(ROOT)}:{line}", pieces)
 
 
 def _text(node: ast.AST) -> str | None:
@@ -80,4 +131,4 @@ def _text(node: ast.AST) -> str | None:
 
 if __name__ == "__main__":
     for message in messages():
-        print(f"{message.place}: {message}")
+        print(f"{message.place}: {message.whole}")
