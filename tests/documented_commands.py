@@ -6,7 +6,9 @@ tests:` and says why.
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 import textwrap
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,6 +41,11 @@ class Block(NamedTuple):
         return [line.split()[1] for line in self.text.splitlines() if _OF_MAKE.match(line)]
 
     @property
+    def prefect_lines(self) -> list[str]:
+        """What of it needs a Prefect server."""
+        return [line for line in self.text.splitlines() if _OF_PREFECT.match(line)]
+
+    @property
     def script(self) -> str:
         """What of it runs in a folder of its own."""
         lines = self.text.splitlines()
@@ -59,11 +66,33 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
-def fresh_folder(folder: Path) -> None:
-    """Make a folder in which the commands of a page can run: the project without what it wrote."""
+def run(page: Path, folder: Path, settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run the blocks of a page, in order, in one shell.
+
+    Args:
+        page: The page.
+        folder: A folder of its own, in which it finds what a clone of the project has.
+        settings: Environment variables; they win over what the page writes into `.env`.
+    """
     (folder / ".venv").symlink_to(sys.prefix)
     for name in ("haloEvents.auth", ".env", "sensor-ca.pem"):
         (folder / name).touch()
     (folder / "deployments").symlink_to(ROOT / "deployments")
     (folder / "data").mkdir()
     (folder / "data" / "sample").symlink_to(ROOT / "data" / "sample")
+    ended = subprocess.run(
+        ["sh", "-e", "-c", script(page)],
+        cwd=folder,
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended
+
+
+def script(page: Path) -> str:
+    """What of a page can run in a folder of its own; "" where there is nothing."""
+    return "\n".join(block.script for block in blocks(page) if not block.reason).strip()
