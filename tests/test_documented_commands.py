@@ -16,7 +16,7 @@ from tests.flows.command import command_for
 if TYPE_CHECKING:
     from pathlib import Path
 
-EVENTS = 50
+EVENTS = 20
 NOT_RUN = {
     ("deploy.md", "it needs Docker or podman."): 2,
     ("deploy.md", "it needs root."): 1,
@@ -69,7 +69,7 @@ def test_commands_work_as_they_are_written(page: Path, tmp_path: Path) -> None:
     """Every shell block of a page, in order, in one shell, with a stand-in and a receiver."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    with HaloStandIn(accounts=2, events=EVENTS, days=1) as halo, Receiver("tcp") as receiver:
+    with HaloStandIn(accounts=1, events=EVENTS, days=1) as halo, Receiver("tcp") as receiver:
         halo_usm = command_for(elsewhere, halo, receiver.url("tcp"), days=2)
         halo_usm.settings["HALO_STAGING"] = str(tmp_path / "staging")
         run(page, tmp_path, halo_usm.settings)
