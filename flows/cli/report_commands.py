@@ -16,15 +16,23 @@ from tasks.redaction import foreign_text
 
 
 def status(
-    *, as_json: Annotated[Json, Parameter(name="--json")] = False, common: Common = NO_COMMON
+    *,
+    as_json: Annotated[Json, Parameter(name="--json")] = False,
+    metrics: Annotated[
+        bool, Parameter(help="Print OpenMetrics text, for Prometheus.", negative="")
+    ] = False,
+    common: Common = NO_COMMON,
 ) -> int:
     """Per account and destination: what is covered, staged, delivered, pending, failed."""
-    from flows.cli.tables import show_answer, show_status
+    from flows.cli.tables import show_answer, show_metrics, show_status
     from tasks.reports.status import status as read_status
 
+    if as_json and metrics:
+        raise SettingsError("status: say either --json or --metrics")
     work = prepare(common.env_file, sensors=None)
     answer = read_status(work.store, work.destinations, first_readings(work.settings))
-    return show_answer(answer, None if as_json else show_status)
+    show = show_metrics if metrics else show_status
+    return show_answer(answer, None if as_json else show)
 
 
 def audit(
