@@ -72,7 +72,7 @@ golden: setup-dev ## rewrite golden files and generated documentation; review th
 UPGRADE := --upgrade
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header $(UPGRADE) pyproject.toml \
-	--extra object-storage --extra demo
+	--extra object-storage --extra demo --extra report
 # Each file holds what those before it do not: they are read first, and bind it.
 define COMPILE_MORE
 	@$(COMPILE) $(2) $(3:%=-c %) \
