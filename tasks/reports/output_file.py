@@ -45,4 +45,5 @@ def output_file(path: Path, option: str) -> Iterator[BinaryIO]:
         finally:
             aside.unlink(missing_ok=True)
     except OSError as fault:
+        fault.filename = str(path)  # not what is written aside
         raise StagingError(f"{option}: {explain(fault, path)}") from fault
