@@ -37,6 +37,7 @@ UNNEEDED = {
     "transform": TALKING | WORKING | SHOWING | {"msgspec"},
     "load": TALKING | WORKING | SHOWING | {"msgspec"},
     "status": TALKING | WORKING | {"msgspec"},
+    "audit --since 2000-01-01": TALKING | {"msgspec"},
 }
 
 
