@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import re
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 
     from tasks.reports.audit_report.coverage import AccountCoverage
     from tasks.reports.audit_report.delays import Delays
-
-# the first use builds a cache of fonts, and says so
-logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 _COLOURS = {
     name: f"#0000{number:02x}"

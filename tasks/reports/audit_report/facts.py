@@ -65,7 +65,7 @@ class AuditFacts:
         window: The range.
         began: When the reading of the staging began.
         ended: When it ended.
-        audit: The counts, and whether they add up.
+        audit: The counts, and whether they add up; its notes say what else could not be read.
         accounts: What of the range was read of each account.
         destinations: What each destination got.
         rejections: The rejected events.
@@ -122,9 +122,8 @@ def _gather(
         with skip_unreadable(problems, f"account {account}"):
             facts.accounts.append(account_coverage(store, account, window, unread.get(account)))
         _add_account(facts, store, account, problems)
-    # what the audit could not read, this could not read either
-    audit.problems = list(dict.fromkeys([*audit.problems, *problems]))
-    audit.consistent = not audit.problems
+    # the audit does not open the ledgers of days that are no longer staged
+    audit.notes += [problem for problem in problems if problem not in audit.problems]
     facts.ended = datetime.now(UTC)
     return facts
 

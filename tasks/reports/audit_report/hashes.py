@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from tasks.staging.ledger import Ledger
 
 
@@ -32,10 +30,13 @@ class LedgerFile:
 
 @dataclass(frozen=True)
 class LedgerDay:
-    """The folder of the ledger of one account and day."""
+    """The files of the ledger of one account and day.
 
-    account: str
-    day: date
+    Attributes:
+        folder: Where they lie in the staging.
+        files: In the order of their names.
+    """
+
     folder: str
     files: list[LedgerFile]
 
@@ -70,4 +71,4 @@ def hash_day(ledger: Ledger, names: list[str]) -> LedgerDay:
         with ledger.store.backend.open(f"{ledger.folder}/{name}") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         files.append(LedgerFile(name, rows.get(name, 0), digest))
-    return LedgerDay(ledger.account, ledger.day, ledger.folder, files)
+    return LedgerDay(ledger.folder, files)
