@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tasks.staging.ledger import DELIVERIES_SCHEMA, Ledger
+from tasks.staging.ledger import Ledger
 from tasks.staging.raw import stage_window
+from tasks.staging.schemas import DELIVERIES_SCHEMA
 from tasks.time_window import Window
 from tests.staging.staged_data import MALFORMED, at, raw, stage, transform, window
 

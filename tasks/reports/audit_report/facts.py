@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from tasks.plugin.fields import MAPPING_VERSION_KEY
 from tasks.reports.audit import RangeAudit, audit_range, known_accounts
 from tasks.reports.audit_report.coverage import AccountCoverage, account_coverage
 from tasks.reports.audit_report.deliveries import Deliveries
@@ -20,7 +21,7 @@ from tasks.staging import normalized
 from tasks.staging.files import read_stable, skip_unreadable
 from tasks.staging.ledger import Ledger
 from tasks.staging.pending import DeliveryCounts, inside
-from tasks.staging.raw import RAW_SCHEMA
+from tasks.staging.schemas import RAW_SCHEMA
 from tasks.time_window import Window
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from tasks.staging.store import Store
 
 _EVENTS = pa.schema([RAW_SCHEMA.field(name) for name in ("event_id", "created_at", "extracted_at")])
-_VERSION = b"halo_usm.mapping_version"
 _NO_FILES = normalized.read_day((), (), ())
 
 
@@ -172,5 +172,5 @@ def _count_versions(
     for file in state.current.values():
         if file.rows:
             schema = store.read(f"{folder}/{file.name}", ["event_id"]).schema
-            version = (schema.metadata or {}).get(_VERSION, b"unknown").decode(errors="replace")
-            versions[version] += file.rows
+            version = (schema.metadata or {}).get(MAPPING_VERSION_KEY.encode(), b"unknown")
+            versions[version.decode(errors="replace")] += file.rows
