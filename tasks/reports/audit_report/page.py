@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from tasks.reports.audit_report.facts import AuditFacts
     from tasks.time_window import Window
 
-PERCENTILES = (50, 95, 99)
 MOST_FILES = 5000
 """Of so many files the hashes are listed one by one; of more only those of whole folders."""
 _MOST = {"gaps": 200, "reasons": 100, "strips": 60, "problems": 200}
@@ -65,7 +64,6 @@ def page(facts: AuditFacts, command: str, staging: str) -> str:
         staging=redact_address(staging) if "://" in staging else staging,
         version=version("halo-usm"),
         live=LIVE,
-        percentiles=PERCENTILES,
         statuses=charts.STATUSES,
         most=_MOST,
         total=total,
