@@ -150,3 +150,10 @@ def test_a_ledger_that_outlived_its_events(staged: Store, tmp_path: Path) -> Non
     [note] = facts.audit.notes
     assert path.name in note
     assert path.name in page(facts, "", "")
+
+
+def test_an_address_is_shown_without_its_secrets(store: Store) -> None:
+    """The staging on object storage, by its bucket alone."""
+    text = page(gather(store, RANGE), "", "s3://ID:SECRET@bucket/prefix?region=eu")
+    assert "s3://***@bucket/prefix" in text
+    assert "SECRET" not in text
