@@ -152,6 +152,20 @@ def test_a_ledger_that_outlived_its_events(staged: Store, tmp_path: Path) -> Non
     assert path.name in page(facts, "", "")
 
 
+def test_of_very_many_files_the_folders_stand_for_them(
+    staged: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page lists every file, or where they are too many every folder."""
+    facts = gather(staged, RANGE)
+    [folder, *_] = facts.destinations["usm"].ledger
+    listed = page(facts, "", "")
+    monkeypatch.setattr("tasks.reports.audit_report.page.MOST_FILES", 3)
+    short = page(facts, "", "")
+    for text in (listed, short):
+        assert folder.sha256 in text
+        assert (folder.files[0].sha256 in text) == (text is listed)
+
+
 def test_an_address_is_shown_without_its_secrets(store: Store) -> None:
     """The staging on object storage, by its bucket alone."""
     text = page(gather(store, RANGE), "", "s3://ID:SECRET@bucket/prefix?region=eu")
