@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from tasks.errors import StagingError, explain
 from tasks.staging import normalized
+from tasks.staging.event_masks import inside
 from tasks.staging.local_files import create_private
-from tasks.staging.pending import inside
 from tasks.time_window import Window
 
 if TYPE_CHECKING:

@@ -80,7 +80,7 @@ def test_status_has_the_keys_that_machines_rely_on(halo_usm: Command) -> None:
         "rejected",
         "newest_event",
     }
-    counts = {"delivered", "pending", "failed", "oldest_pending"}
+    counts = {"delivered", "pending", "failed", "excluded", "oldest_pending"}
     assert set(status["destinations"]["sensor"]) == counts | {"accounts"}
     assert set(status["destinations"]["sensor"]["accounts"]["beta"]) == counts
     [[since, until]] = status["accounts"]["alpha"]["covered"]
@@ -113,7 +113,7 @@ def test_audit_tells_the_life_of_an_event_and_whether_a_range_adds_up(
         "staged": EVENTS,
         "normalized": EVENTS,
         "rejected": 0,
-        "destinations": {"sensor": {"delivered": EVENTS, "pending": 0, "failed": 0}},
+        "destinations": {"sensor": {"delivered": EVENTS, "pending": 0, "failed": 0, "excluded": 0}},
         "consistent": True,
     }
     next((tmp_path / "staging" / "normalized").rglob("*.parquet")).unlink()
