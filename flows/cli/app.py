@@ -58,7 +58,7 @@ _EXAMPLES: dict[Callable[..., int], str] = {
     extract: "halo-usm extract --since 2026-03-01 --until 2026-03-08",
     transform: "halo-usm transform --since 2026-03-01 --until 2026-03-08",
     load: "halo-usm load",
-    replay: "halo-usm replay --since 2026-03-01 --until 2026-03-02 --only all",
+    replay: "halo-usm replay --since 2026-03-01 --until 2026-03-02 --only all --dry-run",
     status: "halo-usm status --json",
     audit: "halo-usm audit --since 2026-03-01 --until 2026-04-01 --json",
     export: "halo-usm export --since 2026-03-01 --format leef --output march.leef",

@@ -70,6 +70,11 @@ def load_destination(
     ).run()
 
 
+def replay_selection(destination: Destination, window: Window, only: Only) -> Selection:
+    """Which events a replay delivers: put off or not."""
+    return Selection(only, destination.takes, window)
+
+
 def replay_destination(
     store: Store,
     destination: Destination,
@@ -103,11 +108,10 @@ def replay_destination(
     Returns:
         As `load_destination`; anything asked for and not delivered is a problem.
     """
-    selection = Selection(only, destination.takes, window)
     return Delivery(
         store,
         destination,
-        selection,
+        replay_selection(destination, window, only),
         ReplayResult(destination.name),
         run_id,
         stop,

@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from tasks.load.replay_plan import plan_replay
 from tasks.load.result import LoadResult
 from tasks.reports.audit import RangeCounts, audit_range
 from tasks.reports.status import status
@@ -273,8 +274,11 @@ class Histories(RuleBasedStateMachine):
     def replay(self, query: str, only: Only, *, works: bool) -> None:
         """A replay with some filter."""
         self.receiver.accept = lambda _: works
+        sensor = destination(self.url(query))
+        plan = plan_replay(self.store, [sensor], window(1, 4), only)
         done = replay(self.store, self.url(query), window(1, 4), only)
         assert done.asked == done.tried + done.not_tried
+        assert done.asked == sum(day.asked for day in plan.days), "a dry run tells it"
 
     @invariant()
     def names_and_ids_agree(self) -> None:
