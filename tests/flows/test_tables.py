@@ -37,7 +37,7 @@ def halo_usm(tmp_path: Path, halo: HaloStandIn) -> Iterator[Command]:
 def test_check_says_line_by_line_what_is_usable_and_sends_nothing(
     tmp_path: Path, halo: HaloStandIn, halo_usm: Command
 ) -> None:
-    """Paths in full, each key, the framing, what a new destination would get; nothing is staged."""
+    """Paths in full, each key, the framing, what a new destination would get; nothing is sent."""
     said = halo_usm("check").stdout.splitlines()
     assert all(line.startswith("ok ") for line in said)
     assert f"auth file {tmp_path}/haloEvents.auth: alpha, beta" in said[0]
@@ -49,7 +49,10 @@ def test_check_says_line_by_line_what_is_usable_and_sends_nothing(
     halo_usm("transform")
     assert f"new: it would get {EVENTS} events" in halo_usm("check").stdout
     halo_usm("load")
-    assert "0 events are pending" in halo_usm("check").stdout
+    halo_usm.settings["USM_SENSOR"] += "&types=halo_login_failur,unheard_of"
+    said = halo_usm("check").stdout.splitlines()
+    assert "; 0 events are pending; warning: types= names what the catalogue does not" in said[5]
+    assert said[5].endswith(": halo_login_failur (did you mean halo_login_failure?), unheard_of")
 
 
 def test_check_names_what_is_wrong_and_goes_on(halo: HaloStandIn, halo_usm: Command) -> None:
