@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from tasks.staging.ledger_file_names import SettledNote
 
 _FIRST_GENERATION = re.compile(r"-g1-(\d+)u?\.parquet/")
-_DELTA = re.compile(r"-(\d+)-([+-]\d+)\.parquet/")
+_DELTA = re.compile(r"-([+-]\d+)\.parquet/")
+_TRIED = re.compile(r"-(\d+)-[+-]\d+\.parquet/")
 _WITHOUT_ROWS = re.compile(r"-g\d+-0\.parquet")
 
 
@@ -54,16 +55,14 @@ def surely_settled(
     to know: something is pending, or was normalized anew.
     """
     names = "/".join([*deliveries, ""])
-    attempts = _DELTA.findall(names)
     rows = _FIRST_GENERATION.findall("/".join([*normalized, ""]))
-    if len(rows) == len(normalized) and sum(map(int, rows)) == sum(
-        int(delta) for _, delta in attempts
-    ):
+    if len(rows) == len(normalized) and sum(map(int, rows)) == sum(map(int, _DELTA.findall(names))):
         return True
     if not takes.by_content or (mark := f"-f{fingerprint(takes, normalized)}-") not in names:
         return False
-    _, notes = ledger_file_names.deliveries_files(name for name in names.split("/") if mark in name)
-    tried = sum(int(rows) for rows, _ in attempts)
+    ours = (name for name in names.split("/") if mark in name)
+    _, notes = ledger_file_names.deliveries_files(ours)
+    tried = sum(map(int, _TRIED.findall(names)))
     start = file_names.after(takes.since, day)
     return any(note.rows == tried and note.after == _after(start, note.since) for note in notes)
 
