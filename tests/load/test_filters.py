@@ -288,5 +288,5 @@ class Histories(RuleBasedStateMachine):
                 counted(self.store, self.url(query))
 
 
-Histories.TestCase.settings = settings(max_examples=8, stateful_step_count=8, deadline=None)
+Histories.TestCase.settings = settings(max_examples=8, stateful_step_count=8)
 TestHistories = Histories.TestCase

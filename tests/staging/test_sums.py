@@ -174,5 +174,5 @@ class Sums(RuleBasedStateMachine):
                 assert not any(pending for _, pending, _ in found)
 
 
-Sums.TestCase.settings = settings(max_examples=150, stateful_step_count=15, deadline=None)
+Sums.TestCase.settings = settings(max_examples=150, stateful_step_count=15)
 TestSums = Sums.TestCase
