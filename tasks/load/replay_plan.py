@@ -6,11 +6,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tasks.errors import StagingError
 from tasks.event_filter import EVERYTHING
 from tasks.load.destination import replay_selection
 from tasks.load.pending_days import pending_days, why_nothing
-from tasks.staging.files import read_stable
+from tasks.staging.files import read_stable, skip_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,17 +66,15 @@ def plan_replay(
     """
     plan = ReplayPlan()
     for destination in destinations:
-        selection = replay_selection(destination, window, only)
-        before = len(plan.days)
+        name, selection = destination.name, replay_selection(destination, window, only)
+        days: list[PlannedDay] = []
         for account in store.accounts("normalized"):
-            try:
-                plan.days += _days(store, destination.name, account, selection)
-            except StagingError as fault:
-                plan.problems.append(
-                    f"destination {destination.name}: account {account} cannot be counted: {fault}"
-                )
-        if not (plan.problems or any(day.asked for day in plan.days[before:])):
-            plan.notes.append(read_stable(partial(why_nothing, store, destination.name, selection)))
+            with skip_unreadable(plan.problems, f"destination {name}: account {account}"):
+                days += _days(store, name, account, selection)
+        if not any(day.asked for day in days):
+            with skip_unreadable(plan.problems, f"destination {name}"):
+                plan.notes.append(read_stable(partial(why_nothing, store, name, selection)))
+        plan.days += days
     return plan
 
 

@@ -63,8 +63,7 @@ def read_old_connector(folder: Path, auth_file: Path) -> OldConnector:
         auth_file: Our own auth file: read only where there is no other.
 
     Raises:
-        SettingsError: The folder cannot be read or has no auth file, or two of them have the same
-            key with different secrets. No message shows a line's text.
+        SettingsError: The folder cannot be read or has no keys, or a key with different secrets. No message shows a line's text.
     """
     try:
         if not folder.is_dir():
@@ -83,6 +82,11 @@ def read_old_connector(folder: Path, auth_file: Path) -> OldConnector:
         found = OldConnector()
         for path in keys:
             _read_keys(path, found)
+        if not found.accounts:
+            raise SettingsError(
+                f"{foreign_text(keys[0], LONGEST_PATH)} has no key_id|secret line; name the folder "
+                "that has the connector's keys"
+            )
         for path in files:
             _read_timestamps(path, found)
     except (OSError, UnicodeError) as error:

@@ -74,7 +74,8 @@ def plan_takeover(store: Store, old: OldConnector, auth_file: Path) -> Takeover:
         begin = _begin(plan, name, sorted(old.timestamps.get(key_id, ()), key=str))
         known = read_coverage(store, name).begin
         if begin is None:
-            plan.said.append(f"account {name}: {_LIKE_OTHERS}")
+            found = "no timestamp counts" if key_id in old.timestamps else "no timestamp is found"
+            plan.said.append(f"account {name}: {found}; {_LIKE_OTHERS}")
         elif known == begin:
             plan.said.append(f"account {name}: it begins at {isoformat(begin)} already")
         elif known is not None:

@@ -55,7 +55,7 @@ def test_keys_and_timestamps(store: Store, old: Path, tmp_path: Path) -> None:
     assert first.said == [
         f"account aaa1: it begins at {TIME}",
         f"account bbb2: it begins at {TIME}",
-        "account ccc3: it begins at HALO_START, or 90 days ago, as any other",
+        "account ccc3: no timestamp is found; it begins at HALO_START, or 90 days ago, as any other",
     ]
     assert (first.warnings, first.conflict, begins(store)) == ([], "", {})
     take_over(store, first)
@@ -145,6 +145,7 @@ def test_an_account_in_use(store: Store, old: Path, tmp_path: Path) -> None:
     ("text", "fault"),
     [
         (None, "has no .auth file"),
+        ("# none\nnonsense\n", "x.auth has no key_id.secret line"),
         ("aaa1|x\naaa1|y\n", "line 2 of .* has the key aaa1 with another secret"),
         ("aaa1|x\nAAA1|y\n", "differ in case alone"),
         ("caf\udce9|x\n", "no UTF-8"),
