@@ -63,7 +63,8 @@ def read_old_connector(folder: Path, auth_file: Path) -> OldConnector:
         auth_file: Our own auth file: read only where there is no other.
 
     Raises:
-        SettingsError: The folder cannot be read or has no keys, or a key with different secrets. No message shows a line's text.
+        SettingsError: The folder cannot be read or has no keys, or one key with different secrets.
+            No message shows a line's text.
     """
     try:
         if not folder.is_dir():

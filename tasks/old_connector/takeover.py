@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tasks.old_connector.reader import OldConnector, Timestamp
     from tasks.staging.store import Store
 
-_LIKE_OTHERS = "it begins at HALO_START, or 90 days ago, as any other"
+_LIKE_OTHERS = "it begins as any other, at HALO_START or 90 days ago"
 
 
 @dataclass
