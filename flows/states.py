@@ -42,7 +42,10 @@ def flow_state(results: Sequence[StageResult]) -> State[Any]:
 
 def plan_state(plan: ReplayPlan) -> State[Any]:
     """The state of a flow run that only said what a replay would send; its log says it, too."""
-    message = "\n".join([*plan.problems, plan_table(plan), *plan.notes])
+    problems, notes = (
+        [foreign_text(text, None) for text in texts] for texts in (plan.problems, plan.notes)
+    )
+    message = "\n".join([*problems, plan_table(plan), *notes])
     get_run_logger().info(message)
     return Failed(message=message) if plan.problems else Completed(message=message)
 

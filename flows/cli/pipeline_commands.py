@@ -120,7 +120,10 @@ def replay(
     ] = None,
     dry_run: Annotated[
         bool,
-        Parameter(help="Say how many events would go where, and send nothing.", negative=""),
+        Parameter(
+            help="Only say how many events would go where; nothing is sent, and no flow run made.",
+            negative="",
+        ),
     ] = False,
     wait: Wait = None,
     in_prefect: InPrefect = NOT_ASKED,

@@ -33,6 +33,7 @@ MAX_RESPONSE = 64 * 1024 * 1024
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _READ_BUFFER = 1024 * 1024
 _KEEP_ALIVE = 60.0
+_PORTS = {"http": 80, "https": 443}
 _REFUSALS = {
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.FORBIDDEN,
@@ -174,7 +175,7 @@ def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
     proxies = urllib.request.getproxies()
     proxy = proxies.get(base_url.scheme) or proxies.get("all")
     # NO_PROXY may name a host, or a host and its port
-    place = base_url.netloc.decode("ascii")
+    place = f"{base_url.host}:{base_url.port or _PORTS[base_url.scheme]}"
     if not proxy or any(map(urllib.request.proxy_bypass, (base_url.host, place))):
         return None
     try:
