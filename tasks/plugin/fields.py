@@ -46,6 +46,7 @@ class Field:
     limit: int | None = None
     constant: str | bool | None = None
     leef: str | None = None
+    rule: str | None = None
 
     @cached_property
     def arrow_type(self) -> pa.DataType:
@@ -68,6 +69,8 @@ _DECLARED = tomllib.loads((files(__package__) / "fields.toml").read_text("utf-8"
 
 MAPPING_VERSION: str = _DECLARED["version"]
 """Version of the mapping: kept in the metadata of every normalized file."""
+MAPPING_VERSION_KEY = "halo_usm.mapping_version"
+"""Where in the metadata."""
 
 FIELDS: tuple[Field, ...] = tuple(_field(declared) for declared in _DECLARED["field"])
 """Every column of normalized Parquet, in order; the first 22 are the plugin's."""
@@ -88,6 +91,6 @@ PRODUCT: str = _DECLARED["product"]
 
 NORMALIZED_SCHEMA: pa.Schema = pa.schema(
     [pa.field(field.name, field.arrow_type) for field in FIELDS],
-    metadata={"halo_usm.mapping_version": MAPPING_VERSION},
+    metadata={MAPPING_VERSION_KEY: MAPPING_VERSION},
 )
 """Schema of normalized Parquet, with the mapping's version in its metadata."""
