@@ -9,7 +9,8 @@ from prefect import State, flow
 from flows import pipeline
 from flows.context import parse_range, prepare, wait_seconds
 from flows.prefect_runner import prefect_runner
-from flows.states import faults_as_states, flow_state
+from flows.states import faults_as_states, flow_state, plan_state
+from tasks.load.replay_plan import plan_replay
 
 
 @flow(name="replay", validate_parameters=True, persist_result=False)
@@ -21,6 +22,7 @@ def replay(  # noqa: PLR0917 - in the order of Prefect's form
     destination: str | None = None,
     wait: float | None = None,
     env_file: Path | None = None,
+    dry_run: bool = False,  # noqa: FBT001, FBT002 - a field of the form
 ) -> State[Any]:
     """Deliver the events of `[since, until)` again from staging; no Halo call is made.
 
@@ -31,10 +33,13 @@ def replay(  # noqa: PLR0917 - in the order of Prefect's form
         destination: One destination by name; all by default.
         wait: Minutes to wait for another run that holds the destination; 10 by default.
         env_file: Another settings file than `.env`.
+        dry_run: Only say how many events would go where, by destination, account and day.
     """
     window = parse_range(since, until)
     seconds = wait_seconds(wait, asked=True)
-    context = prepare(env_file, sensors=True, writes=True, destination=destination)
+    context = prepare(env_file, sensors=True, writes=not dry_run, destination=destination)
+    if dry_run:
+        return plan_state(plan_replay(context.store, context.destinations, window, only))
     with prefect_runner(context.stop) as runner:
         results = pipeline.replay(context, runner, window, only, wait=seconds, env_file=env_file)
     return flow_state(results)

@@ -6,9 +6,11 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any, ParamSpec
 
+from prefect import get_run_logger
 from prefect.exceptions import CancelledRun, FailedRun
 from prefect.states import Cancelled, Completed, Failed
 
+from flows.dry_run import plan_table
 from flows.summary import remarks, summary
 from tasks.errors import HaloUsmError, explain
 from tasks.redaction import foreign_text
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from prefect import State
 
+    from tasks.load.replay_plan import ReplayPlan
     from tasks.results import StageResult
 
 P = ParamSpec("P")
@@ -35,6 +38,16 @@ def flow_state(results: Sequence[StageResult]) -> State[Any]:
         message = f"Interrupted; the next run goes on where it was.\n{_message(results)}"
         return Cancelled(message=message)
     return _state(results)
+
+
+def plan_state(plan: ReplayPlan) -> State[Any]:
+    """The state of a flow run that only said what a replay would send; its log says it, too."""
+    problems, notes = (
+        [foreign_text(text, None) for text in texts] for texts in (plan.problems, plan.notes)
+    )
+    message = "\n".join([*problems, plan_table(plan), *notes])
+    get_run_logger().info(message)
+    return Failed(message=message) if plan.problems else Completed(message=message)
 
 
 def _state(results: Sequence[StageResult], data: StageResult | None = None) -> State[Any]:

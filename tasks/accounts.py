@@ -50,7 +50,7 @@ def read_accounts(path: Path) -> list[Account]:
         text = line.strip()
         if not text or text.startswith("#"):
             continue
-        account = _account(text)
+        account = parse_account(text)
         if account is None:
             raise SettingsError(
                 f"HALO_AUTH_FILE: line {number} of {shown} is neither key_id|secret nor "
@@ -89,7 +89,8 @@ def open_to_others(path: Path) -> str:
     return f"{here} is open to other users of this machine: chmod 600 {shlex.quote(str(here))}"
 
 
-def _account(line: str) -> Account | None:
+def parse_account(line: str) -> Account | None:
+    """The account of a line; None where it is neither key_id|secret nor key_id|secret|account."""
     parts = [part.strip() for part in line.split("|")]
     if len(parts) not in {2, 3}:
         return None

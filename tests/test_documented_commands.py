@@ -23,6 +23,7 @@ NOT_RUN = {
     ("deploy.md", "it needs Docker or podman."): 2,
     ("deploy.md", "it needs root."): 1,
     ("deploy.md", "it needs root and a running systemd."): 1,
+    ("from-the-old-connector.md", "it needs the connector's folder."): 2,
     ("object-storage.md", "the AWS command line needs an account at AWS"): 2,
     ("prefect.md", "it runs until it is stopped;"): 2,
     ("prefect.md", "it needs the deployments;"): 1,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from flows.cli.execution import DONE, FAILED, exit_code
+from flows.cli.import_command import import_connector
 from flows.cli.options import NO_COMMON, Auth, Common
 from flows.cli.pipeline_commands import extract, load, replay, sync, transform
 from flows.cli.report_commands import audit, export, status
@@ -76,10 +77,11 @@ _EXAMPLES: dict[Callable[..., int], str] = {
     extract: "halo-usm extract --since 2026-03-01 --until 2026-03-08",
     transform: "halo-usm transform --since 2026-03-01 --until 2026-03-08",
     load: "halo-usm load",
-    replay: "halo-usm replay --since 2026-03-01 --until 2026-03-02 --only all",
+    replay: "halo-usm replay --since 2026-03-01 --until 2026-03-02 --only all --dry-run",
     status: "halo-usm status --json",
     audit: "halo-usm audit --since 2026-03-01 --until 2026-04-01 --json",
     export: "halo-usm export --since 2026-03-01 --format leef --output march.leef",
+    import_connector: "halo-usm import-connector /opt/cloudpassage --write",
     completion: "halo-usm completion bash",
 }
 """Every command, with an example."""

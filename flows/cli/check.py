@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tasks.settings import Settings
+    from tasks.staging.pending import DeliveryCounts
     from tasks.staging.store import Store
+    from tasks.syslog.destination import Destination
 
 T = TypeVar("T")
 
@@ -84,9 +87,10 @@ def run_check(settings: Settings) -> bool:
         check(
             f"sensor {destination.name}",
             lambda destination=destination: check_sensor(destination),  # type: ignore[misc]
-            lambda found, name=destination.name: (
+            lambda found, destination=destination, name=destination.name: (
                 found  # type: ignore[misc]
-                + (_waiting(pending[name].pending, new=name not in known) if pending else "")
+                + (_waiting(pending[name], new=name not in known) if pending else "")
+                + _unknown_types(destination)
             ),
         )
     if faulty:
@@ -117,9 +121,25 @@ def _usable(store: Store) -> tuple[Store, str]:
     return store, store.backend.check_locks()
 
 
-def _waiting(count: int, *, new: bool) -> str:
+def _waiting(counts: DeliveryCounts, *, new: bool) -> str:
+    left_out = f"; {counts.excluded:,} are left out by its options" if counts.excluded else ""
     return (
-        f"; new: it would get {count:,} events that are staged"
+        f"; new: it would get {counts.pending:,} events that are staged{left_out}"
         if new
-        else f"; {count:,} events are pending"
+        else f"; {counts.pending:,} events are pending{left_out}"
     )
+
+
+def _unknown_types(destination: Destination) -> str:
+    """A warning about types in `types=` that the catalogue does not know."""
+    from tasks.plugin.catalogue import TYPES
+
+    unknown = sorted(destination.takes.types.difference(TYPES))
+    if not unknown:
+        return ""
+    similar = [get_close_matches(name, TYPES, n=1) for name in unknown]
+    named = [
+        f"{name} (did you mean {close[0]}?)" if close else name
+        for name, close in zip(unknown, similar, strict=True)
+    ]
+    return f"; warning: types= names what the catalogue does not know: {', '.join(named)}"

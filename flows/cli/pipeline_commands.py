@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.execution import run_pipeline
+from flows.cli.execution import DONE, FAILED, run_pipeline
 from flows.cli.options import (
     NO_COMMON,
     NOT_ASKED,
@@ -20,7 +20,12 @@ from flows.cli.options import (
     Until,
     Wait,
 )
-from flows.context import check_halo_has, parse_range, range_if_given, wait_seconds
+from flows.cli.output import say, warn
+from flows.context import check_halo_has, parse_range, prepare, range_if_given, wait_seconds
+
+if TYPE_CHECKING:
+    from flows.context import RunContext
+    from tasks.time_window import Window
 
 
 def sync(
@@ -113,6 +118,13 @@ def replay(
     destination: Annotated[
         str | None, Parameter(help="One destination by name; all by default.")
     ] = None,
+    dry_run: Annotated[
+        bool,
+        Parameter(
+            help="Only say how many events would go where; nothing is sent, and no flow run made.",
+            negative="",
+        ),
+    ] = False,
     wait: Wait = None,
     in_prefect: InPrefect = NOT_ASKED,
     common: Common = NO_COMMON,
@@ -121,6 +133,10 @@ def replay(
     from flows import pipeline
 
     window = parse_range(since, until)
+    if dry_run:
+        return _show_plan(
+            prepare(common.env_file, sensors=True, destination=destination), window, only
+        )
     return run_pipeline(
         partial(
             pipeline.replay,
@@ -143,3 +159,18 @@ def replay(
             "env_file": common.env_file,
         },
     )
+
+
+def _show_plan(context: RunContext, window: Window, only: Only) -> int:
+    """Print what a replay would send."""
+    from flows.dry_run import plan_table
+    from tasks.load.replay_plan import plan_replay
+
+    plan = plan_replay(context.store, context.destinations, window, only)
+    for line in plan_table(plan).splitlines():
+        say(line)
+    for note in plan.notes:
+        warn(f"note: {note}")
+    for problem in plan.problems:
+        warn(f"error: {problem}")
+    return FAILED if plan.problems else DONE

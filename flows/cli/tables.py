@@ -75,14 +75,14 @@ def show_status(answer: Status) -> None:
         )
     console.print(accounts if answer.accounts else "nothing is staged yet")
     destinations = _table(
-        "destination", "account", "delivered", "pending", "failed", "oldest pending"
+        "destination", "account", "delivered", "pending", "failed", "excluded", "oldest pending"
     )
     for name, destination in sorted(answer.destinations.items()):
         for whose, row in [("all", destination), *sorted(destination.accounts.items())]:
             destinations.add_row(
                 foreign_text(name) if row is destination else "",
                 foreign_text(whose),
-                *(f"{n:,}" for n in (row.delivered, row.pending, row.failed)),
+                *(f"{n:,}" for n in (row.delivered, row.pending, row.failed, row.excluded)),
                 _minute(row.oldest_pending),
             )
     if answer.destinations:
@@ -149,10 +149,11 @@ def show_range(answer: RangeAudit) -> None:
         f"staged {answer.staged:,} = normalized {answer.normalized:,} "
         f"+ rejected {answer.rejected:,}"
     )
-    table = _table("destination", "delivered", "pending", "failed")
+    table = _table("destination", "delivered", "pending", "failed", "excluded")
     for name, row in sorted(answer.destinations.items()):
         table.add_row(
-            foreign_text(name), *(f"{n:,}" for n in (row.delivered, row.pending, row.failed))
+            foreign_text(name),
+            *(f"{n:,}" for n in (row.delivered, row.pending, row.failed, row.excluded)),
         )
     if answer.destinations:
         console.print(table)

@@ -7,15 +7,18 @@ aiohttp's does not.
 from __future__ import annotations
 
 import asyncio
+import base64
 import urllib.request
 import zlib
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import aiohttp
 import httpx
 from yarl import URL
 
-from tasks.errors import HaloInvalid, SettingsError
+from tasks.errors import HaloInvalid, HaloRefused, SettingsError
+from tasks.redaction import redact_address
 from tasks.retry_policy import RetryableFault
 
 if TYPE_CHECKING:
@@ -30,6 +33,13 @@ MAX_RESPONSE = 64 * 1024 * 1024
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _READ_BUFFER = 1024 * 1024
 _KEEP_ALIVE = 60.0
+_PORTS = {"http": 80, "https": 443}
+_REFUSALS = {
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
+}
+"""What a proxy answers that will not let a request through, however often it is asked."""
 _BODY_HEADERS = {b"content-encoding", b"content-length", b"transfer-encoding"}
 """Headers that no longer hold once an answer is read and unpacked."""
 
@@ -65,6 +75,7 @@ class Transport(httpx.AsyncBaseTransport):
         rate_limit: RateLimit,
         retry_policy: RetryPolicy,
     ) -> None:
+        self._scheme = base_url.scheme
         self._origin = f"{base_url.scheme}://{base_url.netloc.decode('ascii')}"
         self._connections = connections
         self._rate_limit = rate_limit
@@ -74,6 +85,7 @@ class Transport(httpx.AsyncBaseTransport):
         self._attempt = retry_policy.attempt
         self._tls = _tls() if base_url.scheme == "https" else None
         self._proxy = _proxy(base_url)
+        self._proxy_headers = _credentials(self._proxy)
         self._opened: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -81,23 +93,50 @@ class Transport(httpx.AsyncBaseTransport):
 
         Raises:
             HaloInvalid: The answer is too large, or packed in a way that was not asked for.
-            RetryableFault: The packed body is broken.
+            HaloRefused: The proxy does not let the request through.
+            RetryableFault: The packed body is broken, or the proxy is not there.
             TimeoutError: The answer was not whole in time.
             aiohttp.ClientError, OSError: The exchange failed otherwise.
         """
         await self._rate_limit.acquire()
         target: bytes = request.extensions.get("target", request.url.raw_path)
+        # a request through a tunnel is none of the proxy's business
+        for_proxy = self._proxy_headers if self._tls is None else {}
         exchange = self._session.request(
             request.method,
             URL(self._origin + target.decode("ascii"), encoded=True),
-            headers=request.headers.multi_items(),
+            headers=[*request.headers.multi_items(), *for_proxy.items()],
             data=request.content or None,
             allow_redirects=False,
+            proxy_headers=self._proxy_headers,
         )
-        async with asyncio.timeout(self._attempt), exchange as answer:
-            body = await _read(answer.content, answer.headers.get("Content-Encoding", ""))
-            headers = [pair for pair in answer.raw_headers if pair[0].lower() not in _BODY_HEADERS]
-            return httpx.Response(answer.status, headers=headers, content=body, request=request)
+        try:
+            async with asyncio.timeout(self._attempt), exchange as answer:
+                if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and self._proxy:
+                    raise self._refused(answer.status)
+                body = await _read(answer.content, answer.headers.get("Content-Encoding", ""))
+                headers = [
+                    pair for pair in answer.raw_headers if pair[0].lower() not in _BODY_HEADERS
+                ]
+                return httpx.Response(answer.status, headers=headers, content=body, request=request)
+        except aiohttp.ClientHttpProxyError as error:
+            if error.status in _REFUSALS:
+                raise self._refused(error.status) from None
+            raise RetryableFault(f"its proxy {self._proxy_shown} answers {error.status}") from None
+        except aiohttp.ClientProxyConnectionError as error:
+            why = error.os_error.strerror or error.os_error
+            raise RetryableFault(f"its proxy {self._proxy_shown} is not there: {why}") from None
+
+    @property
+    def _proxy_shown(self) -> str:
+        return redact_address(str(self._proxy.url)) if self._proxy else ""
+
+    def _refused(self, status: int) -> HaloRefused:
+        return HaloRefused(
+            f"the proxy {self._proxy_shown} does not let requests to {self._origin} through (HTTP "
+            f"{status}); write its user and password into {self._scheme.upper()}_PROXY, "
+            "percent-encoded, or name the API's host in NO_PROXY"
+        )
 
     @property
     def _session(self) -> aiohttp.ClientSession:
@@ -111,9 +150,6 @@ class Transport(httpx.AsyncBaseTransport):
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=self._timeout,
                 proxy=str(self._proxy.url) if self._proxy else None,
-                proxy_auth=aiohttp.BasicAuth(*self._proxy.auth)
-                if self._proxy and self._proxy.auth
-                else None,
                 auto_decompress=False,
                 read_bufsize=_READ_BUFFER,
             )
@@ -138,7 +174,9 @@ def _tls() -> ssl.SSLContext:
 def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
     proxies = urllib.request.getproxies()
     proxy = proxies.get(base_url.scheme) or proxies.get("all")
-    if not proxy or urllib.request.proxy_bypass(base_url.host):
+    # NO_PROXY may name a host, or a host and its port
+    place = f"{base_url.host}:{base_url.port or _PORTS[base_url.scheme]}"
+    if not proxy or any(map(urllib.request.proxy_bypass, (base_url.host, place))):
         return None
     try:
         url = httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
@@ -152,6 +190,14 @@ def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
             f"{base_url.host} in NO_PROXY"
         )
     return httpx.Proxy(url)
+
+
+def _credentials(proxy: httpx.Proxy | None) -> dict[str, str]:
+    """What a proxy is told of who asks (RFC 7617, in UTF-8)."""
+    if proxy is None or not proxy.auth:
+        return {}
+    pair = base64.b64encode(":".join(proxy.auth).encode()).decode("ascii")
+    return {"Proxy-Authorization": f"Basic {pair}"}
 
 
 async def _read(content: aiohttp.StreamReader, encoding: str) -> bytes:

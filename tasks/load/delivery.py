@@ -88,14 +88,19 @@ class Delivery:
 
     def _notes(self) -> list[str]:
         """What is worth knowing where little or nothing was to be delivered."""
-        name, since, window = self.done.subject, self.destination.since, self.selection.window
+        name, takes, window = self.done.subject, self.selection.takes, self.selection.window
         if self.say_why and not (self.done.asked or self.done.problems):
             return [why_nothing(self.store, name, self.selection)]
-        if since is not None and window is not None and since > window.since:
-            return [
-                f"destination {name}: nothing older is delivered than its since={isoformat(since)}"
-            ]
-        return []
+        if window is None:
+            return []
+        notes = []
+        if takes.since is not None and takes.since > window.since:
+            since = isoformat(takes.since)
+            notes.append(f"destination {name}: nothing older is delivered than its since={since}")
+        if takes.by_content:
+            only = replace(takes, since=None)
+            notes.append(f"destination {name}: only what it takes is delivered: {only}")
+        return notes
 
     def _unexpected_entries(self) -> list[str]:
         """What is foreign in the folders that a load reads."""

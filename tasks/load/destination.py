@@ -55,7 +55,7 @@ def load_destination(
         What was done. Expected faults are among its problems; a destination that another run holds
         is left to that run, with a note.
     """
-    selection = Selection("undelivered", destination.since, None, now())
+    selection = Selection("undelivered", destination.takes, None, now())
     return Delivery(
         store,
         destination,
@@ -68,6 +68,11 @@ def load_destination(
         wait,
         say_why=say_why,
     ).run()
+
+
+def replay_selection(destination: Destination, window: Window, only: Only) -> Selection:
+    """Which events a replay delivers: put off or not."""
+    return Selection(only, destination.takes, window)
 
 
 def replay_destination(
@@ -85,8 +90,8 @@ def replay_destination(
 ) -> LoadResult:
     """Deliver the events of a range to a destination again, from staging.
 
-    An event that was delivered and now fails is pending again. What is older than the
-    destination's `since` is left out.
+    An event that was delivered and now fails is pending again. What the destination does not take
+    (`since=`, `types=`, `critical=`) is left out.
 
     Args:
         store: The staging.
@@ -103,11 +108,10 @@ def replay_destination(
     Returns:
         As `load_destination`; anything asked for and not delivered is a problem.
     """
-    selection = Selection(only, destination.since, window)
     return Delivery(
         store,
         destination,
-        selection,
+        replay_selection(destination, window, only),
         ReplayResult(destination.name),
         run_id,
         stop,

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.staging import normalized
+from tasks.staging.event_masks import columns_of, inside, taken, whole
 from tasks.staging.files import FileGone, read_stable
 from tasks.staging.ledger import Ledger
 from tasks.staging.normalized import current_files
-from tasks.staging.pending import count_segment, inside, states, whole
-from tasks.staging.segments import surely_settled
+from tasks.staging.pending import count_segment, states
+from tasks.staging.segments import join, surely_settled
 from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
@@ -75,24 +77,39 @@ class PendingDay:
             FileGone: A file was replaced meanwhile.
             StagingError: A file cannot be read, or the note cannot be written.
         """
-        ledger = self.ledger
         left = 0
-        for segment in ledger.segments(self.normalized, ledger.names(), selection.since):
-            if segment.settled:
+        run: list[tuple[Segment, int]] = []  # settled ones that follow each other, with delivered
+        for segment in self._segments(selection):
+            if segment.left_out:
                 continue
-            if segment.sums_tell:
-                left += segment.total - segment.counted
+            if segment.takes_all and segment.sums_tell:
+                pending, delivered = segment.total - segment.counted, segment.counted
             else:
-                counts = count_segment(ledger, segment, selection.since)
-                left += counts.pending
-                if not counts.pending:
-                    ledger.note_settled(segment, counts.delivered)
+                counts = count_segment(self.ledger, segment, oldest=False)
+                pending, delivered = counts.pending, counts.delivered
+            left += pending
+            if pending:
+                self._note(run)
+                run = []
+            else:
+                run.append((segment, delivered))
+        self._note(run)
         return left
+
+    def _note(self, run: list[tuple[Segment, int]]) -> None:
+        """Note that some segments are settled, where neither their sums nor one note show it."""
+        segments = [segment for segment, _ in run]
+        by_sums = all(segment.settled and segment.note is None for segment in segments)
+        if by_sums or (len(run) == 1 and segments[0].note is not None):
+            return
+        self.ledger.note_settled(join(segments), sum(delivered for _, delivered in run))
+
+    def _segments(self, selection: Selection) -> list[Segment]:
+        return self.ledger.segments(self.normalized, self.ledger.names(), selection.takes)
 
     def files(self, selection: Selection) -> Iterator[tuple[Segment, NormalizedFile]]:
         """Its files that may hold events to deliver, as they are now."""
-        segments = self.ledger.segments(self.normalized, self.ledger.names(), selection.since)
-        return selection.files(segments, self.ledger.day)
+        return selection.files(self._segments(selection), self.ledger.day)
 
     def not_tried(self, selection: Selection) -> int:
         """How many events were to be delivered and were not tried.
@@ -163,11 +180,11 @@ def pending_days(
         if not selection.takes_day(day):
             continue
         in_ledger = deliveries.get(day, ())
-        if selection.only != "all" and surely_settled(names, in_ledger):
+        if selection.only != "all" and surely_settled(day, names, in_ledger, selection.takes):
             continue
         ledger = Ledger(store, destination, account, day)
         normalized = current_files(store, account, day, names)
-        segments = ledger.segments(normalized, in_ledger, selection.since)
+        segments = ledger.segments(normalized, in_ledger, selection.takes)
         if files := list(selection.files(segments, day)):
             rows = sum(file.rows for _, file in files)
             sent = sum(part.counted for part in {part.since: part for part, _ in files}.values())
@@ -183,32 +200,36 @@ def why_nothing(store: Store, destination: str, selection: Selection) -> str:
         FileGone: A file was replaced meanwhile.
         StagingError: A file cannot be read, or a name is not one of ours.
     """
+    takes, window = selection.takes, selection.window
     here = f"destination {destination}: nothing to do: "
-    where = " in the range" if selection.window is not None else ""
-    if not _any_event(store, None, selection.window):
+    where = " in the range" if window is not None else ""
+    if not _any_event(store, EVERYTHING, window):
         return f"{here}no event{where} is normalized; `halo-usm status` tells what is staged"
-    if selection.since is not None and not _any_event(store, selection.since, selection.window):
-        return f"{here}every event{where} is older than its since={isoformat(selection.since)}"
+    if takes.since is not None and not _any_event(store, EventFilter(takes.since), window):
+        return f"{here}every event{where} is older than its since={isoformat(takes.since)}"
+    if takes.by_content and not _any_event(store, takes, window):
+        return f"{here}no event{where} is one that it takes: {takes}"
     if selection.only == "failed":
         return (
             f"{here}no event{where} failed at its last attempt; "
             "--only undelivered sends those never tried, too, and --only all every one"
         )
-    return f"{here}every event{where} is delivered"
+    which = f"that it takes ({takes}) " if takes.by_content else ""
+    return f"{here}every event{where} {which}is delivered"
 
 
-def _any_event(store: Store, since: datetime | None, window: Window | None) -> bool:
-    """Whether an event is normalized that was created at `since` or later and in the window."""
+def _any_event(store: Store, takes: EventFilter, window: Window | None) -> bool:
+    """Whether an event of the window is normalized that a destination takes."""
     for account in store.accounts("normalized"):
         for day, names in store.tree("normalized", account).items():
             for file in current_files(store, account, day, names):
                 bounds = file.window(day)
                 if not file.rows or (window is not None and not window.overlaps(bounds)):
                     continue
-                if whole(bounds, since, window):
+                if not takes.by_content and whole(bounds, takes.since, window):
                     return True
                 path = f"{store.folder('normalized', account, day)}/{file.name}"
-                batches = normalized.batches(store, path, ["created_at"])
-                if any(inside(events, since, window).any() for events in batches):
+                batches = normalized.batches(store, path, columns_of(takes))
+                if any(taken(events, takes, window).any() for events in batches):
                     return True
     return False

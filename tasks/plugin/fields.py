@@ -14,6 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 PLUGIN_FIELD_COUNT = 22
+CRITICAL_SEVERITY, OTHER_SEVERITY = 9, 3
+"""`event_severity` of events that Halo calls critical, and of all others."""
 
 _ARROW_TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),

@@ -15,7 +15,7 @@ from tasks.plugin import catalogue
 from tasks.plugin.addresses import same_address
 from tasks.plugin.columns import ColumnReader
 from tasks.plugin.derive import derive
-from tasks.plugin.fields import FIELDS, NORMALIZED_SCHEMA
+from tasks.plugin.fields import CRITICAL_SEVERITY, FIELDS, NORMALIZED_SCHEMA, OTHER_SEVERITY
 from tasks.plugin.sources import SAME_AS
 
 REFUSED_SCHEMA: pa.Schema = pa.schema(
@@ -38,7 +38,6 @@ _CHUNK_ROWS = 32 * _DECODED_ROWS
 _READER = ColumnReader()
 _TYPES = {"critical": pa.bool_()}
 
-_CRITICAL, _NOT_CRITICAL = 9, 3
 _PERSON_OR_KEY, _HALO = 0, 1
 
 
@@ -120,8 +119,8 @@ def _rows(columns: dict[str, Any], device_address: str) -> Any:
         "event_receipt_time": columns["created_at"],
         "event_severity": pc.if_else(
             columns["critical"].fill_null(fill_value=False),
-            pa.scalar(_CRITICAL, pa.int8()),
-            _NOT_CRITICAL,
+            pa.scalar(CRITICAL_SEVERITY, pa.int8()),
+            OTHER_SEVERITY,
         ),
         "device_direction": pc.if_else(
             pc.and_(columns["actor_username"].is_null(), columns["actor_key_id"].is_null()),

@@ -62,6 +62,7 @@ class RangeCounts:
     delivered: int
     pending: int
     failed: int
+    excluded: int = 0
 
 
 @dataclass(kw_only=True)
@@ -240,10 +241,10 @@ def audit_range(
                 continue
             with skip_unreadable(audit.problems, f"account {account}, {day}"):
                 raw, rows = audit.events(account, day, state)
-                for name, since in names:
+                for name, takes in names:
                     with skip_unreadable(audit.problems, f"destination {name}, {account}, {day}"):
                         ledger = Ledger(store, name, account, day)
-                        found = audit.ledger(ledger, state, raw, rows, since)
+                        found = audit.ledger(ledger, state, raw, rows, takes)
                         counts[name] += found
                         if on_day is not None:
                             on_day(day, name, found)
@@ -252,7 +253,7 @@ def audit_range(
         normalized=audit.normalized,
         rejected=audit.rejected,
         destinations={
-            name: RangeCounts(found.delivered, found.pending, found.failed)
+            name: RangeCounts(found.delivered, found.pending, found.failed, found.excluded)
             for name, found in counts.items()
         },
         consistent=not audit.problems,

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tasks.reports.output_file import output_file
 from tasks.staging import normalized
-from tasks.staging.pending import inside
+from tasks.staging.event_masks import inside
 from tasks.time_window import Window
 
 if TYPE_CHECKING:

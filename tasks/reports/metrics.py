@@ -77,6 +77,11 @@ _OF_DESTINATION = (
         lambda found: found.failed,
     ),
     _Metric(
+        "events_excluded",
+        "Events not delivered that the destination leaves out: since=, types=, critical=.",
+        lambda found: found.excluded,
+    ),
+    _Metric(
         "oldest_pending_timestamp_seconds",
         "When the oldest pending event was created, as Unix time; the age is time() minus this. "
         "Absent where nothing is pending.",

@@ -9,20 +9,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.staging.pending import DeliveryCounts, count_events, inside, settled_windows
+from tasks.staging.event_masks import FILTERED, IDS, inside
+from tasks.staging.normalized import conform
+from tasks.staging.pending import DeliveryCounts, count_events, settled_windows
+from tasks.staging.schemas import schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import date, datetime
+    from datetime import date
 
     import numpy.typing as npt
 
+    from tasks.event_filter import EventFilter
     from tasks.staging.ledger import Ledger
     from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
     from tasks.time_window import Window
-
-_IDS = ["event_id", "created_at"]
 
 
 @dataclass
@@ -46,7 +48,10 @@ class Reconciliation:
     problems: list[str] = field(default_factory=list)
 
     def events(self, account: str, day: date, state: DayFiles) -> tuple[pa.Table, pa.Table]:
-        """Count a day's events; its raw and normalized ids and times, of the whole day."""
+        """Count a day's events; its raw and normalized ones of the whole day.
+
+        Raw has the columns `IDS`, normalized `FILTERED`.
+        """
         where = f"account {account}, {day}"
         raw = self._ids(
             "raw", account, day, [(file.name, file.rows) for file in state.raw if file.rows]
@@ -58,7 +63,7 @@ class Reconciliation:
             "count; `halo-usm transform` drops them",
         )
         current = [(file.name, file.rows) for file in state.current.values() if file.rows]
-        rows = self._ids("normalized", account, day, current)
+        rows = self._ids("normalized", account, day, current, FILTERED)
         rejected, malformed = (
             self._ids("rejected", account, day, [(file.name, file.rows) for file in files])
             for files in (state.rejected, state.malformed)
@@ -80,7 +85,7 @@ class Reconciliation:
         ):
             twice = table.num_rows - len(table["event_id"].unique())
             self._require(not twice, f"{where}: {twice} events are in {name} more than once")
-        done = pa.concat_tables([rows, rejected])
+        done = pa.concat_tables([rows.select(IDS), rejected])
         missing = int((~_among(raw, done)).sum())
         self._require(not missing, f"{where}: {missing} events are neither normalized nor rejected")
         unknown = int((~_among(done, raw)).sum())
@@ -88,16 +93,16 @@ class Reconciliation:
         return raw, rows
 
     def ledger(
-        self, ledger: Ledger, state: DayFiles, raw: pa.Table, rows: pa.Table, since: datetime | None
+        self, ledger: Ledger, state: DayFiles, raw: pa.Table, rows: pa.Table, takes: EventFilter
     ) -> DeliveryCounts:
-        """Count what a destination has got of a day's normalized events."""
+        """Count what a destination that takes some events has got of a day's normalized ones."""
         where = f"destination {ledger.destination}, account {ledger.account}, {ledger.day}"
         names = ledger.names()
         attempts, _ = ledger.files(names)
-        tables = [self.store.read(f"{ledger.folder}/{file.name}", _IDS) for file in attempts]
+        tables = [self.store.read(f"{ledger.folder}/{file.name}", IDS) for file in attempts]
         if tables:
             tried = pa.concat_tables(tables).group_by("event_id").aggregate([("created_at", "min")])
-            tried = tried.rename_columns(_IDS)
+            tried = tried.rename_columns(IDS)
             delivered = int(ledger.last_attempts(attempts, tried).delivered.sum())
             named = sum(file.delta for file in attempts)
             self._require(
@@ -107,27 +112,29 @@ class Reconciliation:
             unknown = int((~_among(tried, raw)).sum())
             self._require(not unknown, f"{where}: {unknown} events were sent that are not in raw")
         last = ledger.last_attempts(attempts, rows)
-        for settled in settled_windows(ledger, state.current.values(), names, since):
-            unsent = count_events(rows, last, since, settled).pending
+        for settled in settled_windows(ledger, state.current.values(), names, takes):
+            unsent = count_events(rows, last, takes, settled).pending
             self._require(
                 not unsent,
                 f"{where}: names tell that nothing is left to deliver of {settled}, so that no "
                 f"load sends its {unsent} pending events; `halo-usm replay --only all` does",
             )
-        return count_events(rows, last, since, self.window)
+        return count_events(rows, last, takes, self.window)
 
     def _ids(
-        self, stage: str, account: str, day: date, files: Iterable[tuple[str, int]]
+        self,
+        stage: str,
+        account: str,
+        day: date,
+        files: Iterable[tuple[str, int]],
+        columns: list[str] = IDS,
     ) -> pa.Table:
-        """Ids and times of some files, whose rows are counted against their names."""
+        """Columns of some files, whose rows are counted against their names."""
         folder = self.store.folder(stage, account, day)
-        tables = [
-            pa.schema(
-                [("event_id", pa.string()), ("created_at", pa.timestamp("us", "UTC"))]
-            ).empty_table()
-        ]
+        schema = pa.schema([schema_of(stage).field(name) for name in columns])
+        tables = [schema.empty_table()]
         for name, rows in files:
-            table = self.store.read(f"{folder}/{name}", _IDS)
+            table = conform(self.store.read(f"{folder}/{name}", columns), schema)
             self._require(
                 table.num_rows == rows,
                 f"{folder}/{name} has {table.num_rows} events, its name tells of {rows}",

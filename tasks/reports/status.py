@@ -1,7 +1,8 @@
 """Status: what is covered, staged, normalized, rejected and delivered, per account and sensor.
 
 Names tell nearly all of it. Files are opened only for segments where something was tried and
-not delivered, for the newest event, the oldest pending one, and unknown types.
+not delivered, or where a destination asks for types or critical events and no load has noted yet
+what it leaves out; for the newest event, the oldest pending one, and unknown types.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pyarrow.compute as pc
 
+from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.reports.answer import Answer
 from tasks.staging import normalized
 from tasks.staging.files import read_stable, skip_unreadable
@@ -36,8 +38,8 @@ class KnownDestination(Protocol):
         """The ledger's folder."""
 
     @property
-    def since(self) -> datetime | None:
-        """It takes nothing older."""
+    def takes(self) -> EventFilter:
+        """Which events are delivered there."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,11 @@ def status(
 
 def known_destinations(
     store: Store, destinations: Sequence[KnownDestination]
-) -> list[tuple[str, datetime | None]]:
-    """Name and `since` of the destinations, or of those that have a ledger where none is given."""
+) -> list[tuple[str, EventFilter]]:
+    """The destinations and what they take, or those that have a ledger where none is given."""
     if destinations:
-        return [(destination.name, destination.since) for destination in destinations]
-    return [(name, None) for name in store.destinations()]
+        return [(destination.name, destination.takes) for destination in destinations]
+    return [(name, EVERYTHING) for name in store.destinations()]
 
 
 def _status(
@@ -125,11 +127,11 @@ def _status(
             unknown += _unknown_types(store, name, its_days)
             days[name] = its_days
     answer.unknown_types = dict(sorted(unknown.items(), key=lambda item: (-item[1], item[0])))
-    for name, since in known_destinations(store, destinations):
+    for name, takes in known_destinations(store, destinations):
         accounts: dict[str, DeliveryCounts] = {}
         for account, its_days in days.items():
             with skip_unreadable(answer.problems, f"destination {name}, account {account}"):
-                accounts[account] = count_account(store, name, since, account, its_days)
+                accounts[account] = count_account(store, name, takes, account, its_days)
         total = sum(accounts.values(), DeliveryCounts())
         answer.destinations[name] = DestinationStatus(**vars(total), accounts=accounts)
     return answer

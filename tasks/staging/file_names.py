@@ -5,8 +5,8 @@
     rejected    {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}      (stage transform)
                 extract-{unique}-{rows}                                       (stage extract)
     deliveries  {attempted at}-{unique}-{since}-{until}-{rows}-{delta}
-                settled-{since}-{until}-{events}-{total}-{ledger rows}-{after}-{delivered}-{unique}
-                                                                              (a note, no rows)
+                settled-{since}-{until}-{events}-{total}-{ledger rows}-{after}-{delivered}
+                       [-f{fingerprint}]-{unique}                             (a note, no rows)
 
 all of them followed by `.parquet`. `since` and `until` are `HHMMSSffffff` in the UTC day of the
 folder, half-open, and bound the `created_at` of every row; midnight at the day's end is

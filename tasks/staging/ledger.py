@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import StagingError
+from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.staging import file_names, ledger_file_names
 from tasks.staging.last_attempts import LastAttempts, last_of
 from tasks.staging.schemas import DELIVERIES_SCHEMA
@@ -23,7 +24,7 @@ from tasks.staging.writer import in_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
-    from datetime import date, datetime
+    from datetime import date
 
     from tasks.staging.file_names import NormalizedFile
     from tasks.staging.files import Pending
@@ -123,19 +124,19 @@ class Ledger:
         self,
         normalized: Iterable[NormalizedFile],
         deliveries: Iterable[str],
-        since: datetime | None = None,
+        takes: EventFilter = EVERYTHING,
     ) -> list[Segment]:
-        """The day's segments that have normalized events, from names alone.
+        """The day's segments in their order, from names alone.
 
         Args:
             normalized: The day's normalized files that count.
             deliveries: Names of the day's ledger files.
-            since: The destination takes nothing older; a segment before it is left out.
+            takes: What the destination takes.
 
         Raises:
             StagingError: A name is not one of ours.
         """
-        return segments_of(self.day, normalized, deliveries, since, self._partition)
+        return segments_of(self.day, normalized, deliveries, takes, self._partition)
 
     def last_attempts(self, files: Iterable[AttemptsFile], events: pa.Table) -> LastAttempts:
         """What the ledger last says of some events.
@@ -193,12 +194,23 @@ class Ledger:
     def note_settled(self, segment: Segment, delivered: int) -> None:
         """Note that a segment has nothing left to deliver, where its sums don't show it.
 
+        Args:
+            segment: One of the day's, or several that follow each other, joined.
+            delivered: How many of its events are delivered.
+
         Raises:
             StagingError: It cannot be written.
         """
-        span = f"{segment.since}-{segment.until}"
-        sums = segment.rows, segment.total, segment.ledger_rows
-        name = ledger_file_names.settled_name(span, *sums, after=segment.after, delivered=delivered)
+        name = ledger_file_names.settled_name(
+            segment.since,
+            segment.until,
+            segment.rows,
+            segment.total,
+            segment.ledger_rows,
+            segment.after,
+            delivered,
+            segment.fingerprint,
+        )
         self.store.publish(
             DELIVERIES_SCHEMA.empty_table(),
             "deliveries",
@@ -208,8 +220,7 @@ class Ledger:
             destination=self.destination,
         )
         for note in self.files()[1]:
-            since, until = note.span.split("-")
-            if note.name != name and segment.since <= since and until <= segment.until:
+            if note.name != name and segment.since <= note.since and note.until <= segment.until:
                 self.store.remove(f"{self.folder}/{note.name}")
 
 

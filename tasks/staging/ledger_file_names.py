@@ -28,7 +28,8 @@ _ATTEMPTS = name_pattern(
 )
 _SETTLED = name_pattern(
     rf"settled-{SPAN}-(?P<events>\d+)-(?P<total>\d+)-(?P<rows>\d+)"
-    rf"-(?P<after>all|{CLOCK})-(?P<delivered>\d+)-[0-9a-f]{{8}}"
+    rf"-(?P<after>all|{CLOCK})-(?P<delivered>\d+)(?:-f(?P<fingerprint>[0-9a-f]{{16}}))?"
+    r"-[0-9a-f]{8}"
 )
 
 
@@ -42,20 +43,23 @@ class AttemptsFile(SpannedFile):
 
 @dataclass(frozen=True, slots=True)
 class SettledNote:
-    """Says without rows that `span` had nothing left to deliver, where sums don't show it.
+    """Says without rows that `[since, until)` had nothing left to deliver.
 
     It holds as long as names tell `events` normalized events, `total` of them with those that
     once were, and `rows` attempts there, for a destination that takes events from `after` on
-    (`all`: the whole span).
+    (`all`: the whole span). Where the destination asks for types or for critical events,
+    `fingerprint` is that of its filter and of the normalized files, which have to be the same.
     """
 
     name: str
-    span: str
+    since: str
+    until: str
     events: int
     total: int
     rows: int
     after: str
     delivered: int
+    fingerprint: str
 
 
 def attempts_name(attempted_at: datetime, window: Window, rows: int, delta: int) -> str:
@@ -64,11 +68,20 @@ def attempts_name(attempted_at: datetime, window: Window, rows: int, delta: int)
     return f"{stamp}-{unique()}-{span(window)}-{rows}-{delta:+d}{SUFFIX}"
 
 
-def settled_name(
-    span_text: str, events: int, total: int, rows: int, *, after: str, delivered: int
+def settled_name(  # noqa: PLR0917 - in the order of the name
+    since: str,
+    until: str,
+    events: int,
+    total: int,
+    rows: int,
+    after: str,
+    delivered: int,
+    fingerprint: str = "",
 ) -> str:
     """A new name for a note in the ledger; see `SettledNote`."""
-    return f"settled-{span_text}-{events}-{total}-{rows}-{after}-{delivered}-{unique()}{SUFFIX}"
+    sums = f"{events}-{total}-{rows}-{after}-{delivered}"
+    mark = f"-f{fingerprint}" if fingerprint else ""
+    return f"settled-{since}-{until}-{sums}{mark}-{unique()}{SUFFIX}"
 
 
 def deliveries_files(
@@ -94,10 +107,18 @@ def deliveries_files(
             )
         elif match := match_spanned(_SETTLED, name):
             events, total, rows = (int(match[group]) for group in ("events", "total", "rows"))
-            delivered = int(match["delivered"])
-            span_text = f"{match['since']}-{match['until']}"
             notes.append(
-                SettledNote(name, span_text, events, total, rows, match["after"], delivered)
+                SettledNote(
+                    name,
+                    match["since"],
+                    match["until"],
+                    events,
+                    total,
+                    rows,
+                    match["after"],
+                    int(match["delivered"]),
+                    match["fingerprint"] or "",
+                )
             )
         else:
             raise foreign_name(name, "deliveries", folder)

@@ -2,6 +2,9 @@
 
 `status`, `audit`, `load` and `replay` all ask here. Names of files tell where they can
 (`tasks.staging.segments`); files are opened for what names leave open.
+
+Each normalized event is one of three for a destination: delivered, if its last attempt was, be it
+taken now or not; else pending, if the destination takes it; else excluded.
 """
 
 from __future__ import annotations
@@ -13,8 +16,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pyarrow.compute as pc
 
+from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.retry_policy import FIRST_DEFERRAL, LATER_DEFERRAL, RUNS_BEFORE_DEFERRAL
 from tasks.staging import file_names, normalized
+from tasks.staging.event_masks import columns_of, created_at, inside, taken, whole
 from tasks.staging.ledger import Ledger
 from tasks.staging.segments import surely_settled
 from tasks.time_window import Window
@@ -32,7 +37,6 @@ if TYPE_CHECKING:
     from tasks.staging.segments import Segment
     from tasks.staging.store import Store
 
-_COLUMNS = ["event_id", "created_at"]
 _FIRST_DEFERRAL, _LATER_DEFERRAL = np.array([FIRST_DEFERRAL, LATER_DEFERRAL], "timedelta64[us]")
 
 Only = Literal["failed", "undelivered", "all"]
@@ -46,7 +50,7 @@ class Selection:
 
     Attributes:
         only: Which of them by what the ledger last says.
-        since: The destination takes nothing older.
+        takes: What the destination takes.
         window: Only events created in it; None for all.
         now: Leave out what is put off at this time (datetime64[us]): an event that failed alone in
             three runs, others being delivered right before and after it, is tried again an hour
@@ -56,7 +60,7 @@ class Selection:
     """
 
     only: Only
-    since: datetime | None
+    takes: EventFilter
     window: Window | None
     now: np.datetime64 | None = None
     tried_before: np.datetime64 | None = None
@@ -64,17 +68,17 @@ class Selection:
     def files(self, segments: list[Segment], day: date) -> Iterator[tuple[Segment, NormalizedFile]]:
         """The normalized files that may hold some, by names."""
         for segment in segments:
-            if self.only != "all" and segment.settled:
+            if segment.left_out or (self.only != "all" and segment.settled):
                 continue
-            if self.only == "failed" and segment.untouched:
+            if self.only == "failed" and not segment.attempts:
                 continue
             for file in segment.normalized:
                 if file.rows and (self.window is None or file.window(day).overlaps(self.window)):
                     yield segment, file
 
     def select(self, events: pa.Table, last: LastAttempts) -> npt.NDArray[np.bool_]:
-        """Which of some events."""
-        chosen = inside(events, self.since, self.window)
+        """Which of some events, given with the columns of `columns_of(takes)`."""
+        chosen = taken(events, self.takes, self.window)
         if self.only == "failed":
             chosen &= last.failed
         elif self.only == "undelivered":
@@ -90,30 +94,34 @@ class Selection:
 
     def takes_day(self, day: date) -> bool:
         """Whether it may take an event created on a day."""
-        if self.since is not None and day < self.since.date():
+        if self.takes.since is not None and day < self.takes.since.date():
             return False
         return self.window is None or self.window.overlaps(Window.of_day(day))
 
     def takes_all(self, segment: Segment, file: NormalizedFile, day: date) -> bool:
         """Whether file names alone show that it takes every event of a file."""
-        every = self.only == "all" or (self.only == "undelivered" and segment.untouched)
-        return every and whole(file.window(day), self.since, self.window)
+        every = self.only == "all" or (self.only == "undelivered" and not segment.attempts)
+        every = every and not self.takes.by_content
+        return every and whole(file.window(day), self.takes.since, self.window)
 
 
 @dataclass(frozen=True)
 class DeliveryCounts:
-    """Counts of events that a destination takes.
+    """Counts of normalized events for a destination; all are delivered, pending or excluded.
 
     Attributes:
         delivered: The last attempt is `confirmed` or `sent`.
-        pending: Not delivered, tried or not.
+        pending: Not delivered, tried or not, and taken by the destination.
         failed: The last attempt is `failed` or `unconfirmed`; part of `pending`.
+        excluded: Not delivered, and left out by the destination's `since=`, `types=` or
+            `critical=`.
         oldest_pending: When the oldest pending event was created.
     """
 
     delivered: int = 0
     pending: int = 0
     failed: int = 0
+    excluded: int = 0
     oldest_pending: datetime | None = None
 
     def __add__(self, other: DeliveryCounts) -> DeliveryCounts:
@@ -122,6 +130,7 @@ class DeliveryCounts:
             self.delivered + other.delivered,
             self.pending + other.pending,
             self.failed + other.failed,
+            self.excluded + other.excluded,
             min(times, default=None),
         )
 
@@ -129,11 +138,11 @@ class DeliveryCounts:
 def count_account(
     store: Store,
     destination: str,
-    since: datetime | None,
+    takes: EventFilter,
     account: str,
     days: Mapping[date, DayFiles],
 ) -> DeliveryCounts:
-    """Count what a destination that takes nothing older than `since` got of an account's days.
+    """Count what a destination got of an account's days.
 
     Raises:
         FileGone: A file was replaced since the names were listed.
@@ -142,18 +151,14 @@ def count_account(
     deliveries = store.tree("deliveries", account, destination)
     found = DeliveryCounts()
     for day, state in days.items():
-        if since is not None and day < since.date():
-            continue
         ledger = Ledger(store, destination, account, day)
-        for segment in ledger.segments(state.current.values(), deliveries.get(day, ()), since):
-            found += count_segment(ledger, segment, since, oldest=found.oldest_pending is None)
+        for segment in ledger.segments(state.current.values(), deliveries.get(day, ()), takes):
+            found += count_segment(ledger, segment, oldest=found.oldest_pending is None)
     return found
 
 
-def count_segment(
-    ledger: Ledger, segment: Segment, since: datetime | None, *, oldest: bool = True
-) -> DeliveryCounts:
-    """Count a segment; files are opened only where something is pending.
+def count_segment(ledger: Ledger, segment: Segment, *, oldest: bool = True) -> DeliveryCounts:
+    """Count a segment; files are opened only where names don't tell.
 
     With `oldest` off, `oldest_pending` may be None although something is pending: a caller that
     counts segments in order knows it from an earlier one, and opens fewer files.
@@ -162,36 +167,46 @@ def count_segment(
         FileGone: A file was replaced since the names were listed.
         StagingError: A file cannot be read.
     """
+    rows = segment.rows
     if segment.note is not None:
-        return DeliveryCounts(segment.note.delivered)
-    if segment.settled:
-        return DeliveryCounts(segment.rows)
-    if segment.untouched:
-        return DeliveryCounts(0, segment.rows, 0, _oldest(ledger, segment) if oldest else None)
+        return DeliveryCounts(segment.note.delivered, excluded=rows - segment.note.delivered)
+    if segment.total == segment.counted:
+        return DeliveryCounts(rows)
+    if segment.left_out and segment.sums_tell:
+        return DeliveryCounts(segment.counted, excluded=rows - segment.counted)
+    if segment.takes_all and not segment.attempts:
+        first = _oldest(ledger, segment) if oldest else None
+        return DeliveryCounts(pending=rows, oldest_pending=first)
     counts = DeliveryCounts()
     for file in segment.normalized:
         for events, last in states(ledger, segment, file):
-            counts += count_events(events, last, since)
+            counts += count_events(events, last, segment.takes)
     return counts
 
 
 def count_events(
-    events: pa.Table, last: LastAttempts, since: datetime | None, window: Window | None = None
+    events: pa.Table, last: LastAttempts, takes: EventFilter, window: Window | None = None
 ) -> DeliveryCounts:
-    """Count the events of a window by what the ledger last says; those before `since` never wait.
+    """Count the events of a window by what the ledger last says, and by what is taken.
 
     Args:
-        events: `event_id` and `created_at`.
+        events: The columns of `columns_of(takes)`.
         last: The last attempt of each.
-        since: The destination takes nothing older.
+        takes: What the destination takes.
         window: Only events created in it; None for all.
     """
-    delivered = last.delivered & inside(events, None, window)
-    pending = ~last.delivered & inside(events, since, window)
-    created = _created(events)[pending]
+    here = inside(events, None, window)
+    pending = ~last.delivered & taken(events, takes, window)
+    created = created_at(events)[pending]
     oldest = created.min().item().replace(tzinfo=UTC) if len(created) else None
+    delivered = int((last.delivered & here).sum())
+    waiting = int(pending.sum())
     return DeliveryCounts(
-        int(delivered.sum()), int(pending.sum()), int((last.failed & pending).sum()), oldest
+        delivered,
+        waiting,
+        failed=int((last.failed & pending).sum()),
+        excluded=int(here.sum()) - delivered - waiting,
+        oldest_pending=oldest,
     )
 
 
@@ -199,7 +214,7 @@ def settled_windows(
     ledger: Ledger,
     current: Collection[NormalizedFile],
     names: Sequence[str],
-    since: datetime | None,
+    takes: EventFilter = EVERYTHING,
 ) -> list[Window]:
     """The parts of a day of which names say that nothing is left to deliver.
 
@@ -207,19 +222,19 @@ def settled_windows(
         ledger: The destination's ledger of the account and day.
         current: The day's normalized files that count.
         names: Names of the ledger's files.
-        since: The destination takes nothing older.
+        takes: What the destination takes.
 
     Raises:
         StagingError: A name is not one of ours.
     """
-    if surely_settled([file.name for file in current], names):
+    if surely_settled(ledger.day, [file.name for file in current], names, takes):
         return [Window.of_day(ledger.day)]
     return [
         Window(
             file_names.moment(segment.since, ledger.day),
             file_names.moment(segment.until, ledger.day),
         )
-        for segment in ledger.segments(current, names, since)
+        for segment in ledger.segments(current, names, takes)
         if segment.settled
     ]
 
@@ -227,7 +242,7 @@ def settled_windows(
 def states(
     ledger: Ledger, segment: Segment, file: NormalizedFile
 ) -> Iterator[tuple[pa.Table, LastAttempts]]:
-    """A normalized file's `event_id` and `created_at`, and what the ledger last says of them.
+    """A normalized file's columns that tell what is taken, and what the ledger last says of each.
 
     Some rows at a time.
 
@@ -238,37 +253,8 @@ def states(
     if not file.rows:
         return
     path = f"{ledger.store.folder('normalized', ledger.account, ledger.day)}/{file.name}"
-    for events in normalized.batches(ledger.store, path, _COLUMNS):
+    for events in normalized.batches(ledger.store, path, columns_of(segment.takes)):
         yield events, ledger.last_attempts(segment.attempts, events)
-
-
-def inside(
-    events: pa.Table, since: datetime | None, window: Window | None
-) -> npt.NDArray[np.bool_]:
-    """Which events were created at `since` or later and in `window`."""
-    created = _created(events)
-    chosen = np.ones(len(created), np.bool_)
-    if since is not None:
-        chosen &= created >= _instant(since)
-    if window is not None:
-        chosen &= (created >= _instant(window.since)) & (created < _instant(window.until))
-    return chosen
-
-
-def whole(bounds: Window, since: datetime | None, window: Window | None) -> bool:
-    """Whether all that lies within `bounds` lies at `since` or later and in `window`."""
-    if since is not None and bounds.since < since:
-        return False
-    return window is None or (window.since <= bounds.since and bounds.until <= window.until)
-
-
-def _created(events: pa.Table) -> npt.NDArray[np.datetime64]:
-    times: npt.NDArray[np.datetime64] = events["created_at"].cast("timestamp[us]").to_numpy()
-    return times
-
-
-def _instant(moment: datetime) -> np.datetime64:
-    return np.datetime64(moment.replace(tzinfo=None), "us")
 
 
 def _oldest(ledger: Ledger, segment: Segment) -> datetime | None:

@@ -7,39 +7,76 @@ sums agree, everything is delivered, and no file is opened.
 
 Sums can be lower than what is delivered, never higher: every event a ledger file counts was
 normalized when it was sent, and what a later generation lost is still counted (`lost`). Where
-sums can't agree although nothing is left to deliver (such losses, or a destination whose `since`
-lies within the segment), a note says so: a ledger file without rows, whose name repeats the sums
-it was written for. Any new file makes it void.
+sums can't agree although nothing is left to deliver (such losses, or a destination that leaves
+events out), a note says so: a ledger file without rows, whose name repeats the sums it was written
+for. Any new file makes it void.
+
+A note is about one segment, or about several that follow each other, which it makes one; a load
+writes one for all of a day, as long as nothing in between is pending. What a destination leaves out
+by `types=` or `critical=` depends on what the events are, which no sum tells. So such a note has a
+fingerprint of the filter and of the names of the normalized files: with another filter or none, or
+with files normalized anew, it is void, and the events are looked at again, once.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.staging import file_names, ledger_file_names
+from tasks.staging.file_names import NormalizedFile
+from tasks.staging.ledger_file_names import AttemptsFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from datetime import date, datetime
+    from datetime import date
 
-    from tasks.staging.file_names import NormalizedFile
-    from tasks.staging.ledger_file_names import AttemptsFile, SettledNote
+    from tasks.staging.ledger_file_names import SettledNote
 
 _FIRST_GENERATION = re.compile(r"-g1-(\d+)u?\.parquet/")
 _DELTA = re.compile(r"-([+-]\d+)\.parquet/")
+_TRIED = re.compile(r"-(\d+)-[+-]\d+\.parquet/")
+_WITHOUT_ROWS = re.compile(r"-g\d+-0\.parquet")
 
 
-def surely_settled(normalized: Sequence[str], deliveries: Iterable[str]) -> bool:
-    """Whether the sums of a whole day agree: what `segments_of` tells, at a tenth the cost.
+def surely_settled(
+    day: date,
+    normalized: Sequence[str],
+    deliveries: Iterable[str],
+    takes: EventFilter = EVERYTHING,
+) -> bool:
+    """Whether names show for a whole day what `segments_of` tells, at a tenth the cost.
 
-    False where there is more to know: something is pending, or was normalized anew.
+    Either its sums agree, or it has a note of the same filter and files. False where there is more
+    to know: something is pending, or was normalized anew.
     """
+    names = "/".join([*deliveries, ""])
     rows = _FIRST_GENERATION.findall("/".join([*normalized, ""]))
-    deltas = _DELTA.findall("/".join([*deliveries, ""]))
-    return len(rows) == len(normalized) and sum(map(int, rows)) == sum(map(int, deltas))
+    if len(rows) == len(normalized) and sum(map(int, rows)) == sum(map(int, _DELTA.findall(names))):
+        return True
+    if not takes.by_content or (mark := f"-f{fingerprint(takes, normalized)}-") not in names:
+        return False
+    ours = (name for name in names.split("/") if mark in name)
+    _, notes = ledger_file_names.deliveries_files(ours)
+    tried = sum(map(int, _TRIED.findall(names)))
+    start = file_names.after(takes.since, day)
+    return any(note.rows == tried and note.after == _after(start, note.since) for note in notes)
+
+
+def fingerprint(takes: EventFilter, normalized: Iterable[str]) -> str:
+    """What a note says of a filter and of the normalized files it was applied to; 16 hex digits.
+
+    Empty for a filter by time alone: sums tell enough then. Files without events don't count.
+    """
+    if not takes.by_content:
+        return ""
+    names = sorted(name for name in normalized if not _WITHOUT_ROWS.search(name))
+    text = "/".join([takes.by_content, *names])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -51,6 +88,7 @@ class Segment:
         until: Clock text, as in names.
         normalized: Its normalized files that count, in order of windows.
         attempts: Its ledger files, in the order of the attempts.
+        takes: What the destination takes.
         after: The destination takes events of this day from here on; `all` for the whole segment.
         note: The note that holds for the segment as it is, if there is one.
     """
@@ -59,6 +97,7 @@ class Segment:
     until: str
     normalized: tuple[NormalizedFile, ...]
     attempts: tuple[AttemptsFile, ...]
+    takes: EventFilter = EVERYTHING
     after: str = "all"
     note: SettledNote | None = None
 
@@ -83,63 +122,100 @@ class Segment:
         return sum(file.delta for file in self.attempts)
 
     @property
+    def fingerprint(self) -> str:
+        """What a note says of the destination's filter here; see `fingerprint`."""
+        return fingerprint(self.takes, (file.name for file in self.normalized))
+
+    @property
+    def left_out(self) -> bool:
+        """Whether the destination takes nothing of it, for all of it is older than `since`."""
+        return self.after != "all" and self.until <= self.after
+
+    @property
     def settled(self) -> bool:
         """Whether nothing is left to deliver."""
-        return self.total == self.counted or self.note is not None
+        done = self.total == self.counted or self.note is not None
+        return done or self.left_out or not self.normalized
 
     @property
     def sums_tell(self) -> bool:
-        """Whether `total` less `counted` is just what is left to deliver."""
-        lost = self.total - self.rows
-        return self.after == "all" and not lost and self.counted <= self.total
+        """Whether `counted` is just what is delivered."""
+        return self.total == self.rows and self.counted <= self.total
 
     @property
-    def untouched(self) -> bool:
-        """Whether nothing was ever tried, and everything is to be."""
-        return not self.attempts and self.after == "all"
+    def takes_all(self) -> bool:
+        """Whether names show that the destination takes all events."""
+        return self.after == "all" and not self.takes.by_content
 
 
 def segments_of(
     day: date,
     normalized: Iterable[NormalizedFile],
     deliveries: Iterable[str],
-    since: datetime | None,
+    takes: EventFilter = EVERYTHING,
     folder: str = "",
 ) -> list[Segment]:
-    """The segments of a day that have normalized events; see `Ledger.segments`."""
+    """The segments of a day; see `Ledger.segments`."""
     attempts, notes = ledger_file_names.deliveries_files(deliveries, folder)
-    start = file_names.after(since, day)
-    groups = _segments([*normalized, *attempts])
-    found = (_segment(group, notes, start) for group in groups)
-    return [part for part in found if part.normalized and part.until > start]
+    start = file_names.after(takes.since, day)
+    parts = _parts([*normalized, *attempts], start, takes)
+    for note in sorted(notes, key=lambda note: (note.since, -int(note.until))):
+        inside = [part for part in parts if note.since <= part.since and part.until <= note.until]
+        if inside and (inside[0].since, inside[-1].until) == (note.since, note.until):
+            joined = join(inside)
+            if _holds(note, joined):
+                at = parts.index(inside[0])
+                parts[at : at + len(inside)] = [replace(joined, note=note)]
+    return parts
 
 
-def _segments(files: list[NormalizedFile | AttemptsFile]) -> list[list[Any]]:
+def join(parts: Sequence[Segment]) -> Segment:
+    """Segments that follow each other as one."""
+    attempts = [file for part in parts for file in part.attempts]
+    return Segment(
+        parts[0].since,
+        parts[-1].until,
+        tuple(file for part in parts for file in part.normalized),
+        tuple(sorted(attempts, key=lambda file: file.name)),
+        parts[0].takes,
+        parts[0].after,
+    )
+
+
+def _holds(note: SettledNote, part: Segment) -> bool:
+    sums = (part.rows, part.total, part.ledger_rows, part.after)
+    return (note.events, note.total, note.rows, note.after) == sums and (
+        note.fingerprint == part.fingerprint
+    )
+
+
+def _parts(
+    files: list[NormalizedFile | AttemptsFile], start: str, takes: EventFilter
+) -> list[Segment]:
     """Files in groups that no file reaches across."""
-    groups: list[list[Any]] = []
+    groups: list[list[NormalizedFile | AttemptsFile]] = []
     until = ""
     for file in sorted(files, key=lambda file: (file.since, file.until)):
         if file.since >= until:
             groups.append([])
         groups[-1].append(file)
         until = max(until, file.until)
-    return groups
+    return [_part(group, start, takes) for group in groups]
 
 
-def _segment(
-    group: list[NormalizedFile | AttemptsFile], notes: list[SettledNote], start: str
-) -> Segment:
+def _part(group: list[NormalizedFile | AttemptsFile], start: str, takes: EventFilter) -> Segment:
     since, until = group[0].since, max(file.until for file in group)
-    attempts = [file for file in group if isinstance(file, ledger_file_names.AttemptsFile)]
-    part = Segment(
+    attempts = [file for file in group if isinstance(file, AttemptsFile)]
+    return Segment(
         since,
         until,
-        tuple(file for file in group if isinstance(file, file_names.NormalizedFile)),
+        tuple(file for file in group if isinstance(file, NormalizedFile)),
         tuple(sorted(attempts, key=lambda file: file.name)),
-        start if start > since else "all",
+        takes,
+        _after(start, since),
     )
-    state = (f"{since}-{until}", part.rows, part.total, part.ledger_rows, part.after)
-    for note in notes:
-        if (note.span, note.events, note.total, note.rows, note.after) == state:
-            return Segment(since, until, part.normalized, part.attempts, part.after, note)
-    return part
+
+
+def _after(start: str, since: str) -> str:
+    """From where on a destination takes events of a segment that begins at `since`."""
+    return start if start > since else "all"

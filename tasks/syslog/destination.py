@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tasks.errors import SettingsError
+from tasks.event_filter import EventFilter
 from tasks.syslog.priority import FACILITIES, SEVERITIES
 from tasks.time_window import parse_time
 
@@ -65,6 +66,19 @@ def _time(text: object) -> object:
             "it takes an ISO 8601 time such as 2026-01-31, 2026-01-31T12:00 or "
             "2026-01-31T12:00:00+02:00"
         ) from None
+
+
+def _types(text: object) -> object:
+    """Types separated by commas; which of them exist is the catalogue's to know."""
+    if not isinstance(text, str):
+        return text
+    names = text.split(",")
+    if not all(re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", name) for name in names):
+        raise ValueError(
+            "it takes types of events separated by commas, such as "
+            "types=halo_login_failure,lids_rule_failed"
+        )
+    return frozenset(names)
 
 
 def _usual_format(fields: dict[str, Any]) -> str:
@@ -146,12 +160,25 @@ class Destination(BaseModel):
         description="ISO 8601 time. Older events are not delivered. A new destination gets the "
         "whole staging by default.",
     )
+    types: Annotated[frozenset[str] | None, BeforeValidator(_types)] = Field(
+        None,
+        description="Deliver only events of these types, as Halo spells them: a comma list. What "
+        "is left out is staged all the same, and counted as `excluded`.",
+    )
+    critical: Annotated[bool | None, one_of({"true": True})] = Field(
+        None, description="`true` delivers only critical events; with `types`, both must hold."
+    )
 
     @classmethod
     def options(cls) -> dict[str, str]:
         """The options of the URL by name, with the field that each of them sets."""
         fields = cls.model_fields.items()
         return {field.title or name: name for name, field in fields if field.description}
+
+    @property
+    def takes(self) -> EventFilter:
+        """Which events are delivered here."""
+        return EventFilter(self.since, self.types or frozenset(), bool(self.critical))
 
     @property
     def priority(self) -> int:

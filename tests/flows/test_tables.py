@@ -37,7 +37,7 @@ def halo_usm(tmp_path: Path, halo: HaloStandIn) -> Iterator[Command]:
 def test_check_says_line_by_line_what_is_usable_and_sends_nothing(
     tmp_path: Path, halo: HaloStandIn, halo_usm: Command
 ) -> None:
-    """Paths in full, each key, the framing, what a new destination would get; nothing is staged."""
+    """Paths in full, each key, the framing, what a new destination would get; nothing is sent."""
     said = halo_usm("check").stdout.splitlines()
     assert all(line.startswith("ok ") for line in said)
     assert f"auth file {tmp_path}/haloEvents.auth: alpha, beta" in said[0]
@@ -49,7 +49,10 @@ def test_check_says_line_by_line_what_is_usable_and_sends_nothing(
     halo_usm("transform")
     assert f"new: it would get {EVENTS} events" in halo_usm("check").stdout
     halo_usm("load")
-    assert "0 events are pending" in halo_usm("check").stdout
+    halo_usm.settings["USM_SENSOR"] += "&types=halo_login_failur,unheard_of"
+    said = halo_usm("check").stdout.splitlines()
+    assert "; 0 events are pending; warning: types= names what the catalogue does not" in said[5]
+    assert said[5].endswith(": halo_login_failur (did you mean halo_login_failure?), unheard_of")
 
 
 def test_status_is_asked_for_in_one_form(halo_usm: Command) -> None:
@@ -86,7 +89,7 @@ def test_status_has_the_keys_that_machines_rely_on(halo_usm: Command) -> None:
         "rejected",
         "newest_event",
     }
-    counts = {"delivered", "pending", "failed", "oldest_pending"}
+    counts = {"delivered", "pending", "failed", "excluded", "oldest_pending"}
     assert set(status["destinations"]["sensor"]) == counts | {"accounts"}
     assert set(status["destinations"]["sensor"]["accounts"]["beta"]) == counts
     [[since, until]] = status["accounts"]["alpha"]["covered"]
@@ -119,7 +122,7 @@ def test_audit_tells_the_life_of_an_event_and_whether_a_range_adds_up(
         "staged": EVENTS,
         "normalized": EVENTS,
         "rejected": 0,
-        "destinations": {"sensor": {"delivered": EVENTS, "pending": 0, "failed": 0}},
+        "destinations": {"sensor": {"delivered": EVENTS, "pending": 0, "failed": 0, "excluded": 0}},
         "consistent": True,
     }
     next((tmp_path / "staging" / "normalized").rglob("*.parquet")).unlink()

@@ -1,14 +1,12 @@
-"""What goes over the wire: packed answers, TLS, proxies, redirects, and nothing secret."""
+"""What goes over the wire: packed answers, TLS, redirects, and nothing secret."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import logging
-import socket
-import threading
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import httpx
@@ -105,47 +103,6 @@ def test_a_certificate_of_another_host_is_refused(
         read(halo)
 
 
-def test_proxies_of_the_environment_are_used(
-    halo: HaloStandIn, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """HTTP_PROXY is asked, unless NO_PROXY names the host; one that is none is a setting."""
-    with Proxy(halo.url) as proxy:
-        monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        monkeypatch.delenv("NO_PROXY", raising=False)
-        monkeypatch.delenv("no_proxy", raising=False)
-        assert len(set(read(halo))) == 250
-        assert proxy.requests > 0
-        before = proxy.requests
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        assert len(set(read(halo))) == 250
-        assert proxy.requests == before
-    monkeypatch.delenv("NO_PROXY")
-    monkeypatch.setenv("HTTP_PROXY", "socks5://127.0.0.1:1080")
-    with pytest.raises(SettingsError, match="HTTP_PROXY"):
-        read(halo)
-    monkeypatch.setenv("HTTP_PROXY", "http://user:s3cret@proxy.example:port")
-    with pytest.raises(SettingsError, match="HTTP_PROXY") as error:
-        read(halo)
-    assert "s3cret" not in str(error.value)
-
-
-def test_https_goes_through_a_proxy_end_to_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """HTTPS_PROXY gives a tunnel to the API, and sees neither key nor token."""
-    authority = Authority(tmp_path)
-    issued = authority.issue("127.0.0.1")
-    with HaloStandIn(1, tls=(issued.cert, issued.key)) as halo, Proxy(halo.url) as proxy:
-        halo["alpha"].add(events(250, START, NOW))
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        monkeypatch.delenv("NO_PROXY", raising=False)
-        monkeypatch.delenv("no_proxy", raising=False)
-        monkeypatch.setenv("SSL_CERT_FILE", str(authority.cert))
-        assert len(set(read(halo))) == 250
-        assert proxy.requests > 0
-        assert b"Authorization" not in proxy.heard
-
-
 def test_every_error_of_the_layers_below_is_translated(halo: HaloStandIn) -> None:
     """Whatever httpx or aiohttp raise, a user meets one of our errors."""
     below: list[BaseException] = [
@@ -174,54 +131,3 @@ def test_every_error_of_the_layers_below_is_translated(halo: HaloStandIn) -> Non
     for error in below:
         with pytest.raises(HaloUnavailable):
             asyncio.run(run(error))
-
-
-class Proxy:
-    """A forwarding HTTP proxy that counts the connections it is asked for.
-
-    Args:
-        target: The one server that it forwards to.
-    """
-
-    def __init__(self, target: str) -> None:
-        self.requests = 0
-        self.heard = b""
-        url = httpx.URL(target)
-        self._target = (url.host, url.port)
-        self._url = target.encode()
-
-    def __enter__(self) -> Self:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.requests += 1
-            onward = socket.create_connection(self._target)
-            # a proxy is asked for a whole URL, a server for a path (RFC 9112, section 3.2.2)
-            for pair in ((connection, onward, self._url), (onward, connection, b"")):
-                threading.Thread(target=self._copy, args=pair, daemon=True).start()
-
-    def _copy(self, source: socket.socket, target: socket.socket, less: bytes) -> None:
-        with target:
-            while True:
-                try:
-                    data = source.recv(65536)
-                    self.heard += data
-                    if not data:
-                        return
-                    if data.startswith(b"CONNECT "):
-                        source.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                        continue
-                    target.sendall(data.replace(less, b"") if less else data)
-                except OSError:
-                    return

@@ -129,7 +129,7 @@ def test_range(store: Store, receiver: RejectingReceiver) -> None:
         "staged": 62,
         "normalized": 61,
         "rejected": 1,
-        "destinations": {"rejecting": {"delivered": 60, "pending": 1, "failed": 0}},
+        "destinations": {"rejecting": {"delivered": 60, "pending": 1, "failed": 0, "excluded": 0}},
         "consistent": True,
     }
     part = audit_range(store, window(0.5, 0.75), [destination(receiver.url())])
@@ -208,11 +208,11 @@ def test_what_waits_to_be_normalized(store: Store, receiver: RejectingReceiver) 
 
 
 def test_since(store: Store) -> None:
-    """What is older than a destination's `since` is not pending for it."""
+    """What is older than a destination's `since` is not pending for it, but excluded."""
     normalized(store, 10)
     sensor = destination("tcp://127.0.0.1:601?name=new&since=2026-03-01T00:06:00Z")
     found = audit_range(store, DAY, [sensor])
-    assert found.destinations == {"new": RangeCounts(delivered=0, pending=4, failed=0)}
+    assert found.destinations == {"new": RangeCounts(delivered=0, pending=4, failed=0, excluded=6)}
     assert found.consistent
 
 

@@ -84,33 +84,44 @@ def test_destinations(store: Store) -> None:
             "delivered": 14,
             "pending": 3,
             "failed": 0,
+            "excluded": 0,
             "oldest_pending": "2026-03-01T01:00:00Z",
             "accounts": {
                 "alpha": {
                     "delivered": 10,
                     "pending": 3,
                     "failed": 0,
+                    "excluded": 0,
                     "oldest_pending": "2026-03-01T01:00:00Z",
                 },
-                "beta": {"delivered": 4, "pending": 0, "failed": 0, "oldest_pending": None},
+                "beta": {
+                    "delivered": 4,
+                    "pending": 0,
+                    "failed": 0,
+                    "excluded": 0,
+                    "oldest_pending": None,
+                },
             },
         },
         "fails": {
             "delivered": 0,
             "pending": 17,
             "failed": 6,
+            "excluded": 0,
             "oldest_pending": "2026-03-01T00:00:00Z",
             "accounts": {
                 "alpha": {
                     "delivered": 0,
                     "pending": 13,
                     "failed": 6,
+                    "excluded": 0,
                     "oldest_pending": "2026-03-01T00:00:00Z",
                 },
                 "beta": {
                     "delivered": 0,
                     "pending": 4,
                     "failed": 0,
+                    "excluded": 0,
                     "oldest_pending": "2026-03-02T00:00:00Z",
                 },
             },
@@ -128,11 +139,11 @@ def test_without_settings_the_ledgers_are_shown(store: Store) -> None:
 
 @pytest.mark.parametrize(("since", "pending"), [("2026-03-01T00:06:00Z", 4), ("2026-03-02", 0)])
 def test_since(store: Store, since: str, pending: int) -> None:
-    """What is older than a destination's `since` is not pending for it."""
+    """What is older than a destination's `since` is not pending for it, but excluded."""
     normalized(store, 10)
     sensor = destination(f"tcp://127.0.0.1:601?name=new&since={since}")
     found = status(store, [sensor]).destinations["new"]
-    assert (found.delivered, found.pending) == (0, pending)
+    assert (found.delivered, found.pending, found.excluded) == (0, pending, 10 - pending)
 
 
 def test_new_destination_opens_one_file(store: Store, tmp_path: Path) -> None:

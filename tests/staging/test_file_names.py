@@ -84,17 +84,24 @@ def test_ledger_names(attempted_at: datetime, window: Window, rows: int, delta: 
     assert (file.window(DAY), file.rows, file.delta, notes) == (window, rows, delta, [])
 
 
-@given(windows, st.tuples(counts, counts, counts), st.sampled_from(["all", "123000000000"]), counts)
-def test_note_names(window: Window, sums: tuple[int, int, int], after: str, delivered: int) -> None:
+@given(
+    windows,
+    st.tuples(counts, counts, counts),
+    st.sampled_from(["all", "123000000000"]),
+    counts,
+    st.sampled_from(["", "0123456789abcdef"]),
+)
+def test_note_names(
+    window: Window, sums: tuple[int, int, int], after: str, delivered: int, fingerprint: str
+) -> None:
     """A note's name gives back what it was written for, and no attempt is read out of it."""
-    name = ledger_file_names.settled_name(
-        file_names.span(window), *sums, after=after, delivered=delivered
-    )
+    since, until = file_names.span(window).split("-")
+    name = ledger_file_names.settled_name(since, until, *sums, after, delivered, fingerprint)
     attempts, [note] = ledger_file_names.deliveries_files([name])
     assert attempts == []
-    assert note.span == file_names.span(window)
+    assert (note.since, note.until) == (since, until)
     assert (note.events, note.total, note.rows) == sums
-    assert (note.after, note.delivered) == (after, delivered)
+    assert (note.after, note.delivered, note.fingerprint) == (after, delivered, fingerprint)
 
 
 @pytest.mark.parametrize(

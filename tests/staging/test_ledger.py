@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tasks.event_filter import EventFilter
 from tasks.staging import ledger_file_names
 from tasks.staging.last_attempts import FAILED_ALONE, FAILED_BETWEEN
 from tasks.staging.ledger import Ledger
@@ -68,7 +69,7 @@ def record(ledger: Ledger, rows: pa.Table, delta: int) -> None:
 def segments(ledger: Ledger, since: datetime | None = None) -> list[Segment]:
     """The day's segments as the staging has them."""
     files = current_files(ledger.store, "alpha", TODAY)
-    return ledger.segments(files, ledger.names(), since)
+    return ledger.segments(files, ledger.names(), EventFilter(since))
 
 
 def test_last_attempt_decides(ledger: Ledger) -> None:
@@ -146,7 +147,7 @@ def test_untouched_segment(store: Store, ledger: Ledger) -> None:
     """Where nothing was ever tried, everything is pending and only the oldest time is read."""
     normalized(store, 10, first=5)
     [part] = segments(ledger)
-    assert count_segment(ledger, part, None) == DeliveryCounts(0, 10, 0, at(5 / 60))
+    assert count_segment(ledger, part) == DeliveryCounts(0, 10, 0, 0, at(5 / 60))
 
 
 def test_survey(store: Store, ledger: Ledger) -> None:
@@ -155,8 +156,9 @@ def test_survey(store: Store, ledger: Ledger) -> None:
     record(ledger, attempts(events[:4], "confirmed", 1), 4)
     record(ledger, attempts(events[4:6], "failed", 1, "refused"), 0)
     [part] = segments(ledger)
-    assert count_segment(ledger, part, None) == DeliveryCounts(4, 6, 2, at(4 / 60))
-    assert count_segment(ledger, part, at(5 / 60)) == DeliveryCounts(4, 5, 1, at(5 / 60))
+    assert count_segment(ledger, part) == DeliveryCounts(4, 6, 2, 0, at(4 / 60))
+    [part] = segments(ledger, at(5 / 60))
+    assert count_segment(ledger, part) == DeliveryCounts(4, 5, 1, 1, at(5 / 60))
 
 
 def test_note(store: Store, ledger: Ledger) -> None:
@@ -165,14 +167,14 @@ def test_note(store: Store, ledger: Ledger) -> None:
     record(ledger, attempts(events[6:], "confirmed", 1), 4)
     since = at(6 / 60)
     [part] = segments(ledger, since)
-    assert (part.settled, part.sums_tell) == (False, False)
+    assert (part.settled, part.takes_all) == (False, False)
     ledger.note_settled(part, 4)
     [part] = segments(ledger, since)
     ledger.note_settled(part, 4)
     assert len(ledger.names()) == 2
     [part] = segments(ledger, since)
     assert part.settled
-    assert count_segment(ledger, part, since) == DeliveryCounts(delivered=4)
+    assert count_segment(ledger, part) == DeliveryCounts(delivered=4, excluded=6)
     [for_all] = segments(ledger)
     assert not for_all.settled, "without `since` six events are pending"
     record(ledger, attempts(events[9:], "failed", 2, "refused"), -1)
@@ -183,4 +185,6 @@ def test_note(store: Store, ledger: Ledger) -> None:
 def test_before_since(store: Store, ledger: Ledger) -> None:
     """What ends before a destination's `since` is none of its business."""
     normalized(store, 10)
-    assert segments(ledger, at(1)) == []
+    [part] = segments(ledger, at(1))
+    assert (part.left_out, part.settled) == (True, True)
+    assert count_segment(ledger, part) == DeliveryCounts(excluded=10)

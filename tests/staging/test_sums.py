@@ -4,25 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tasks.event_filter import EventFilter
 from tasks.staging import file_names, ledger_file_names
 from tasks.staging.ledger import Ledger
-from tasks.staging.segments import Segment, surely_settled
+from tasks.staging.segments import Segment, join, surely_settled
 from tasks.staging.store import open_store
 from tests.staging.staged_data import DAY, at, window
 
 TODAY = DAY.date()
+FILTERS = [
+    EventFilter(None if hour is None else at(hour), types)
+    for hour in (None, 6, 12)
+    for types in (frozenset[str](), frozenset({"taken"}))
+]
 
 
 @dataclass
 class Event:
-    """An event of the model: when it was created, and whether it is normalized and delivered."""
+    """An event of the model; `taken` is whether the filter by content takes it."""
 
     created: datetime
+    taken: bool = False
     normalized: bool = True
     delivered: bool = False
 
@@ -61,16 +69,17 @@ class Sums(RuleBasedStateMachine):
     @rule(
         since=st.integers(0, 22),
         length=st.integers(1, 3),
-        minutes=st.lists(st.integers(0, 59), min_size=1, max_size=4),
+        events=st.lists(st.tuples(st.integers(0, 59), st.booleans()), max_size=4),
     )
-    def normalize(self, since: int, length: int, minutes: list[int]) -> None:
+    def normalize(self, since: int, length: int, events: list[tuple[int, bool]]) -> None:
         """A window with new events is normalized; windows may overlap."""
         where = window(since, min(since + length, 24))
         numbers = []
-        for minute in minutes:
+        for minute, taken in events:
             numbers.append(len(self.events))
-            self.events.append(Event(where.since + timedelta(minutes=minute)))
-        [raw] = file_names.raw_files([file_names.raw_name(where, len(numbers))])
+            self.events.append(Event(where.since + timedelta(minutes=minute), taken))
+        # without events: all of the file's were rejected
+        [raw] = file_names.raw_files([file_names.raw_name(where, len(numbers) or 1)])
         file = File(raw.key, numbers)
         self._rename(file)
         self.files.append(file)
@@ -84,6 +93,7 @@ class Sums(RuleBasedStateMachine):
             event, keep = self.events[number], data.draw(st.booleans())
             file.lost += event.normalized and not keep
             event.normalized = keep
+            event.taken = data.draw(st.booleans())
         file.generation += 1
         self._rename(file)
 
@@ -103,25 +113,34 @@ class Sums(RuleBasedStateMachine):
         self.deliveries.append(ledger_file_names.attempts_name(at(30), bounds, len(batch), delta))
 
     @precondition(lambda self: self.events)
-    @rule(hour=st.none() | st.integers(0, 23))
-    def note(self, hour: int | None) -> None:
-        """A load finds that nothing is left in some segments, and notes it."""
-        since = None if hour is None else at(hour)
-        for part, pending, delivered in self._found(since):
-            if not pending and not part.settled:
-                span = f"{part.since}-{part.until}"
-                sums = part.rows, part.total, part.ledger_rows
-                self.deliveries.append(
-                    ledger_file_names.settled_name(
-                        span, *sums, after=part.after, delivered=delivered
-                    )
-                )
+    @rule(takes=st.sampled_from(FILTERS), data=st.data())
+    def note(self, takes: EventFilter, data: st.DataObject) -> None:
+        """A load finds that nothing is left in segments that follow each other, and notes it."""
+        found = [(*each, not each[1]) for each in self._found(takes) if not each[0].left_out]
+        runs = [list(run) for done, run in groupby(found, lambda each: each[3]) if done]
+        if not runs:
+            return
+        run = data.draw(st.sampled_from(runs))
+        part = join([part for part, *_ in run])
+        delivered = sum(delivered for _, _, delivered, _ in run)
+        self.deliveries.append(
+            ledger_file_names.settled_name(
+                part.since,
+                part.until,
+                part.rows,
+                part.total,
+                part.ledger_rows,
+                part.after,
+                delivered,
+                part.fingerprint,
+            )
+        )
 
-    def _found(self, since: datetime | None) -> list[tuple[Segment, int, int]]:
+    def _found(self, takes: EventFilter) -> list[tuple[Segment, int, int]]:
         """Segments with what is really pending and delivered in them."""
         files = file_names.normalized_files(file.name for file in self.files)
         found = []
-        for part in self.ledger.segments(files, self.deliveries, since):
+        for part in self.ledger.segments(files, self.deliveries, takes):
             inside = [
                 event
                 for event in self.events
@@ -129,7 +148,9 @@ class Sums(RuleBasedStateMachine):
                 and part.since <= file_names.clock(event.created, TODAY) < part.until
             ]
             pending = sum(
-                not event.delivered and (since is None or event.created >= since)
+                not event.delivered
+                and (takes.since is None or event.created >= takes.since)
+                and (event.taken or not takes.types)
                 for event in inside
             )
             found.append((part, pending, sum(event.delivered for event in inside)))
@@ -140,15 +161,17 @@ class Sums(RuleBasedStateMachine):
         """No segment is called settled that has something pending; sums that tell are exact."""
         if not hasattr(self, "ledger"):
             return
-        for hour in (None, 6, 12):
-            for part, pending, delivered in self._found(None if hour is None else at(hour)):
+        for takes in FILTERS:
+            found = self._found(takes)
+            for part, pending, delivered in found:
                 assert not (part.settled and pending)
-                if part.settled:
+                if part.sums_tell:
+                    assert part.counted == delivered
+                elif part.normalized and part.settled and not part.left_out:
                     assert delivered == (part.note.delivered if part.note else part.rows)
-                if part.sums_tell and not part.settled:
-                    assert part.total - part.counted == pending
-        if surely_settled([file.name for file in self.files], self.deliveries):
-            assert all(part.settled for part, _, _ in self._found(None))
+            names = [file.name for file in self.files]
+            if surely_settled(TODAY, names, self.deliveries, takes):
+                assert not any(pending for _, pending, _ in found)
 
 
 Sums.TestCase.settings = settings(max_examples=150, stateful_step_count=15)

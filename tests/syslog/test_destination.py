@@ -29,6 +29,8 @@ def test_defaults(tmp_path: Path) -> None:
             timeout=10.0,
             rate=None,
             since=None,
+            types=None,
+            critical=None,
             name="tcp-sensor_example-601",
         )
     ]
@@ -43,7 +45,7 @@ def test_every_option(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (found,) = parse_destinations(
         "tls://[2001:db8::1]:6514?format=rfc5424&facility=Local3&severity=WARNING&host=halo"
-        "&batch=50&timeout=2.5&rate=100&since=2026-01-31T12:00:00%2B02:00&name=Main_1"
+        "&types=lids_rule_failed,a.b&critical=TRUE&batch=50&timeout=2.5&rate=100&since=2026-01-31T12:00:00%2B02:00&name=Main_1"
         "&ca=ca.pem&cert=my%20cert.pem&key=key.pem&close_notify=off",
         tmp_path,
     )
@@ -59,6 +61,8 @@ def test_every_option(tmp_path: Path) -> None:
         timeout=2.5,
         rate=100.0,
         since=datetime(2026, 1, 31, 10, tzinfo=UTC),
+        types=frozenset({"lids_rule_failed", "a.b"}),
+        critical=True,
         name="Main_1",
         ca=tmp_path / "ca.pem",
         cert=tmp_path / "my cert.pem",
@@ -163,6 +167,9 @@ def test_name_is_a_folder_name(url: str, name: str, tmp_path: Path) -> None:
         ("tcp://h:601?severity=6", "severity='6'"),
         ("tcp://h:601?since=yesterday", "since='yesterday'"),
         ("tcp://h:601?since=0001-01-01T00:00%2B02:00", "since='0001"),
+        ("tcp://h:601?types=a,,b", "types='a,,b'"),
+        ("tcp://h:601?types=a%20b", "types='a b'"),
+        ("tcp://h:601?critical=false", "critical='false' cannot be used; it takes true"),
         ("tcp://h:601?name=../up", "name='../up'"),
         ("tcp://h:601?ca=x.pem", "only tls:// knows"),
         ("tls://h:601?ca=missing.pem", "names no file"),

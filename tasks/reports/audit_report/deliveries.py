@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.reports.audit_report.delays import Delays
+from tasks.staging.event_masks import inside
 from tasks.staging.last_attempts import DELIVERED
-from tasks.staging.pending import inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

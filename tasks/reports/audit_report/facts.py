@@ -18,9 +18,10 @@ from tasks.reports.audit_report.hashes import LedgerDay, hash_day
 from tasks.reports.audit_report.rejections import Rejections
 from tasks.reports.status import known_destinations
 from tasks.staging import normalized
+from tasks.staging.event_masks import inside
 from tasks.staging.files import read_stable, skip_unreadable
 from tasks.staging.ledger import Ledger
-from tasks.staging.pending import DeliveryCounts, inside
+from tasks.staging.pending import DeliveryCounts
 from tasks.staging.schemas import RAW_SCHEMA
 from tasks.time_window import Window
 

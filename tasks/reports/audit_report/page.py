@@ -18,7 +18,6 @@ from tasks.reports.audit_report.deliveries import LIVE
 if TYPE_CHECKING:
     from collections import Counter
 
-    from tasks.reports.audit import RangeAudit, RangeCounts
     from tasks.reports.audit_report.facts import AuditFacts
     from tasks.time_window import Window
 
@@ -67,7 +66,6 @@ def page(facts: AuditFacts, command: str, staging: str) -> str:
         statuses=charts.STATUSES,
         most=_MOST,
         total=total,
-        excluded=_excluded,
         days_of=_days_of,
         pending=sum(row.pending for row in counts),
         failed=sum(row.failed for row in counts),
@@ -109,11 +107,6 @@ def _gaps(facts: AuditFacts) -> list[tuple[str, str, Window]]:
         for kind, gaps in (("gap", account.gaps), ("lost", account.lost))
         for gap in gaps
     ]
-
-
-def _excluded(audit: RangeAudit, counts: RangeCounts) -> int:
-    """Events that the destination is not set up to take."""
-    return audit.normalized - counts.delivered - counts.pending
 
 
 def _days_of(attempts: dict[str, Counter[date]]) -> list[date]:

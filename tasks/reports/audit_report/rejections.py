@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.redaction import foreign_text
-from tasks.staging.pending import inside
+from tasks.staging.event_masks import inside
 
 if TYPE_CHECKING:
     from datetime import date
