@@ -42,7 +42,9 @@ def _state(results: Sequence[StageResult], data: StageResult | None = None) -> S
     if any(result.problems for result in results):
         return Failed(message=message, data=data)
     if results and all(result.held for result in results):
-        return Completed(name="Skipped", message=message, data=data)
+        runs = dict.fromkeys(result.held_by for result in results if result.held_by)
+        left = f"left to run {', '.join(runs)}" if runs else "left to another run, which holds it"
+        return Completed(name="Skipped", message=f"{left}\n{message}", data=data)
     return Completed(message=message, data=data)
 
 
