@@ -7,6 +7,7 @@ failed task run.
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from contextlib import contextmanager
@@ -18,9 +19,12 @@ from prefect.cache_policies import NO_CACHE
 from flows import stages
 from flows.states import task_state
 from flows.summary import remarks
+from tasks.redaction import foreign_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from prefect.logging.loggers import LoggingAdapter
 
     from flows.context import RunContext
     from tasks.results import StageResult
@@ -87,12 +91,30 @@ def _run(
     **options: Any,
 ) -> State[StageResult]:
     """Run a step, and log its remarks at their levels."""
-    with _stopped_by_signals(context.stop):
-        result = stage(context, *arguments, **options)
     log = get_run_logger()
+    with _stopped_by_signals(context.stop), _logged(log):
+        result = stage(context, *arguments, **options)
     for level, text in remarks([result]):
         log.log(level, text)
     return task_state(result)
+
+
+@contextmanager
+def _logged(log: LoggingAdapter) -> Iterator[None]:
+    """Put into the log of the task run what the step itself logs, such as for whom it waits."""
+    thread = threading.get_ident()
+
+    class ToTaskRun(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == thread:
+                log.log(record.levelno, foreign_text(record.getMessage(), None))
+
+    logger, handler = logging.getLogger("tasks"), ToTaskRun()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any, ParamSpec
 
+from prefect import get_run_logger
 from prefect.exceptions import CancelledRun, FailedRun
 from prefect.states import Cancelled, Completed, Failed
 
@@ -57,7 +58,10 @@ def _message(results: Sequence[StageResult]) -> str:
 
 
 def faults_as_states(body: Callable[P, State[Any]]) -> Callable[P, State[Any]]:
-    """Let a flow end in a failed state that names an expected fault, without a stack trace."""
+    """Let a flow end in a failed state that names an expected fault, without a stack trace.
+
+    The fault is an error in the log of the flow run, too.
+    """
 
     @functools.wraps(body)
     def run(*args: P.args, **kwargs: P.kwargs) -> State[Any]:
@@ -65,9 +69,11 @@ def faults_as_states(body: Callable[P, State[Any]]) -> Callable[P, State[Any]]:
         try:
             return body(*args, **kwargs)
         except HaloUsmError as error:
-            return Failed(message=foreign_text(error, None))
+            message = foreign_text(error, None)
         except (OSError, UnicodeError) as error:
-            return Failed(message=explain(error))
+            message = explain(error)
+        get_run_logger().error(message)
+        return Failed(message=message)
 
     return run
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from flows.cli.execution import DONE, FAILED, exit_code
+from flows.cli.execution import DONE, FAILED, exit_code, stop_on_signals
 from flows.cli.options import NO_COMMON, Auth, Common
 from flows.cli.pipeline_commands import extract, load, replay, sync, transform
 from flows.cli.report_commands import audit, export, status
@@ -51,6 +51,15 @@ def check(*, auth: Auth = None, common: Common = NO_COMMON) -> int:
     return DONE if run_check(settings) else FAILED
 
 
+def serve(*, common: Common = NO_COMMON) -> int:
+    """Run the schedules in this process: on the configured Prefect server, or on one of its own."""
+    from flows.cli.serve import run_serve
+
+    _, signalled = stop_on_signals()
+    run_serve(common.env_file, signalled)
+    return DONE
+
+
 _EXAMPLES: dict[Callable[..., int], str] = {
     demo: "halo-usm demo --keep",
     check: "halo-usm check --env-file /etc/halo-usm.env",
@@ -61,6 +70,7 @@ _EXAMPLES: dict[Callable[..., int], str] = {
     replay: "halo-usm replay --since 2026-03-01 --until 2026-03-02 --only all",
     status: "halo-usm status --json",
     audit: "halo-usm audit --since 2026-03-01 --until 2026-04-01 --json",
+    serve: "halo-usm serve --env-file /etc/halo-usm.env",
     export: "halo-usm export --since 2026-03-01 --format leef --output march.leef",
 }
 """Every command, with an example."""
