@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 from prefect.blocks.core import Block
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, ValidationError
 
-from tasks.accounts import Account, FolderName
+from tasks.accounts import Account, FolderName, Secret
 from tasks.errors import SettingsError
 from tasks.redaction import foreign_text
 from tasks.settings import Sensors, Settings
@@ -40,7 +40,7 @@ class HaloAccount(Block):
         description="Names the account's folders; keep it when the key is rotated."
     )
     key_id: FolderName = Field(description="The id of the Halo API key.")
-    secret: SecretStr = Field(description="The secret of the Halo API key.")
+    secret: Secret = Field(description="The secret of the Halo API key.")
 
 
 class UsmSensor(Block):
@@ -93,8 +93,10 @@ def _load(kind: type[B], name: str) -> B:
     shown = foreign_text(name)
     try:
         return cast("B", kind.load(name))  # no coroutine: a flow runs in no event loop
-    except ValidationError as error:  # not shown: it may hold the secret
-        fields = ", ".join(sorted({str(fault["loc"][0]) for fault in error.errors()}))
+    except RuntimeError as error:
+        # the cause is not shown, because it may hold the secret
+        faults = error.__cause__.errors() if isinstance(error.__cause__, ValidationError) else []
+        fields = ", ".join(str(fault["loc"][0]) for fault in faults) or "fields"
         raise SettingsError(
             f"the block {shown} of type {kind.__name__} cannot be used: correct its {fields} on "
             "the page Blocks of the Prefect server"

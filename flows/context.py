@@ -47,7 +47,7 @@ class RunContext:
     anew from the same settings file, flags and blocks, so no secret is pickled.
 
     Attributes:
-        run_id: Identifies the run in the ledger and among rejected events.
+        run_id: Identifies the run in the ledger and among rejected events; of a flow run, its id.
         stop: Set when the run is to end early, in order.
         prepare_again: Prepares the same run in another process.
     """
@@ -283,7 +283,7 @@ def destinations_of(settings: Settings, wanted: str | None = None) -> list[Desti
     named = [destination for destination in destinations if destination.name == wanted]
     if not named:
         raise SettingsError(
-            f"--destination: USM_SENSOR has no destination '{foreign_text(wanted)}'; it has "
+            f"--destination: there is no destination '{foreign_text(wanted)}'; there is "
             + ", ".join(destination.name for destination in destinations)
         )
     return named

@@ -86,14 +86,16 @@ def validated(body: Callable[P, T]) -> Callable[P, T]:
     Raises:
         SettingsError: By the function that is returned: an argument cannot be used.
     """
-    checked = validate_call(body)
     names = [*inspect.signature(body).parameters]
 
     @functools.wraps(body)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return checked(*args, **kwargs)
+            # made here: Prefect pickles a flow for other processes, and this it cannot
+            return validate_call(body)(*args, **kwargs)
         except ValidationError as error:
+            if error.title != body.__name__:  # not of the arguments
+                raise
             faults = []
             for fault in error.errors(include_url=False):
                 first, *_ = fault["loc"]

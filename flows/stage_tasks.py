@@ -23,8 +23,7 @@ from tasks.redaction import foreign_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from prefect.logging.loggers import LoggingAdapter
+    from logging import Logger, LoggerAdapter
 
     from flows.context import RunContext
     from tasks.results import StageResult
@@ -100,7 +99,7 @@ def _run(
 
 
 @contextmanager
-def _logged(log: LoggingAdapter) -> Iterator[None]:
+def _logged(log: Logger | LoggerAdapter[Logger]) -> Iterator[None]:
     """Put into the log of the task run what the step itself logs, such as for whom it waits."""
     thread = threading.get_ident()
 

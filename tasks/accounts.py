@@ -14,6 +14,7 @@ from tasks.redaction import LONGEST_PATH, foreign_text
 if TYPE_CHECKING:
     from pathlib import Path
 
+Secret = Annotated[SecretStr, Field(min_length=1)]
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -24,7 +25,7 @@ class Account(BaseModel):
 
     name: FolderName
     key_id: FolderName
-    secret: Annotated[SecretStr, Field(min_length=1)]
+    secret: Secret
 
 
 def read_accounts(path: Path) -> list[Account]:

@@ -152,10 +152,13 @@ class _FlowRun(threading.Thread):
         self._error: Exception | None = None
 
     def _body(self, *_parameters: object) -> State[Any]:
+        from prefect.runtime import flow_run
+
         from flows.prefect_runner import prefect_runner
         from flows.states import flow_state
 
         self._begun.set()
+        self._context = self._context.under(flow_run.id)
         try:
             with prefect_runner(self._context.stop) as runner:
                 self._results = self._pipeline(self._context, runner)

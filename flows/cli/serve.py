@@ -46,8 +46,9 @@ def run_serve(env_file: Path | None, stop: threading.Event) -> None:
         url = prefect_api_url()
         server = None
         if url is None:
+            port = _free_port()
             say("starting a Prefect server, which ends with this command")
-            server = stack.enter_context(prefect_server(port=_free_port()))
+            server = stack.enter_context(prefect_server(port=port))
             server.wait_until_ready(stop)
             os.environ.update(server.environment)
             url = server.url
