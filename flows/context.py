@@ -50,6 +50,7 @@ class RunContext:
         run_id: Identifies the run in the ledger and among rejected events; of a flow run, its id.
         stop: Set when the run is to end early, in order.
         prepare_again: Prepares the same run in another process.
+        sensor_blocks: Names of the Prefect blocks that stand in for USM_SENSOR.
     """
 
     settings: Settings
@@ -60,6 +61,7 @@ class RunContext:
     stop: threading.Event
     progress: Progress
     prepare_again: Callable[..., RunContext]
+    sensor_blocks: Sequence[str] = ()
 
     def under(self, run_id: str) -> RunContext:
         """The same run under another id."""
@@ -130,6 +132,7 @@ def prepare(
             sensor_blocks=sensor_blocks,
             run_id=run_id,
         ),
+        sensor_blocks=sensor_blocks,
     )
     if writes:
         context.store.backend.check_locks()

@@ -35,11 +35,13 @@ ids = dict(block_type_id=prod._block_type_id, block_schema_id=prod._block_schema
 with get_client(sync_client=True) as client:  # as the form of the pages does, which checks less
     client.create_block_document(BlockDocumentCreate(name="odd", data=odd, **ids))
 UsmSensor(url={sensor!r}).save("siem")
+UsmSensor(url="tcp://127.0.0.1:1?name=down").save("down")
 in_processes = sync.with_options(task_runner=ProcessPoolTaskRunner(max_workers=2))
 for state in (
     in_processes(accounts=["prod"], sensors=["siem"], return_state=True),
     replay({since!r}, only="all", sensors=["siem"], return_state=True),
     check(accounts=["prod"], sensors=["siem"], return_state=True),
+    check(accounts=["prod"], sensors=["down"], return_state=True),
     sync(accounts=["none"], sensors=["siem"], return_state=True),
     sync(accounts=["prod", "twin"], sensors=["siem"], return_state=True),
     sync(accounts=["odd"], sensors=["siem"], return_state=True),
@@ -66,14 +68,17 @@ def test_blocks_stand_in_for_the_auth_file_and_the_sensor(
         halo_usm.settings |= prefect.environment
         program = PROGRAM.format(key_id=key_id, secret=secret, sensor=sensor, since=since)
         result = Command(tmp_path, halo_usm.settings, ("-c", program))()
+    expected = [
+        f"Completed: extracted alpha: 4 windows, {EVENTS} new",
+        f"Completed: replayed from-a-block: {EVENTS} asked",
+        "Completed: ok   account blocks prod: alpha",
+        "Failed: FAIL sensor down: ",
+        "Failed: there is no block none of type HaloAccount",
+        "Failed: accounts: the block twin has the account",
+        "Failed: the block odd of type HaloAccount cannot be used: correct its account on",
+    ]
     ended = result.stdout.splitlines()
-    assert ended[0].startswith(f"Completed: extracted alpha: 4 windows, {EVENTS} new")
-    assert ended[1].startswith(f"Completed: replayed from-a-block: {EVENTS} asked")
-    assert ended[2] == "Completed: ok   account blocks prod: alpha"
-    assert ended[3].startswith("Failed: there is no block none of type HaloAccount")
-    assert ended[4].startswith("Failed: accounts: the block twin has the account")
-    assert ended[5].startswith("Failed: the block odd of type HaloAccount cannot be used: correct")
-    assert "its account on" in ended[5]
+    assert [line[: len(start)] for line, start in zip(ended, expected, strict=True)] == expected
     assert len(receiver.messages("tcp")) == 2 * EVENTS
 
     shown = [

@@ -91,7 +91,9 @@ def test_schedules_make_runs_that_a_worker_completes(
     """By the README's commands. What is created by hand is refused, or fails with a message."""
     readme = (ROOT / "README.md").read_text().splitlines()
     steps = [line.strip() for line in readme if "/prefect " in line]
-    make_pool, deploy, work = (step.replace(".venv/bin/prefect", "$PREFECT") for step in steps)
+    make_pool, deploy, work, register = (
+        step.replace(".venv/bin/prefect", "$PREFECT") for step in steps
+    )
 
     def popen(command: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -120,6 +122,7 @@ def test_schedules_make_runs_that_a_worker_completes(
         re.sub(r"cron: .*\n( +)timezone: UTC", rf'interval: 120\n\1anchor_date: "{soon}"', text)
     )
     run(make_pool)
+    run(register)
     run(deploy.replace("deployments/prefect.yaml", str(often)))
     with popen(f"exec {work}") as worker:
         try:
