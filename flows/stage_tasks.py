@@ -90,12 +90,18 @@ def _run(
     **options: Any,
 ) -> State[StageResult]:
     """Run a step, and log its remarks at their levels."""
+    logging.getLogger("prefect.task_runs").addFilter(_is_no_state)
     log = get_run_logger()
     with _stopped_by_signals(context.stop), _logged(log):
         result = stage(context, *arguments, **options)
     for level, text in remarks([result]):
         log.log(level, text)
     return task_state(result)
+
+
+def _is_no_state(record: logging.LogRecord) -> bool:
+    """Refuse Prefect's own words of a failed state: the step's result, and no stack trace."""
+    return record.exc_info != (None, None, None)
 
 
 @contextmanager

@@ -72,7 +72,9 @@ def test_sync_is_a_flow_run_whose_graph_the_server_shows(
     problem, *done = run["state"]["message"].splitlines()
     assert done == result.stdout.splitlines()
     assert f"error: {problem}\n" in result.stderr
-    assert log_lines(server, run)[logging.ERROR, problem] == "extract-alpha"
+    lines = log_lines(server, run)
+    assert lines[logging.ERROR, problem] == "extract-alpha"
+    assert not [text for _, text in lines if "NoneType" in text or "ExtractResult" in text]
 
 
 def test_a_run_that_found_everything_held_is_skipped(
