@@ -82,9 +82,9 @@ class HaloApp:
         except QueryError as error:
             refused = error
         account = exchange.account
-        tallies = (self.counters, account.counters) if account else (self.counters,)
-        for tally in tallies:
-            tally.arrived(exchange.path)
+        counted_in = (self.counters, account.counters) if account else (self.counters,)
+        for counters in counted_in:
+            counters.arrived(exchange.path)
         try:
             if self.clock.per_request:
                 self.clock.advance(self.clock.per_request)
@@ -92,8 +92,8 @@ class HaloApp:
                 await asyncio.sleep(self.switches.latency_ms / 1000)
             await self._respond(exchange, refused)
         finally:
-            for tally in tallies:
-                tally.answered(exchange.status)
+            for counters in counted_in:
+                counters.answered(exchange.status)
             name = account.name if account else None
             method = scope["method"]
             self.log.append(
@@ -157,9 +157,9 @@ class HaloApp:
             last = min(last, deepest)
             if query.page > deepest:
                 events = []
-        for tally in (self.counters, account.counters):
-            tally.pages += 1
-            tally.events += len(events)
+        for counters in (self.counters, account.counters):
+            counters.pages += 1
+            counters.events += len(events)
         head = [b'{"count":%d,' % total] if switches.count else [b"{"]
         if switches.pagination:
             head.append(self._links(exchange, query, last))
@@ -181,8 +181,8 @@ class HaloApp:
         return f'"pagination":{{{",".join(links)}}},'.encode("latin-1")
 
     def _grant(self, account: Account) -> bytes:
-        for tally in (self.counters, account.counters):
-            tally.logins += 1
+        for counters in (self.counters, account.counters):
+            counters.logins += 1
         if self.switches.login_events:
             key = account.key[0]
             event = {

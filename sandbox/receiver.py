@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 LISTENERS = ("udp", "tcp", "tls")
 _READ = 256 * 1024
 _DATAGRAM = 65_536
-_PATIENCE_SECONDS = 300.0  # a peer that says nothing for so long has gone
+_IDLE_SECONDS = 300.0  # a peer that says nothing for so long has gone
 
 
 class Receiver:
@@ -196,7 +196,7 @@ class Receiver:
     def _serve(self, name: str, connection: socket.socket) -> None:
         deframer = Deframer()
         try:
-            connection.settimeout(_PATIENCE_SECONDS)
+            connection.settimeout(_IDLE_SECONDS)
             if name == "tls":
                 assert self._context is not None
                 connection = self._context.wrap_socket(

@@ -10,6 +10,7 @@ from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist import is_xdist_worker
 from xdist.scheduler import LoadGroupScheduling
 
@@ -58,6 +59,9 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) * 3 // 2
 
 
+# A busy machine makes single examples slow; pytest's own time limit ends what hangs.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 os.environ.setdefault(SUITE, uuid.uuid4().hex)
 
 

@@ -198,11 +198,11 @@ class BatchSender:
         the batch was not sent as it is yet, and is at first.
         """
         parts = deque([batch] if whole or len(batch) == 1 else batch.halves())
-        patience = len(batch).bit_length() + 2
+        most_failures = len(batch).bit_length() + 2
         failures = 0
         while parts:
             part = parts.popleft()
-            if failures >= patience:
+            if failures >= most_failures:
                 if not self._receiver_works(part):
                     return
                 part, failures = part.take(~part.delivered), 0

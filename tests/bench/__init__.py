@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,6 +10,8 @@ import pyarrow as pa
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.flows.command import Command
 
 
 class Measured(NamedTuple):
@@ -51,3 +54,11 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         pa.set_cpu_count(threads)
+
+
+def cpu_seconds(command: Command, *arguments: str) -> float:
+    """CPU of a whole process that runs a command and of its children, start included."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command(*arguments)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tests.bench import Measured
 
-PARTS = ("extract", "pipeline", "normalize", "render", "delivery", "encoding", "load", "relays")
+PARTS = (
+    "extract",
+    "pipeline",
+    "normalize",
+    "render",
+    "delivery",
+    "encoding",
+    "load",
+    "relays",
+    "flow_runs",
+)
 
 
 def main(parts: list[str]) -> int:

@@ -134,7 +134,7 @@ class _Ready:
         )
 
     def run(self, to: Destination) -> float:
-        everything = _parcel(self._ledger, self._lines, to)
+        everything = _batch_of(self._ledger, self._lines, to)
         starts = range(0, len(everything), self._batch)
         return _rate((everything.slice(at, at + self._batch) for at in starts), to)
 
@@ -155,7 +155,7 @@ class _Rows:
     def run(self, to: Destination) -> float:
         batches = self._rows.to_batches(max_chunksize=RENDERED_BATCH)
         with ThreadPoolExecutor(1) as pool:
-            lines = (_parcel(self._ledger, render(batch).lines, to) for batch in batches)
+            lines = (_batch_of(self._ledger, render(batch).lines, to) for batch in batches)
             return _rate(pool.map(lambda _: next(lines), batches), to)
 
 
@@ -183,7 +183,7 @@ def _now(count: int) -> pa.Array:
     return pa.repeat(pa.scalar(NOW, pa.timestamp("us", tz="UTC")), count)
 
 
-def _parcel(ledger: Ledger, lines: pa.Array, to: Destination) -> Batch:
+def _batch_of(ledger: Ledger, lines: pa.Array, to: Destination) -> Batch:
     """What a load makes of normalized events, of these lines."""
     messages = encoded(lines, to)
     hashes = line_hashes(lines)
@@ -234,7 +234,7 @@ def _small_batches(
 ) -> Measured:
     """Small batches, beside what nobody who confirms and records can do without, by hand."""
     to = destination(sensor.url(listener))
-    everything = _parcel(ledger, lines[: SMALL_BATCH * SMALL_BATCHES], to)
+    everything = _batch_of(ledger, lines[: SMALL_BATCH * SMALL_BATCHES], to)
     starts = range(0, len(everything), SMALL_BATCH)
     batches = [everything.slice(at, at + SMALL_BATCH) for at in starts]
     ratios, times = [], []

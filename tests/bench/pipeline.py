@@ -7,13 +7,11 @@ Python takes to import pyarrow. Bytecode is compiled before; commands run with n
 
 from __future__ import annotations
 
-import resource
 import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -21,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.halo_api import HaloStandIn
 from tasks.accounts import read_accounts
-from tests.bench import Measured
+from tests.bench import Measured, cpu_seconds
 from tests.bench.extract import Api, read_time_series
 from tests.bench.normalize import DEVICE_ADDRESS, catalogue_by_type
 from tests.bench.normalize_loop import lines_of
@@ -92,10 +90,12 @@ def _plain(halo: StandInProcess, halo_usm: Command, sensor: str) -> float:
 
 def _with_nothing_to_do(halo_usm: Command) -> Iterator[Measured]:
     """CPU of whole commands, beside `import pyarrow`; a round is each of them once."""
+    importing = replace(halo_usm, program=("-c", PYARROW))
     taken: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
-        for what in (PYARROW, *COMMANDS):
-            taken.setdefault(what, []).append(_cpu_seconds(halo_usm, what))
+        taken.setdefault(PYARROW, []).append(cpu_seconds(importing))
+        for what in COMMANDS:
+            taken.setdefault(what, []).append(cpu_seconds(halo_usm, what))
     base = statistics.median(taken[PYARROW])
     yield Measured(f'python -c "{PYARROW}", start included', base, None, "CPU seconds")
     for what in COMMANDS:
@@ -110,17 +110,3 @@ def _with_nothing_to_do(halo_usm: Command) -> Iterator[Measured]:
             f"{ACCOUNTS} accounts, {statistics.median(taken[what]):.2f} CPU seconds",
             at_most=True,
         )
-
-
-def _cpu_seconds(halo_usm: Command, what: str) -> float:
-    arguments = ["-c", what] if what == PYARROW else ["-m", "flows", what]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
-        [sys.executable, *arguments],
-        cwd=halo_usm.folder,
-        env=halo_usm.environment,
-        check=True,
-        capture_output=True,
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 
 from tasks.load.destination import load_destination
-from tasks.staging.raw import RAW_SCHEMA
+from tasks.staging.schemas import RAW_SCHEMA
 from tasks.staging.store import open_store
 from tasks.time_window import Window
 from tests import rsyslog, syslog_ng
@@ -50,7 +50,7 @@ BATCH = 1000
 KILLED_AT = (0.2, 0.45, 0.7)
 LISTENER = "tcp-rfc3164"
 QUIET_SECONDS = 5.0
-PATIENCE_SECONDS = 120.0
+TIMEOUT_SECONDS = 120.0
 
 _SYSLOG_NG = """\
 @version: 3.35
@@ -125,7 +125,7 @@ def _killed(sensor: SyslogNG) -> Iterator[None]:
 
     def work() -> None:
         for part in KILLED_AT:
-            until = time.monotonic() + PATIENCE_SECONDS
+            until = time.monotonic() + TIMEOUT_SECONDS
             while _size(file) < part * MESSAGES * BYTES and time.monotonic() < until:
                 time.sleep(0.01)
             sensor.kill()
@@ -145,7 +145,7 @@ def _size(file: Path) -> int:
 
 def _drained(file: Path) -> float:
     """Wait until nothing more comes; returns when the last message did, by the monotonic clock."""
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = time.monotonic() + TIMEOUT_SECONDS
     size, last = -1, time.monotonic()
     while time.monotonic() < min(until, last + QUIET_SECONDS):
         if size != (size := _size(file)):
@@ -196,7 +196,7 @@ def _through(
 
 
 def _await(port: int) -> None:
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
@@ -242,7 +242,7 @@ def _through_load(folder: Path) -> Arrived:
         url = sensor.url(LISTENER, name="sensor", batch=BATCH, rate=RATE)
         to = destination(url)
         start = time.monotonic()
-        until = start + PATIENCE_SECONDS
+        until = start + TIMEOUT_SECONDS
         with _killed(sensor):
             while load_destination(store, to, run_id="bench").pending:
                 if time.monotonic() > until:

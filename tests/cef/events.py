@@ -6,16 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from tasks.cef.render import render
 from tasks.plugin.fields import FIELDS, NORMALIZED_SCHEMA
 
 Row = dict[str, Any]
-
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""Rows are large, and the machine that the tests run on may be busy."""
 
 NASTY = [
     *"\\=|\n\r\t \"'\x00\x07\x1b\x7f\x85\x9f\xa0…é😀a1",

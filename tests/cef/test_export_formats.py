@@ -16,7 +16,7 @@ from tasks.cef.export_formats import Format, export_chunks, export_lines
 from tasks.cef.render import render
 from tasks.plugin.fields import CEF_ORDER, FIELDS, Field
 from tests.cef.decode import is_forbidden
-from tests.cef.events import PATIENT, ROWS, Row, event, table
+from tests.cef.events import ROWS, Row, event, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,7 +131,6 @@ def test_json_by_hand() -> None:
 
 
 @given(ROWS)
-@PATIENT
 def test_json_keeps_everything(row: Row) -> None:
     """A JSON parser gives every value of the row back, to the last character."""
     present = {name: value for name, value in row.items() if value is not None}
@@ -140,7 +139,6 @@ def test_json_keeps_everything(row: Row) -> None:
 
 
 @given(ROWS)
-@PATIENT
 def test_key_value_decodes(row: Row) -> None:
     """Key=value gives every value back, but for the characters that no line may hold."""
     text = line(row, "kv")
@@ -152,7 +150,6 @@ def test_key_value_decodes(row: Row) -> None:
 
 
 @given(ROWS)
-@PATIENT
 def test_leef_decodes(row: Row) -> None:
     """LEEF gives every attribute back, but for the characters that no line may hold."""
     *header, attributes = line(row, "leef").split("|", 6)
@@ -176,7 +173,7 @@ def test_one_line_an_event(format: Format) -> None:  # noqa: A002
     """In every format an event is one line for every splitter, without control characters."""
 
     @given(st.lists(ROWS, max_size=3))
-    @settings(PATIENT, max_examples=30)
+    @settings(max_examples=30)
     def check(rows: list[Row]) -> None:
         lines = export_lines(table(*rows), format).to_pylist()
         assert lines == [line(row, format) for row in rows]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tasks.cef.render import LONGEST_LINE, render
 from tasks.plugin.fields import CEF_ORDER, CEF_PREFIX, FIELDS, Field
 from tests.cef.decode import decode, is_forbidden
-from tests.cef.events import PATIENT, ROWS, TEXTS, Row, event, table
+from tests.cef.events import ROWS, TEXTS, Row, event, table
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -72,7 +72,6 @@ def as_text(value: Any, field: Field) -> tuple[str, bool]:
 
 
 @given(st.lists(ROWS, min_size=1, max_size=4))
-@PATIENT
 def test_decoded_by_an_independent_parser(rows: list[Row]) -> None:
     """Every line decodes to the values of its row up to the stated rules, whatever is beside it."""
     check_decoded(rows)
@@ -97,14 +96,13 @@ def check_decoded(rows: list[Row]) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 @given(st.lists(ROWS, min_size=1, max_size=4))
-@settings(PATIENT, max_examples=5_000)
+@settings(max_examples=5_000)
 def test_decoded_at_length(rows: list[Row]) -> None:
     """The same, for some thousand examples."""
     check_decoded(rows)
 
 
 @given(ROWS)
-@PATIENT
 def test_one_line_without_control_characters(row: Row) -> None:
     """A line is one line for every splitter, and holds nothing that a terminal would obey."""
     line = render(table(row)).lines[0].as_py()
@@ -115,7 +113,6 @@ def test_one_line_without_control_characters(row: Row) -> None:
 
 
 @given(ROWS)
-@PATIENT
 def test_order_of_keys(row: Row) -> None:
     """The prefix that plugins read comes first, in its order, with no other key in between."""
     keys = [key for key, _ in decode(render(table(row)).lines[0].as_py()).pairs]
@@ -136,7 +133,6 @@ LONG = st.sampled_from(["😀", "=", "\x00", "é\\", "x", "\n"]).flatmap(
 
 
 @given(st.fixed_dictionaries({field.name: LONG for field in CEF_ORDER if field.type == "string"}))
-@PATIENT
 def test_lines_that_are_too_long(row: Row) -> None:
     """A line over 60,000 bytes is cut to fit, values from their ends, in the stated order."""
     _, pairs, _ = expected(row)
@@ -167,7 +163,6 @@ HEADER_TEXT = st.text(st.characters(exclude_characters="\\|=\t\r\n ", codec="utf
 
 
 @given(TEXTS, HEADER_TEXT, st.lists(TEXTS, min_size=3, max_size=3))
-@PATIENT
 def test_third_party_parsers(message: str, name: str, others: list[str]) -> None:
     r"""PyPI's `pycef` and `jc` read the same keys and values.
 
@@ -209,7 +204,6 @@ def test_third_party_parsers(message: str, name: str, others: list[str]) -> None
         min_size=1,
     )
 )
-@PATIENT
 def test_third_party_parser_unescapes(message: str) -> None:
     """Without backslashes and outer spaces, `jc` gives the very value back."""
     text, cut = shown(message, 1023)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BEGIN = NOW.replace(hour=20)
 LOOKBACK = 15
-IMPATIENT = RetryPolicy(total=0, attempt=5, read=5)
+SINGLE_ATTEMPT = RetryPolicy(total=0, attempt=5, read=5)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def live(halo: HaloStandIn, history: list[Arrival], runs: list[Sync], odd: dict[
                 if run.stops and done >= run.stops:
                     stop.set()
 
-            harness.sync(retry_policy=IMPATIENT, stop=stop, progress=progress)
+            harness.sync(retry_policy=SINGLE_ATTEMPT, stop=stop, progress=progress)
             halo.heal()
         end = max([halo.clock.now(), BEGIN + 13 * 60 * MINUTE])
         halo.clock.set(end)
@@ -108,7 +108,7 @@ def live(halo: HaloStandIn, history: list[Arrival], runs: list[Sync], odd: dict[
         assert (covered.since, covered.until) == (BEGIN, end)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(st.lists(arrivals, max_size=12), st.lists(syncs, max_size=10), switches)
 def test_raw_is_what_was_ever_listed(
     running: HaloStandIn, history: list[Arrival], runs: list[Sync], odd: dict[str, Any]
@@ -118,7 +118,7 @@ def test_raw_is_what_was_ever_listed(
 
 
 @pytest.mark.soak
-@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3000, suppress_health_check=list(HealthCheck))
 @given(st.lists(arrivals, max_size=40), st.lists(syncs, max_size=30), switches)
 def test_raw_is_what_was_ever_listed_in_thousands_of_histories(
     running: HaloStandIn, history: list[Arrival], runs: list[Sync], odd: dict[str, Any]

@@ -138,8 +138,8 @@ def test_waiting_for_the_rate_limit_counts_for_no_timeout(
 ) -> None:
     """However low the rate and high the concurrency: an attempt begins when it is sent."""
     caplog.set_level(logging.INFO)
-    impatient = RetryPolicy(total=10, attempt=0.5, first_pause=0.01)
-    assert len(set(read(halo, pages=8, requests_per_second=6, retry_policy=impatient))) == 250
+    short = RetryPolicy(total=10, attempt=0.5, first_pause=0.01)
+    assert len(set(read(halo, pages=8, requests_per_second=6, retry_policy=short))) == 250
     assert not caplog.records
     assert halo.counters.requests == 9
 

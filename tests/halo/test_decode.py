@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sandbox import odd_events
@@ -51,7 +51,6 @@ def staged(*texts: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     return events.to_pylist(), malformed.to_pylist()
 
 
-@settings(deadline=None)
 @given(
     given_items=st.lists(items | values, max_size=5),
     escaped=st.booleans(),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tasks.cef.render import LONGEST_LINE, render
@@ -45,10 +45,8 @@ VALUES = st.recursive(
 )
 KEYS = st.sampled_from(MAPPED) | TEXTS.filter(lambda key: key != "original_log_entry")
 EVENTS = st.dictionaries(KEYS, VALUES, max_size=12)
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@PATIENT
 @given(st.lists(EVENTS, min_size=1, max_size=5), st.booleans())
 @example([{"critical": "", "policy_name": "", "rule_name": "x"}], True)  # noqa: FBT003
 def test_rows_are_what_the_plugin_page_says(events: list[Any], ascii_only: bool) -> None:  # noqa: FBT001
@@ -73,7 +71,6 @@ def expected_or_none(text: str) -> dict[str, Any] | None:
         return None
 
 
-@PATIENT
 @given(
     st.lists(st.binary() | st.text().map(str.encode) | VALUES.map(lambda v: json.dumps(v).encode()))
 )

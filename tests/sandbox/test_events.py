@@ -62,7 +62,7 @@ def test_every_type(many: list[dict[str, Any]]) -> None:
         assert event["name"]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     n=st.integers(0, 400),
     start=st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001

@@ -6,7 +6,7 @@ import contextlib
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -164,10 +164,5 @@ class crashing:  # noqa: N801 - reads as the context manager it is
         del vars(self.backend)["create"], vars(self.backend)["remove"]
 
 
-Staging.TestCase.settings = settings(
-    max_examples=25,
-    stateful_step_count=12,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+Staging.TestCase.settings = settings(max_examples=25, stateful_step_count=12)
 TestStaging = Staging.TestCase

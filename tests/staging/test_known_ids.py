@@ -39,7 +39,7 @@ looks = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(looks, max_size=24))
 def test_an_id_is_staged_once_with_the_first_of_its_dates(history: list[Look]) -> None:
     """Over windows, days and runs; each look counts the ids that it shows with another date."""

@@ -151,5 +151,5 @@ class Sums(RuleBasedStateMachine):
             assert all(part.settled for part, _, _ in self._found(None))
 
 
-Sums.TestCase.settings = settings(max_examples=150, stateful_step_count=15, deadline=None)
+Sums.TestCase.settings = settings(max_examples=150, stateful_step_count=15)
 TestSums = Sums.TestCase

@@ -1,4 +1,4 @@
-"""What the delivery tests share: destinations, batches, and receivers with bad manners."""
+"""What the delivery tests share: destinations, batches, and receivers that misbehave."""
 
 from __future__ import annotations
 
