@@ -10,7 +10,7 @@ from prefect.states import Completed, Failed
 
 from flows.checks import findings
 from flows.context import settings_for
-from flows.form import Optional, validated
+from flows.form import BlockNames, OrEmpty, validated
 from flows.run_names import named_by_time
 from flows.states import faults_as_states
 from tasks.redaction import foreign_text
@@ -21,10 +21,10 @@ from tasks.redaction import foreign_text
 @faults_as_states
 @validated
 def check(
-    accounts: Optional[list[str]] = None,
-    sensors: Optional[list[str]] = None,
-    auth_file: Optional[Path] = None,
-    env_file: Optional[Path] = None,
+    accounts: BlockNames = None,
+    sensors: BlockNames = None,
+    auth_file: OrEmpty[Path] = None,
+    env_file: OrEmpty[Path] = None,
 ) -> State[Any]:
     """Say whether the auth file, each key, the staging and each sensor are usable; send nothing.
 

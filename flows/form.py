@@ -65,14 +65,16 @@ def _time(value: object) -> object:
         ) from None
 
 
-Optional = Annotated[T | None, BeforeValidator(_none_if_empty), _OfItsValue()]
-"""A parameter that may be left out."""
+OrEmpty = Annotated[T | None, BeforeValidator(_none_if_empty), _OfItsValue()]
+"""A parameter that may be left out: its field stays empty."""
 Time = Annotated[
     datetime,
     BeforeValidator(_time),
     Field(json_schema_extra={"pattern": r"^\d{4}-\d{2}-\d{2}"}),
 ]
 """A time, picked from a calendar."""
+BlockNames = OrEmpty[list[Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]]]
+"""Names of Prefect blocks, which Prefect makes of nothing else."""
 WaitMinutes = Annotated[float, Field(ge=0, le=_DAY_IN_MINUTES)]
 """How long to wait for another run."""
 

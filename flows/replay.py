@@ -9,7 +9,7 @@ from prefect.runtime import flow_run
 
 from flows import pipeline
 from flows.context import prepare, range_between, wait_seconds
-from flows.form import Optional, Time, WaitMinutes, validated
+from flows.form import BlockNames, OrEmpty, Time, WaitMinutes, validated
 from flows.prefect_runner import prefect_runner
 from flows.run_names import named_by_range
 from flows.states import faults_as_states, flow_state
@@ -21,12 +21,12 @@ from flows.states import faults_as_states, flow_state
 @validated
 def replay(  # noqa: PLR0917 - in the order of Prefect's form
     since: Time,
-    until: Optional[Time] = None,
+    until: OrEmpty[Time] = None,
     only: Literal["failed", "undelivered", "all"] = "failed",
-    destination: Optional[str] = None,
-    sensors: Optional[list[str]] = None,
+    destination: OrEmpty[str] = None,
+    sensors: BlockNames = None,
     wait: WaitMinutes = 10,
-    env_file: Optional[Path] = None,
+    env_file: OrEmpty[Path] = None,
 ) -> State[Any]:
     """Deliver the events of a range again from staging; no Halo call is made.
 

@@ -9,7 +9,7 @@ from prefect.runtime import flow_run
 
 from flows import pipeline
 from flows.context import prepare, wait_seconds
-from flows.form import Optional, Time, WaitMinutes, validated
+from flows.form import BlockNames, OrEmpty, Time, WaitMinutes, validated
 from flows.prefect_runner import prefect_runner
 from flows.run_names import named_by_time
 from flows.states import faults_as_states, flow_state
@@ -21,13 +21,13 @@ from tasks.settings import LookbackMinutes
 @faults_as_states
 @validated
 def sync(  # noqa: PLR0917 - in the order of Prefect's form
-    lookback: Optional[LookbackMinutes] = None,
-    starting: Optional[Time] = None,
-    wait: Optional[WaitMinutes] = None,
-    accounts: Optional[list[str]] = None,
-    sensors: Optional[list[str]] = None,
-    auth_file: Optional[Path] = None,
-    env_file: Optional[Path] = None,
+    lookback: OrEmpty[LookbackMinutes] = None,
+    starting: OrEmpty[Time] = None,
+    wait: OrEmpty[WaitMinutes] = None,
+    accounts: BlockNames = None,
+    sensors: BlockNames = None,
+    auth_file: OrEmpty[Path] = None,
+    env_file: OrEmpty[Path] = None,
 ) -> State[Any]:
     """Extract what is new, transform it, load it, for all accounts.
 

@@ -10,11 +10,13 @@ import threading
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+import httpx
+
 from flows.cli.output import say
 from flows.cli.prefect_server import PrefectServer, prefect_server
 from flows.context import export_prefect_settings
 from tasks.errors import HaloUsmError, SettingsError
-from tasks.redaction import redact_address
+from tasks.redaction import foreign_text, redact, redact_address
 from tasks.settings import prefect_api_url, read_settings
 
 if TYPE_CHECKING:
@@ -63,9 +65,14 @@ def run_serve(env_file: Path | None, stop: threading.Event) -> None:
 
 def _free_port() -> int:
     """The port of Prefect's pages: their usual one, so that their address stays the same."""
-    port = int(os.environ.get("PREFECT_SERVER_API_PORT", _PREFECT_PORT))
+    text = os.environ.get("PREFECT_SERVER_API_PORT") or _PREFECT_PORT
     try:
+        port = int(text)
         socket.create_server(("127.0.0.1", port)).close()
+    except (ValueError, OverflowError):
+        raise SettingsError(
+            f"PREFECT_SERVER_API_PORT: '{foreign_text(text)}' is no port; write 1 to 65535"
+        ) from None
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
@@ -87,7 +94,13 @@ def _serve(
     # paused deployments would stay so when they are served again
     runner = Runner(name=_NAME, pause_on_shutdown=False)
     for deployment in served_deployments(env_file):
-        runner.add_deployment(deployment)
+        try:
+            runner.add_deployment(deployment)
+        except httpx.HTTPError as error:
+            raise HaloUsmError(
+                f"the Prefect server at {redact_address(url)} did not take the deployment "
+                f"{deployment.name} ({foreign_text(redact(str(error)))}); run the command again"
+            ) from None
         when = ", ".join(schedule.slug or "" for schedule in deployment.schedules or [])
         say(f"{deployment.name}: {when or 'by hand'}")
     pages = redact_address(url).removesuffix("/api")

@@ -46,6 +46,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("sync", {"lookback": -5}, "lookback"),
     ("sync", {"lookback": 129_601}, "lookback"),
     ("sync", {"starting": "yesterday"}, "starting"),
+    ("sync", {"accounts": ["Not/a block"]}, "accounts"),
     ("replay", {}, "since"),
     ("replay", {"since": SINCE, "only": "most"}, "only"),
     ("replay", {"since": SINCE, "wait": -1}, "wait"),
