@@ -25,7 +25,7 @@ def named_by_time() -> str:
 def named_by_range() -> str:
     """Such as `replay all 2026-11-22 to 2026-11-23 sensor`: which events, of when, where to."""
     asked = flow_run.parameters
-    since, until = asked.get("since"), asked.get("until")
+    since, until, sensors = asked.get("since"), asked.get("until"), asked.get("sensors")
     words = [
         flow_run.flow_name,
         asked.get("only"),
@@ -33,7 +33,7 @@ def named_by_range() -> str:
         "to",
         _moment(until) if until else _scheduled(),
         asked.get("destination"),
-        *(asked.get("sensors") or []),
+        *(sensors if isinstance(sensors, list) else []),
     ]
     return " ".join(foreign_text(word, _LONGEST) for word in words if word)
 

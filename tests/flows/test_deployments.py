@@ -116,14 +116,14 @@ def test_schedules_make_runs_that_a_worker_completes(
         runs = [runs_of(server, name, "COMPLETED") for name in SCHEDULED]
         return [run for each in runs for run in each] if all(runs) else []
 
-    text = (ROOT / "deployments" / "prefect.yaml").read_text()
-    soon = (datetime.now(UTC) + timedelta(seconds=25)).isoformat()
-    often = tmp_path / "often.yaml"
-    often.write_text(
-        re.sub(r"cron: .*\n( +)timezone: UTC", rf'interval: 120\n\1anchor_date: "{soon}"', text)
-    )
     run(make_pool)
     run(register)
+    text = (ROOT / "deployments" / "prefect.yaml").read_text()
+    soon = (datetime.now(UTC) + timedelta(seconds=20)).isoformat()
+    often = tmp_path / "often.yaml"
+    often.write_text(
+        re.sub(r"cron: .*\n( +)timezone: UTC", rf'interval: 60\n\1anchor_date: "{soon}"', text)
+    )
     run(deploy.replace("deployments/prefect.yaml", str(often)))
     with popen(f"exec {work}") as worker:
         try:
