@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import stat
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from tasks.errors import SettingsError, explain
 from tasks.redaction import LONGEST_PATH, foreign_text
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Secret = Annotated[SecretStr, Field(min_length=1)]
 FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -76,8 +75,11 @@ def open_to_others(path: Path) -> str:
     """A warning about an auth file that other users of this machine can open; "" if they can't.
 
     There is none about a pipe, such as a password manager's, or a file that is gone: neither has a
-    mode that could be changed.
+    mode that could be changed. Nor about a credential of systemd: it is given to one user by an
+    access control list, whose mask the mode shows as rights of a group.
     """
+    if path.parent == Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nowhere")):
+        return ""
     try:
         mode = path.stat().st_mode
     except OSError:

@@ -6,7 +6,7 @@ nothing was touched · 130 interrupted.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -60,6 +60,14 @@ def serve(*, common: Common = NO_COMMON) -> int:
     return DONE
 
 
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Of which.")], /
+) -> int:
+    """Print the script with which a shell completes commands and options."""
+    print(app.generate_completion(shell=shell))
+    return DONE
+
+
 _EXAMPLES: dict[Callable[..., int], str] = {
     demo: "halo-usm demo --keep",
     check: "halo-usm check --env-file /etc/halo-usm.env",
@@ -72,6 +80,7 @@ _EXAMPLES: dict[Callable[..., int], str] = {
     audit: "halo-usm audit --since 2026-03-01 --until 2026-04-01 --json",
     serve: "halo-usm serve --env-file /etc/halo-usm.env",
     export: "halo-usm export --since 2026-03-01 --format leef --output march.leef",
+    completion: "halo-usm completion bash",
 }
 """Every command, with an example."""
 

@@ -91,7 +91,9 @@ def test_schedules_make_runs_that_a_worker_completes(
 ) -> None:
     """By the README's commands. What is created by hand is refused, or fails with a message."""
     readme = (ROOT / "README.md").read_text().splitlines()
-    steps = [line.strip() for line in readme if "/prefect " in line]
+    page = (ROOT / "docs" / "prefect.md").read_text().splitlines()
+    steps = [line.strip() for line in readme if "bin/prefect " in line]
+    steps += [line for line in page if "bin/prefect block register" in line]
     make_pool, deploy, work, register = (
         step.replace(".venv/bin/prefect", "$PREFECT") for step in steps
     )
