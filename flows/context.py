@@ -6,7 +6,7 @@ import math
 import os
 import threading
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,7 +16,7 @@ from tasks.redaction import foreign_text
 from tasks.time_window import Window, isoformat, parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tasks.accounts import Account
@@ -44,12 +44,13 @@ class RunContext:
     """One run: its settings, its accounts and destinations, and the event that stops it.
 
     A step in the same process gets the object itself. Elsewhere it gets a context that is prepared
-    anew from the same settings file and flags, so no secret is pickled.
+    anew from the same settings file, flags and blocks, so no secret is pickled.
 
     Attributes:
-        run_id: Identifies the run in the ledger and among rejected events.
+        run_id: Identifies the run in the ledger and among rejected events; of a flow run, its id.
         stop: Set when the run is to end early, in order.
         prepare_again: Prepares the same run in another process.
+        sensor_blocks: Names of the Prefect blocks that stand in for USM_SENSOR.
     """
 
     settings: Settings
@@ -59,9 +60,15 @@ class RunContext:
     run_id: str
     stop: threading.Event
     progress: Progress
-    prepare_again: Callable[[], RunContext]
+    prepare_again: Callable[..., RunContext]
+    sensor_blocks: Sequence[str] = ()
 
-    def __reduce__(self) -> tuple[Callable[[], RunContext], tuple[()]]:
+    def under(self, run_id: str) -> RunContext:
+        """The same run under another id."""
+        again = partial(self.prepare_again, run_id=run_id)
+        return replace(self, run_id=run_id, prepare_again=again)
+
+    def __reduce__(self) -> tuple[Callable[..., RunContext], tuple[()]]:
         """Pickle how to prepare this run, not what was prepared."""
         return self.prepare_again, ()
 
@@ -74,6 +81,8 @@ def prepare(
     sensors: bool | None = False,
     writes: bool = False,
     destination: str | None = None,
+    account_blocks: Sequence[str] = (),
+    sensor_blocks: Sequence[str] = (),
     run_id: str | None = None,
     stop: threading.Event | None = None,
     progress: Progress = silent,
@@ -88,6 +97,8 @@ def prepare(
             those that are set up.
         writes: Whether to check that the staging's locks keep other runs out.
         destination: The one destination that is wanted, by name; all by default.
+        account_blocks: Names of Prefect blocks in the place of the auth file; see `flows.blocks`.
+        sensor_blocks: Names of Prefect blocks in the place of USM_SENSOR.
         run_id: The run's id; a new one by default.
         stop: The event that stops the run; one that nothing sets by default.
         progress: Receives how far each step is.
@@ -96,18 +107,16 @@ def prepare(
         SettingsError: A setting is missing or cannot be used; nothing was touched.
         StagingError: The staging's locks cannot be checked.
     """
-    from tasks.accounts import read_accounts
-    from tasks.settings import read_settings
     from tasks.staging.store import open_store
 
-    settings = read_settings(env_file, **flags or {})
+    settings = settings_for(env_file, flags, sensor_blocks)
     run_id = run_id or uuid.uuid4().hex
     if sensors is None:
         sensors = settings.usm_sensor is not None
     context = RunContext(
         settings,
         open_store(settings.halo_staging, settings.halo_staging_locks),
-        accounts=read_accounts(settings.halo_auth_file) if accounts else [],
+        accounts=accounts_of(settings, account_blocks) if accounts else [],
         destinations=destinations_of(settings, destination) if sensors else [],
         run_id=run_id,
         stop=stop or threading.Event(),
@@ -119,12 +128,33 @@ def prepare(
             accounts=accounts,
             sensors=sensors,
             destination=destination,
+            account_blocks=account_blocks,
+            sensor_blocks=sensor_blocks,
             run_id=run_id,
         ),
+        sensor_blocks=sensor_blocks,
     )
     if writes:
         context.store.backend.check_locks()
     return context
+
+
+def settings_for(
+    env_file: Path | None, flags: dict[str, Any] | None, sensor_blocks: Sequence[str] = ()
+) -> Settings:
+    """The settings of a run, USM_SENSOR from the blocks of these names where there are any.
+
+    Raises:
+        SettingsError: A setting or a block cannot be used.
+    """
+    from tasks.settings import read_settings
+
+    settings = read_settings(env_file, **flags or {})
+    if not sensor_blocks:
+        return settings
+    from flows.blocks import sensors_in_blocks
+
+    return sensors_in_blocks(sensor_blocks, settings, env_file)
 
 
 def export_prefect_settings(settings: Settings) -> None:
@@ -157,13 +187,22 @@ def parse_range(since: str, until: str | None) -> Window:
         SettingsError: A bound is not a time, or the range is empty or backward.
     """
     first = parse_time(since, "--since")
-    last = parse_time(until, "--until") if until is not None else datetime.now(UTC)
-    if first >= last:
+    return range_between(first, None if until is None else parse_time(until, "--until"))
+
+
+def range_between(since: datetime, until: datetime | None) -> Window:
+    """The range `[since, until)`; `until` is now by default.
+
+    Raises:
+        SettingsError: The range is empty or backward.
+    """
+    until = until or datetime.now(UTC)
+    if since >= until:
         raise SettingsError(
-            f"--since {isoformat(first)} is not before --until {isoformat(last)}: "
+            f"since {isoformat(since)} is not before until {isoformat(until)}: "
             "the range is empty or backward; exchange or change them"
         )
-    return Window(first, last)
+    return Window(since, until)
 
 
 def range_if_given(since: str | None, until: str | None) -> Window | None:
@@ -213,6 +252,21 @@ def wait_seconds(minutes: float | None, *, asked: bool) -> float:
     return minutes * 60
 
 
+def accounts_of(settings: Settings, blocks: Sequence[str] = ()) -> list[Account]:
+    """The accounts of these blocks, or else of the auth file.
+
+    Raises:
+        SettingsError: There is none, or one cannot be used.
+    """
+    if blocks:
+        from flows.blocks import accounts_in_blocks
+
+        return accounts_in_blocks(blocks)
+    from tasks.accounts import read_accounts
+
+    return read_accounts(settings.halo_auth_file)
+
+
 def destinations_of(settings: Settings, wanted: str | None = None) -> list[Destination]:
     """The destinations in USM_SENSOR, or the one that is wanted.
 
@@ -232,7 +286,7 @@ def destinations_of(settings: Settings, wanted: str | None = None) -> list[Desti
     named = [destination for destination in destinations if destination.name == wanted]
     if not named:
         raise SettingsError(
-            f"--destination: USM_SENSOR has no destination '{foreign_text(wanted)}'; it has "
+            f"--destination: there is no destination '{foreign_text(wanted)}'; there is "
             + ", ".join(destination.name for destination in destinations)
         )
     return named

@@ -1,45 +1,66 @@
 """The flow `replay`: a date range delivered again from staging, by hand."""
 
-# Annotations are no strings here: Prefect could not resolve them through the decorator.
+# Annotations are no strings here: Prefect could not resolve them through the decorators.
 from pathlib import Path
 from typing import Any, Literal
 
 from prefect import State, flow
+from prefect.runtime import flow_run
 
 from flows import pipeline
-from flows.context import parse_range, prepare, wait_seconds
+from flows.context import prepare, range_between, wait_seconds
+from flows.form import BlockNames, OrEmpty, Time, WaitMinutes, validated
 from flows.prefect_runner import prefect_runner
+from flows.run_names import named_by_range
 from flows.states import faults_as_states, flow_state, plan_state
 from tasks.load.replay_plan import plan_replay
 
 
-@flow(name="replay", validate_parameters=True, persist_result=False)
+# the parameters are validated by `validated`
+@flow(name="replay", flow_run_name=named_by_range, validate_parameters=False, persist_result=False)
 @faults_as_states
+@validated
 def replay(  # noqa: PLR0917 - in the order of Prefect's form
-    since: str,
-    until: str | None = None,
+    since: Time,
+    until: OrEmpty[Time] = None,
     only: Literal["failed", "undelivered", "all"] = "failed",
-    destination: str | None = None,
-    wait: float | None = None,
-    env_file: Path | None = None,
+    destination: OrEmpty[str] = None,
+    sensors: BlockNames = None,
+    wait: WaitMinutes = 10,
     dry_run: bool = False,  # noqa: FBT001, FBT002 - a field of the form
+    env_file: OrEmpty[Path] = None,
 ) -> State[Any]:
-    """Deliver the events of `[since, until)` again from staging; no Halo call is made.
+    """Deliver the events of a range again from staging; no Halo call is made.
 
     Args:
-        since: Start of the range, ISO 8601.
-        until: End of the range; now by default.
-        only: Which events: those whose last attempt failed, those not delivered, or all.
-        destination: One destination by name; all by default.
-        wait: Minutes to wait for another run that holds the destination; 10 by default.
-        env_file: Another settings file than `.env`.
+        since: Start of the range.
+        until: End of the range, not part of it. Now where empty.
+        only: Which events of the range: those whose last attempt failed, all that are not
+            delivered, or all.
+        destination: The name of one destination, as status shows it. All where empty.
+        sensors: Names of blocks of the type USM Sensor, in the place of USM_SENSOR.
+        wait: Minutes to wait for another run that holds a destination.
         dry_run: Only say how many events would go where, by destination, account and day.
+        env_file: Another settings file than .env in the folder of the flows.
     """
-    window = parse_range(since, until)
-    seconds = wait_seconds(wait, asked=True)
-    context = prepare(env_file, sensors=True, writes=not dry_run, destination=destination)
+    window = range_between(since, until)
+    context = prepare(
+        env_file,
+        sensors=True,
+        writes=not dry_run,
+        destination=destination,
+        sensor_blocks=sensors or [],
+        run_id=flow_run.id,
+    )
     if dry_run:
         return plan_state(plan_replay(context.store, context.destinations, window, only))
     with prefect_runner(context.stop) as runner:
-        results = pipeline.replay(context, runner, window, only, wait=seconds, env_file=env_file)
+        results = pipeline.replay(
+            context,
+            runner,
+            window,
+            only,
+            wait=wait_seconds(wait, asked=True),
+            env_file=env_file,
+        )
     return flow_state(results)

@@ -7,6 +7,7 @@ failed task run.
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from contextlib import contextmanager
@@ -18,9 +19,11 @@ from prefect.cache_policies import NO_CACHE
 from flows import stages
 from flows.states import task_state
 from flows.summary import remarks
+from tasks.redaction import foreign_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from logging import Logger, LoggerAdapter
 
     from flows.context import RunContext
     from tasks.results import StageResult
@@ -87,12 +90,36 @@ def _run(
     **options: Any,
 ) -> State[StageResult]:
     """Run a step, and log its remarks at their levels."""
-    with _stopped_by_signals(context.stop):
-        result = stage(context, *arguments, **options)
+    logging.getLogger("prefect.task_runs").addFilter(_is_no_state)
     log = get_run_logger()
+    with _stopped_by_signals(context.stop), _logged(log):
+        result = stage(context, *arguments, **options)
     for level, text in remarks([result]):
         log.log(level, text)
     return task_state(result)
+
+
+def _is_no_state(record: logging.LogRecord) -> bool:
+    """Refuse Prefect's own words of a failed state: the step's result, and no stack trace."""
+    return record.exc_info != (None, None, None)
+
+
+@contextmanager
+def _logged(log: Logger | LoggerAdapter[Logger]) -> Iterator[None]:
+    """Put into the log of the task run what the step itself logs, such as for whom it waits."""
+    thread = threading.get_ident()
+
+    class ToTaskRun(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == thread:
+                log.log(record.levelno, foreign_text(record.getMessage(), None))
+
+    logger, handler = logging.getLogger("tasks"), ToTaskRun()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 @contextmanager

@@ -77,10 +77,15 @@ def replay(
     wait: float = 0.0,
     env_file: Path | None = None,
 ) -> StageResult:
-    """Deliver events of a window again; the command that continues a replay names `env_file`."""
+    """Deliver events of a window again.
+
+    The command that goes on with a replay names `env_file`, and the blocks that its URLs are of.
+    """
     from tasks.load.destination import replay_destination
 
     options = f" --env-file {shlex.quote(str(env_file))}" if env_file else ""
+    if blocks := ", ".join(map(foreign_text, context.sensor_blocks)):
+        options += f"  # with the URL of {blocks} as USM_SENSOR"
     sensor = next(sensor for sensor in context.destinations if sensor.name == destination)
     work = partial(replay_destination, context.store, sensor, window, only=only, options=options)
     return _run(partial(work, wait=wait), context, "replay", destination)

@@ -55,7 +55,9 @@ def _state(results: Sequence[StageResult], data: StageResult | None = None) -> S
     if any(result.problems for result in results):
         return Failed(message=message, data=data)
     if results and all(result.held for result in results):
-        return Completed(name="Skipped", message=message, data=data)
+        runs = dict.fromkeys(result.held_by for result in results if result.held_by)
+        left = f"left to run {', '.join(runs)}" if runs else "left to another run, which holds it"
+        return Completed(name="Skipped", message=f"{left}\n{message}", data=data)
     return Completed(message=message, data=data)
 
 
@@ -68,7 +70,10 @@ def _message(results: Sequence[StageResult]) -> str:
 
 
 def faults_as_states(body: Callable[P, State[Any]]) -> Callable[P, State[Any]]:
-    """Let a flow end in a failed state that names an expected fault, without a stack trace."""
+    """Let a flow end in a failed state that names an expected fault, without a stack trace.
+
+    The fault is an error in the log of the flow run, too.
+    """
 
     @functools.wraps(body)
     def run(*args: P.args, **kwargs: P.kwargs) -> State[Any]:
@@ -76,9 +81,11 @@ def faults_as_states(body: Callable[P, State[Any]]) -> Callable[P, State[Any]]:
         try:
             return body(*args, **kwargs)
         except HaloUsmError as error:
-            return Failed(message=foreign_text(error, None))
+            message = foreign_text(error, None)
         except (OSError, UnicodeError) as error:
-            return Failed(message=explain(error))
+            message = explain(error)
+        get_run_logger().error(message)
+        return Failed(message=message)
 
     return run
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import stat
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from tasks.errors import SettingsError, explain
 from tasks.redaction import LONGEST_PATH, foreign_text
 
-_FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+Secret = Annotated[SecretStr, Field(min_length=1)]
+FolderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class Account(BaseModel):
@@ -21,9 +22,9 @@ class Account(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: str
-    key_id: str
-    secret: SecretStr
+    name: FolderName
+    key_id: FolderName
+    secret: Secret
 
 
 def read_accounts(path: Path) -> list[Account]:
@@ -95,6 +96,7 @@ def parse_account(line: str) -> Account | None:
     if len(parts) not in {2, 3}:
         return None
     key_id, secret, name = (*parts, parts[0])[:3]
-    if not (_FOLDER_NAME.fullmatch(key_id) and _FOLDER_NAME.fullmatch(name) and secret):
+    try:
+        return Account(name=name, key_id=key_id, secret=SecretStr(secret))
+    except ValidationError:
         return None
-    return Account(name=name, key_id=key_id, secret=SecretStr(secret))

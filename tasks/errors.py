@@ -85,7 +85,16 @@ class StagingError(HaloUsmError):
 
 
 class InUseError(HaloUsmError):
-    """Another run holds the lock of this account or destination."""
+    """Another run holds the lock of this account or destination.
+
+    Args:
+        message: What is said of it.
+        run: The id of that run, where it is known.
+    """
+
+    def __init__(self, message: str, run: str = "") -> None:
+        super().__init__(message)
+        self.run = run
 
 
 def explain(

@@ -17,6 +17,7 @@ class StageResult:
         warnings: What is no failure and should be looked at.
         notes: What is worth knowing.
         held: Whether another run holds the subject, so that nothing was done.
+        held_by: The id of that run, where it is known.
         interrupted: Whether it ended early because it was asked to; the next run goes on.
     """
 
@@ -27,6 +28,7 @@ class StageResult:
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     held: bool = False
+    held_by: str = ""
     interrupted: bool = False
 
     def counts(self) -> dict[str, int]:

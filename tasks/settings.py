@@ -79,6 +79,10 @@ def _sensors(value: object) -> object:
     return Sensors(text=value, folder=Path.cwd()) if value.strip() else None
 
 
+LookbackMinutes = Annotated[int, Field(ge=0, le=90 * 24 * 60)]
+"""How much of covered time a sync reads again."""
+
+
 class Settings(BaseModel):
     """Every setting, under the name of its environment variable in lower case."""
 
@@ -106,10 +110,8 @@ class Settings(BaseModel):
         None,
         description="Where the very first sync of an account begins; 90 days ago by default.",
     )
-    halo_lookback_minutes: int = Field(
+    halo_lookback_minutes: LookbackMinutes = Field(
         15,
-        ge=0,
-        le=90 * 24 * 60,
         description="Minutes of covered time that every sync reads again, for late events.",
     )
     halo_concurrency: int = Field(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _BLOCK = re.compile(r"^( *)```sh\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 _NOT_RUN = re.compile(r"\*Not run by the tests: (.+)\*", re.DOTALL)
 _OF_PREFECT = re.compile(r"export PREFECT_|.*bin/prefect ")
-"""Lines that need a Prefect server: `tests/flows/test_prefect.py` runs those of the README."""
+"""Lines that need a Prefect server: `tests/flows/test_deployments.py` runs those of the README."""
 _OF_MAKE = re.compile(r"make \w+")
 
 

@@ -54,7 +54,7 @@ def test_make_targets_exist(page: Path) -> None:
 
 
 def test_commands_of_prefect_are_those_of_the_readme() -> None:
-    """`tests/flows/test_prefect.py` runs them with a real server and a worker."""
+    """`tests/flows/test_deployments.py` runs them with a real server and a worker."""
     run_there = {line for block in blocks(README) for line in block.prefect_lines}
     pages = [page for page in PAGES if page != README]
     found = [block for page in pages for block in blocks(page) if not block.reason]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from flows.cli.execution import DONE, FAILED, exit_code
+from flows.cli.execution import DONE, FAILED, exit_code, stop_on_signals
 from flows.cli.import_command import import_connector
 from flows.cli.options import NO_COMMON, Auth, Common
 from flows.cli.pipeline_commands import extract, load, replay, sync, transform
@@ -62,6 +62,15 @@ def check(*, auth: Auth = None, common: Common = NO_COMMON) -> int:
     return DONE if run_check(settings) else FAILED
 
 
+def serve(*, common: Common = NO_COMMON) -> int:
+    """Run the schedules in this process: on the configured Prefect server, or on one of its own."""
+    from flows.cli.serve import run_serve
+
+    _, signalled = stop_on_signals()
+    run_serve(common.env_file, signalled)
+    return DONE
+
+
 def completion(
     shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Of which.")], /
 ) -> int:
@@ -80,6 +89,7 @@ _EXAMPLES: dict[Callable[..., int], str] = {
     replay: "halo-usm replay --since 2026-03-01 --until 2026-03-02 --only all --dry-run",
     status: "halo-usm status --json",
     audit: "halo-usm audit --since 2026-03-01 --until 2026-04-01 --json",
+    serve: "halo-usm serve --env-file /etc/halo-usm.env",
     export: "halo-usm export --since 2026-03-01 --format leef --output march.leef",
     import_connector: "halo-usm import-connector /opt/cloudpassage --write",
     completion: "halo-usm completion bash",

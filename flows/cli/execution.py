@@ -90,7 +90,7 @@ def run_pipeline(
 
     if accounts:
         import_aiohttp()
-    stop, signalled = _stop_on_signals()
+    stop, signalled = stop_on_signals()
     with ProgressDisplay() as progress:
         context = prepare(
             env_file,
@@ -122,7 +122,7 @@ def run_pipeline(
     return INTERRUPTED if any(result.interrupted for result in results) else DONE
 
 
-def _stop_on_signals() -> tuple[threading.Event, threading.Event]:
+def stop_on_signals() -> tuple[threading.Event, threading.Event]:
     """Two events that the first SIGINT or SIGTERM sets; a second signal ends the process at once.
 
     A lost lease sets the first event, too, and not the second.

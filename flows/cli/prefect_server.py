@@ -1,4 +1,4 @@
-"""A temporary Prefect server on loopback, on a free port, that ends with a context manager."""
+"""A temporary Prefect server on loopback that ends with a context manager."""
 
 from __future__ import annotations
 
@@ -71,16 +71,17 @@ class PrefectServer:
 
 @contextmanager
 def prefect_server(
-    *, home: Path | None = None, only_reports: bool = False
+    *, home: Path | None = None, only_reports: bool = False, port: int = 0
 ) -> Iterator[PrefectServer]:
     """Start a server that ends with the context, and with this process even if that is killed.
 
     Args:
         home: The folder of its database; by default Prefect's usual one.
         only_reports: Leave out its pages and schedules.
+        port: Its port; a free one by default.
     """
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        port = listener.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
     environment = {
         "PREFECT_API_URL": url,

@@ -112,7 +112,7 @@ def extract_account(
             if say_why and not (result.new or result.malformed or result.gaps):
                 result.notes += why_nothing(result, plan, window)
     except InUseError as error:
-        result.held = True
+        result.held, result.held_by = True, error.run
         result.notes.append(str(error))
         result.interrupted = stop is not None and stop.is_set()
     except HaloUsmError as error:

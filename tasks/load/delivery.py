@@ -79,7 +79,7 @@ class Delivery:
                         done.problems = [undelivered_by_replay(done, rest)]
                 done.notes += self._notes()
         except InUseError as held:
-            done.held = True
+            done.held, done.held_by = True, held.run
             done.notes.append(str(held))
             done.interrupted = self.stop is not None and self.stop.is_set()
         except StagingError as fault:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator
 
+    from tasks.staging.lease_holder import Holder
+
 T = TypeVar("T")
 
 _ROOM = "make room and run the command again: nothing is lost"
@@ -177,8 +179,9 @@ def _fault(fault: OSError, where: object) -> StagingError:
     return StagingError(explain(fault, where, _REMEDIES))
 
 
-def in_use(owner: str, holder: object = None) -> InUseError:
+def in_use(owner: str, holder: Holder | None = None) -> InUseError:
     """The error for a lock that another run holds; `holder` says who, where that is known."""
     kind, _, name = owner.partition("=")
     who = f" ({holder})" if holder else ""
-    return InUseError(f"{kind} {name} is held by another run{who}")
+    run = holder.run if holder else ""
+    return InUseError(f"{kind} {name} is held by another run{who}", run)

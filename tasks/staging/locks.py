@@ -65,7 +65,7 @@ def hold(
             except InUseError as held:
                 left = until - time.monotonic()
                 if not wait or stop.is_set():
-                    raise InUseError(f"{held}, and is left to it") from held
+                    raise InUseError(f"{held}, and is left to it", held.run) from held
                 if left <= 0:
                     raise StagingError(
                         f"{held}, and was for the {wait / 60:g} minutes that this one waited; run "

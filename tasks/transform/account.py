@@ -110,7 +110,7 @@ def transform_account(
                     progress(index + 1, len(work))
             run.drop_orphans(days)
     except InUseError as held:
-        done.held = True
+        done.held, done.held_by = True, held.run
         done.notes.append(str(held))
         done.interrupted = stop is not None and stop.is_set()
     except StagingError as fault:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tests.flows.command import EVENTS, ROOT, command_for
-from tests.flows.test_prefect import ask, log_lines, wait_for
+from tests.flows.prefect_api import ask, log_lines, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -107,7 +107,7 @@ CASES = {
     "destination in Latin-1": Case(
         ("replay", "--since", "2026-03-01", "--destination", b"\xe9"),
         2,
-        ("--destination: USM_SENSOR has no destination '\\udce9'; it has",),
+        ("--destination: there is no destination '\\udce9'; there is",),
     ),
     "another language's folder": Case(
         STATUS, 2, ("HALO_STAGING", "\\udce9/data' is no UTF-8"), {}, 'cd "$(cat latin)"; "$@"'

@@ -1,86 +1,33 @@
-"""The flows on a real Prefect server: run by the command, and deployed to a worker."""
+"""The flows on a real Prefect server, run by the command."""
 
 from __future__ import annotations
 
 import logging
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
+from flows.states import flow_state
 from sandbox.odd_events import malformed
+from tasks.load.result import LoadResult
 from tasks.staging.locks import hold
 from tasks.staging.store import open_store
 from tests.flows.command import EVENTS, ROOT, command_for
+from tests.flows.prefect_api import ask, last_run, log_lines, settle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from flows.cli.prefect_server import PrefectServer
     from sandbox.halo_api import HaloStandIn
     from sandbox.receiver import Receiver
 
-README = ROOT / "README.md"
-T = TypeVar("T")
-_BUSY = 503
-
-pytestmark = pytest.mark.timeout(300)  # a worker and its runs are processes, one after the other
-
-
-def post(server: dict[str, str], path: str, body: dict[str, Any]) -> Any:
-    """The answer of the server's API, once its database is not busy."""
-    url = f"{server['PREFECT_API_URL']}/{path}"
-    while (answer := httpx.post(url, json=body, timeout=60)).status_code == _BUSY:
-        time.sleep(0.2)
-    assert answer.is_success, answer.text
-    return answer.json()
-
-
-def ask(server: dict[str, str], what: str, **query: Any) -> list[dict[str, Any]]:
-    """Rows that the server's API finds."""
-    rows: list[dict[str, Any]] = post(server, f"{what}/filter", query)
-    return rows
-
-
-def task_names(server: dict[str, str], run: dict[str, Any]) -> dict[str, str]:
-    """A flow run's task runs by name, with their states."""
-    rows = ask(server, "task_runs", flow_runs={"id": {"any_": [run["id"]]}})
-    return {row["name"]: row["state_type"] for row in rows}
-
-
-def wait_for(question: Callable[[], T], seconds: float = 120) -> T:
-    """The first answer that is not empty."""
-    until = time.monotonic() + seconds
-    while not (answer := question()):
-        assert time.monotonic() < until
-        time.sleep(0.2)
-    return answer
-
-
-def settle(server: dict[str, str], run: dict[str, Any], tasks: int) -> dict[str, str]:
-    """`task_names` once it has so many rows: the server learns of task runs by events."""
-
-    def all_of_them() -> dict[str, str]:
-        return names if len(names := task_names(server, run)) >= tasks else {}
-
-    return wait_for(all_of_them)
-
-
-def log_lines(server: dict[str, str], run: dict[str, Any]) -> dict[tuple[int, str], str]:
-    """A flow run's log: which task run logged it, by level and text."""
-    rows = ask(server, "task_runs", flow_runs={"id": {"any_": [run["id"]]}})
-    tasks = {row["id"]: row["name"] for row in rows}
-    logs = ask(server, "logs", logs={"flow_run_id": {"any_": [run["id"]]}})
-    return {(log["level"], log["message"]): tasks.get(log["task_run_id"], "") for log in logs}
+pytestmark = pytest.mark.timeout(300)  # a server may have to start first
 
 
 def test_sync_is_a_flow_run_whose_graph_the_server_shows(
@@ -96,8 +43,9 @@ def test_sync_is_a_flow_run_whose_graph_the_server_shows(
     halo_usm.settings |= server
     result = halo_usm("sync")
     assert len(receiver.messages("tcp")) == EVENTS
-    run = ask(server, "flow_runs", sort="START_TIME_DESC")[0]
+    run = last_run(server)
     assert run["state_name"] == "Completed"
+    assert re.fullmatch(r"sync \d{4}-\d\d-\d\d \d\d:\d\d", run["name"])
     expected = {f"{stage}-{name}" for stage in ("extract", "transform") for name in halo.accounts}
     names = settle(server, run, len(expected) + 1)
     assert set(names) == expected | {"load-sensor"}
@@ -116,7 +64,7 @@ def test_sync_is_a_flow_run_whose_graph_the_server_shows(
     result = halo_usm("sync", code=1)
     assert "alpha" in result.stderr
     assert "Traceback" not in result.stderr
-    run = ask(server, "flow_runs", sort="START_TIME_DESC")[0]
+    run = last_run(server)
     assert run["state_name"] == "Failed"
     names = settle(server, run, len(expected) + 1)
     failed = {name for name, state in names.items() if state == "FAILED"}
@@ -124,7 +72,9 @@ def test_sync_is_a_flow_run_whose_graph_the_server_shows(
     problem, *done = run["state"]["message"].splitlines()
     assert done == result.stdout.splitlines()
     assert f"error: {problem}\n" in result.stderr
-    assert log_lines(server, run)[logging.ERROR, problem] == "extract-alpha"
+    lines = log_lines(server, run)
+    assert lines[logging.ERROR, problem] == "extract-alpha"
+    assert not [text for _, text in lines if "NoneType" in text or "ExtractResult" in text]
 
 
 def test_a_run_that_found_everything_held_is_skipped(
@@ -140,8 +90,9 @@ def test_a_run_that_found_everything_held_is_skipped(
             stack.enter_context(hold(store, "account", name))
         with hold(store, "destination", "sensor"):
             result = halo_usm("sync")
-        run = ask(server, "flow_runs", sort="START_TIME_DESC")[0]
+        run = last_run(server)
         assert (run["state_type"], run["state_name"]) == ("COMPLETED", "Skipped")
+        assert run["state"]["message"].startswith("left to another run")
         assert "transformed beta: left to another run" in result.stdout
         assert "note: account beta is held by another run" in result.stderr
         assert "destination sensor is held by another run" in run["state"]["message"]
@@ -149,23 +100,9 @@ def test_a_run_that_found_everything_held_is_skipped(
         rows = ask(server, "task_runs", flow_runs={"id": {"any_": [run["id"]]}})
         assert {row["state_name"] for row in rows} == {"Skipped"}
         halo_usm("sync")
-        run = ask(server, "flow_runs", sort="START_TIME_DESC")[0]
+        run = last_run(server)
         assert run["state_name"] == "Completed"
     assert not receiver.messages("tcp")
-
-
-def faults(log: str) -> list[str]:
-    """Errors among the records of a server's log.
-
-    SQLite refuses a transaction at once that would have to wait for two others; Prefect logs it
-    and tries again.
-    """
-    records = re.split(r"^(?=\d\d:\d\d:\d\d\.)", log, flags=re.MULTILINE)
-    return [
-        record
-        for record in records
-        if re.search(r"\| (ERROR|CRITICAL) |Traceback", record) and "is locked" not in record
-    ]
 
 
 def test_a_staging_that_cannot_be_listed_fails_the_command_and_its_flow_run(
@@ -179,92 +116,16 @@ def test_a_staging_that_cannot_be_listed_fails_the_command_and_its_flow_run(
     assert "normalized" in plain.stderr
     halo_usm.settings |= server
     assert halo_usm("sync", code=1).stderr == plain.stderr
-    run = ask(server, "flow_runs", sort="START_TIME_DESC")[0]
+    run = last_run(server)
     assert run["state_name"] == "Failed"
     assert "normalized" in run["state"]["message"]
 
 
-def test_a_schedule_makes_runs_that_a_worker_completes(
-    tmp_path: Path,
-    prefect: PrefectServer,
-    server: dict[str, str],
-    halo: HaloStandIn,
-    receiver: Receiver,
-) -> None:
-    """By the README's commands; `replay` is run by hand, and fails without a stack trace."""
-    halo_usm = command_for(tmp_path, halo, receiver.url("tcp"), days=3)
-    settings = os.environ | server | halo_usm.settings
-    steps = [line.strip() for line in README.read_text().splitlines() if "/prefect " in line]
-    make_pool, deploy, work = (step.replace(".venv/bin/prefect", "$PREFECT") for step in steps)
-
-    def popen(command: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            ["sh", "-c", f"PREFECT='{sys.executable} -m prefect'; {command}"],
-            cwd=ROOT,
-            env=settings,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def run(command: str) -> None:
-        with popen(command) as process:
-            said, _ = process.communicate(timeout=200)
-        assert process.returncode == 0, said
-
-    def runs(**query: Any) -> list[dict[str, Any]]:
-        return ask(server, "flow_runs", deployments={"name": {"any_": ["sync"]}}, **query)
-
-    text = (ROOT / "deployments" / "prefect.yaml").read_text()
-    soon = (datetime.now(UTC) + timedelta(seconds=20)).isoformat()
-    often = tmp_path / "often.yaml"
-    often.write_text(
-        re.sub(r"cron: .*\n( +)timezone: UTC", rf'interval: 60\n\1anchor_date: "{soon}"', text)
-    )
-    run(make_pool)
-    run(deploy.replace("deployments/prefect.yaml", str(often)))
-    with popen(f"exec {work}") as worker:
-        try:
-            completed = wait_for(
-                lambda: (
-                    len(receiver.messages("tcp")) == EVENTS
-                    and runs(flow_runs={"state": {"name": {"any_": ["Completed"]}}})
-                )
-            )
-        finally:
-            worker.send_signal(signal.SIGINT)
-            worker.communicate(timeout=200)  # it waits for a run that has begun
-    assert completed
-    assert all(run["auto_scheduled"] for run in completed)
-
-    run(deploy)
-    deployments = {row["name"]: row for row in ask(server, "deployments")}
-    assert set(deployments) == {"sync", "replay"}
-    wait_for(
-        lambda: [
-            run
-            for run in runs(flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}})
-            if run["auto_scheduled"] and re.search(r":[0-5][05]:00Z", run["expected_start_time"])
-        ]
-    )
-
-    since = (datetime.now(UTC) - timedelta(days=3)).isoformat()
-    path = f"deployments/{deployments['replay']['id']}/create_flow_run"
-    made = {
-        post(server, path, {"parameters": parameters})["id"]: state
-        for state, parameters in [
-            ("Completed", {"since": since, "only": "all"}),
-            ("Failed", {"since": "soon"}),
-        ]
-    }
-    run(f"{work} --run-once")
-    ended = ask(server, "flow_runs", flow_runs={"id": {"any_": [*made]}})
-    assert {run["id"]: run["state_name"] for run in ended} == made
-    assert len(receiver.messages("tcp")) == 2 * EVENTS
-    lines = [text for run in ended for _, text in log_lines(server, run)]
-    assert not [text for text in lines if "Traceback" in text]
-    assert not faults(prefect.log)
+def test_what_another_run_holds_is_left_to_it_by_name() -> None:
+    """A lease says which run holds it, and so does the state of the run that found it held."""
+    held = [LoadResult("sensor", held=True, held_by="8d9f6d0e"), LoadResult("other", held=True)]
+    state = flow_state(held)
+    assert (state.name, str(state.message).splitlines()[0]) == ("Skipped", "left to run 8d9f6d0e")
 
 
 def test_a_prefect_api_that_does_not_answer_is_one_message(

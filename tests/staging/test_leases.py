@@ -28,8 +28,9 @@ def test_a_lease_has_one_holder(staging: str) -> None:
     store = open_store(staging)
     with hold(store, "account", "alpha", run_id="run-1"):
         said = rf"account alpha is held by another run \(.*, process {os.getpid()}, run run-1, "
-        with pytest.raises(InUseError, match=said), leases(staging).hold(OWNER):
+        with pytest.raises(InUseError, match=said) as refused, leases(staging).hold(OWNER):
             pass
+        assert refused.value.run == "run-1"
         with hold(store, "destination", "alpha"), leases(staging).hold("account=beta"):
             pass
         with leases(f"{staging.replace('?', '-other?')}").hold(OWNER):
