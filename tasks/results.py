@@ -18,6 +18,7 @@ class StageResult:
         notes: What is worth knowing.
         held: Whether another run holds the subject, so that nothing was done.
         interrupted: Whether it ended early because it was asked to; the next run goes on.
+        seconds: How long it took, waiting for another run included.
     """
 
     DONE: ClassVar[str] = "done"
@@ -28,6 +29,7 @@ class StageResult:
     notes: list[str] = field(default_factory=list)
     held: bool = False
     interrupted: bool = False
+    seconds: float = 0.0
 
     def counts(self) -> dict[str, int]:
         """Its counts by name, those that are not zero."""

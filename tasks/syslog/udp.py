@@ -55,6 +55,8 @@ class UdpTransport:
     belongs to. So it fails the whole batch: some events may be repeated, and none is lost.
     """
 
+    certificate_until = None
+
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
         self._sending_rate = SendingRate(destination.rate)
