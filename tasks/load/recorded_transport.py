@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.staging.last_attempts import DELIVERED, FAILED_ALONE, FAILED_BETWEEN
-from tasks.staging.ledger import DELIVERIES_SCHEMA
+from tasks.staging.schemas import DELIVERIES_SCHEMA, TIME
 from tasks.syslog.transport import CONFIRMED, FAILED, SENT, UNCONFIRMED, Outcome
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class RecordedTransport:
     ) -> pa.Table:
         """The ledger's rows of an attempt."""
         count = len(batch)
-        stamp = pa.scalar(attempted_at, pa.timestamp("us", tz="UTC"))
+        stamp = pa.scalar(attempted_at, TIME)
         error = outcome.error or _NO_REASON
         reason = pa.repeat(error, count)
         if single is not None and single.alone.any():

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tasks.staging import file_names
-from tasks.staging.raw import RAW_SCHEMA, covered_by, publish
+from tasks.staging.raw import covered_by, publish
+from tasks.staging.schemas import RAW_SCHEMA
 from tasks.time_window import MICROSECOND, Window, union
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from tasks.errors import StagingError
 from tasks.staging import file_names, ledger_file_names
 from tasks.staging.last_attempts import LastAttempts, last_of
+from tasks.staging.schemas import DELIVERIES_SCHEMA
 from tasks.staging.segments import segments_of
 from tasks.staging.writer import in_bytes
 
@@ -31,28 +32,6 @@ if TYPE_CHECKING:
     from tasks.staging.store import Store
     from tasks.time_window import Window
 
-_TIME = pa.timestamp("us", tz="UTC")
-
-DELIVERIES_SCHEMA = pa.schema(
-    [
-        ("event_id", pa.string()),
-        ("created_at", _TIME),
-        ("status", pa.string()),
-        ("attempt", pa.int32()),
-        ("attempted_at", _TIME),
-        ("transport", pa.string()),
-        ("bytes", pa.int64()),
-        ("truncated", pa.bool_()),
-        ("line_sha256", pa.string()),
-        ("error", pa.string()),
-        ("run_id", pa.string()),
-    ]
-)
-"""One row an event and attempt.
-
-`attempt` counts from 1; `bytes` is the length of the whole framed message; `line_sha256` is the
-SHA-256, in hex, of the CEF text in UTF-8, without syslog header and framing.
-"""
 
 _FILE_BYTES = 16_384  # a file of no rows has some 3,000
 _ROW_BYTES = 256  # a row has 50 to 100 beside its id

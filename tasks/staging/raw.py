@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from tasks.staging import file_names
 from tasks.staging.known_ids import KnownIds
 from tasks.staging.rejected import malformed_rows, reject
+from tasks.staging.schemas import RAW_SCHEMA, TIME
 from tasks.time_window import Window, difference, union
 
 if TYPE_CHECKING:
@@ -27,20 +28,7 @@ if TYPE_CHECKING:
     from tasks.staging.file_names import RawFile
     from tasks.staging.store import Store
 
-_TIME = pa.timestamp("us", tz="UTC")
 
-RAW_SCHEMA = pa.schema(
-    [
-        ("event_id", pa.string()),
-        ("created_at", _TIME),
-        ("type", pa.string()),
-        ("name", pa.string()),
-        ("critical", pa.bool_()),
-        ("event", pa.string()),
-        ("extracted_at", _TIME),
-    ]
-)
-"""One row an event; `event` is its JSON, no value changed."""
 _STAGED = pa.schema([RAW_SCHEMA.field("event_id"), RAW_SCHEMA.field("created_at")])
 
 
@@ -142,7 +130,7 @@ def stage_beside(  # noqa: PLR0917 - as `stage_window`
         What was added. Nothing counts as known: it may be of a window that counts it, too.
     """
     new = wrong = redated = 0
-    times = pa.chunked_array([*events["created_at"].chunks, *malformed["created_at"].chunks], _TIME)
+    times = pa.chunked_array([*events["created_at"].chunks, *malformed["created_at"].chunks], TIME)
     bounds = pc.min_max(times).as_py()
     found = [file_names.around(bounds["min"], bounds["max"])] if bounds["min"] else []
     for outside in (piece for window in found for piece in difference(window, [listed])):
@@ -176,7 +164,7 @@ def covered_by(files: Iterable[RawFile], day: date, mark: str = "") -> list[Wind
 def _conform(events: pa.Table, now: datetime) -> pa.Table:
     """The events in `RAW_SCHEMA`."""
     if "extracted_at" not in events.column_names:
-        stamp = pa.repeat(pa.scalar(now, _TIME), events.num_rows)
+        stamp = pa.repeat(pa.scalar(now, TIME), events.num_rows)
         events = events.append_column("extracted_at", stamp)
     events = events.select(RAW_SCHEMA.names).cast(RAW_SCHEMA)
     if events["event_id"].null_count or events["created_at"].null_count:
@@ -187,8 +175,8 @@ def _conform(events: pa.Table, now: datetime) -> pa.Table:
 def _inside(events: pa.Table, window: Window) -> pa.Table:
     created = events["created_at"]
     inside = pc.and_(
-        pc.greater_equal(created, pa.scalar(window.since, _TIME)),
-        pc.less(created, pa.scalar(window.until, _TIME)),
+        pc.greater_equal(created, pa.scalar(window.since, TIME)),
+        pc.less(created, pa.scalar(window.until, TIME)),
     )
     # mostly all are, and texts are large to copy
     return events if pc.all(inside, skip_nulls=False).as_py() else events.filter(inside)

@@ -9,26 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.staging import file_names
+from tasks.staging.schemas import REJECTED_SCHEMA, TIME
 
 if TYPE_CHECKING:
     from datetime import date, datetime
 
     from tasks.staging.store import Store
-
-_TIME = pa.timestamp("us", tz="UTC")
-
-REJECTED_SCHEMA = pa.schema(
-    [
-        ("event_id", pa.string()),
-        ("created_at", _TIME),
-        ("stage", pa.string()),
-        ("reason", pa.string()),
-        ("event", pa.string()),
-        ("rejected_at", _TIME),
-        ("run_id", pa.string()),
-    ]
-)
-"""One row an event that could not be understood, at stage `extract` or `transform`."""
 
 
 def malformed_rows(malformed: pa.Table, run_id: str, now: datetime) -> pa.Table:
@@ -44,11 +30,11 @@ def malformed_rows(malformed: pa.Table, run_id: str, now: datetime) -> pa.Table:
     rows = pa.table(
         [
             pa.array(ids, pa.string()),
-            malformed["created_at"].cast(_TIME),
+            malformed["created_at"].cast(TIME),
             pa.repeat("extract", count),
             malformed["reason"].cast(pa.string()),
             events,
-            pa.repeat(pa.scalar(now, _TIME), count),
+            pa.repeat(pa.scalar(now, TIME), count),
             pa.repeat(run_id, count),
         ],
         schema=REJECTED_SCHEMA,

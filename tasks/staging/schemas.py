@@ -1,11 +1,61 @@
-"""What a file of each tree holds: what lies under one of our names may still be foreign."""
+"""The Parquet schemas of raw, rejected and deliveries, and whether a file has its tree's.
+
+That of normalized is `tasks.plugin.fields.NORMALIZED_SCHEMA`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pyarrow as pa
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+TIME = pa.timestamp("us", tz="UTC")
+"""The type of every time column."""
+
+RAW_SCHEMA = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("created_at", TIME),
+        ("type", pa.string()),
+        ("name", pa.string()),
+        ("critical", pa.bool_()),
+        ("event", pa.string()),
+        ("extracted_at", TIME),
+    ]
+)
+"""One row an event; `event` is its JSON, no value changed."""
+
+REJECTED_SCHEMA = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("created_at", TIME),
+        ("stage", pa.string()),
+        ("reason", pa.string()),
+        ("event", pa.string()),
+        ("rejected_at", TIME),
+        ("run_id", pa.string()),
+    ]
+)
+"""One row an event that could not be understood, at stage `extract` or `transform`."""
+
+DELIVERIES_SCHEMA = pa.schema(
+    [
+        ("event_id", pa.string()),
+        ("created_at", TIME),
+        ("status", pa.string()),
+        ("attempt", pa.int32()),
+        ("attempted_at", TIME),
+        ("transport", pa.string()),
+        ("bytes", pa.int64()),
+        ("truncated", pa.bool_()),
+        ("line_sha256", pa.string()),
+        ("error", pa.string()),
+        ("run_id", pa.string()),
+    ]
+)
+"""One row an event and attempt.
+
+`attempt` counts from 1; `bytes` is the length of the whole framed message; `line_sha256` is the
+SHA-256, in hex, of the CEF text in UTF-8, without syslog header and framing.
+"""
 
 KEYS = ("event_id", "created_at")
 """Every row has both, but in rejected, where either may be what is wrong."""
@@ -14,15 +64,11 @@ KEYS = ("event_id", "created_at")
 def schema_of(path: str) -> pa.Schema:
     """The schema of a file by its path in the staging."""
     stage = path.partition("/")[0]
-    if stage == "raw":
-        from tasks.staging.raw import RAW_SCHEMA as SCHEMA
-    elif stage == "normalized":
-        from tasks.plugin.fields import NORMALIZED_SCHEMA as SCHEMA
-    elif stage == "rejected":
-        from tasks.staging.rejected import REJECTED_SCHEMA as SCHEMA
-    else:
-        from tasks.staging.ledger import DELIVERIES_SCHEMA as SCHEMA
-    return SCHEMA
+    if stage == "normalized":
+        from tasks.plugin.fields import NORMALIZED_SCHEMA
+
+        return NORMALIZED_SCHEMA
+    return {"raw": RAW_SCHEMA, "rejected": REJECTED_SCHEMA, "deliveries": DELIVERIES_SCHEMA}[stage]
 
 
 def what_is_foreign(path: str, found: pa.Schema) -> str:

@@ -19,8 +19,8 @@ from tasks.results import StageResult
 from tasks.staging import file_names, normalized
 from tasks.staging.locks import hold
 from tasks.staging.orphans import describe, drop_orphans
-from tasks.staging.rejected import REJECTED_SCHEMA
 from tasks.staging.repair import how_to_repair
+from tasks.staging.schemas import REJECTED_SCHEMA, TIME
 
 if TYPE_CHECKING:
     import threading
@@ -255,7 +255,7 @@ def _fill(file: _File, rows: Writer, made: _Made, stack: ExitStack) -> None:
 def _rejected(rejected: pa.Table, run_id: str) -> pa.Table:
     """What the normalizer rejected, in `REJECTED_SCHEMA`."""
     count = rejected.num_rows
-    now = pa.scalar(datetime.now(UTC), pa.timestamp("us", tz="UTC"))
+    now = pa.scalar(datetime.now(UTC), TIME)
     return pa.table(
         {
             "event_id": rejected["event_id"],

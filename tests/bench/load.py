@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from sandbox.events import generate_encoded
 from tasks.load.destination import load_destination
-from tasks.staging.raw import RAW_SCHEMA
+from tasks.staging.schemas import RAW_SCHEMA
 from tasks.staging.store import open_store
 from tasks.time_window import Window
 from tests.bench import Measured, loggen

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 
 from tasks.load.destination import load_destination
-from tasks.staging.raw import RAW_SCHEMA
+from tasks.staging.schemas import RAW_SCHEMA
 from tasks.staging.store import open_store
 from tasks.time_window import Window
 from tests import rsyslog, syslog_ng

@@ -15,7 +15,7 @@ from sandbox import faults, odd_events
 from tasks.errors import HaloRefused, HaloUnavailable
 from tasks.extract.account import check_account
 from tasks.reports.status import status
-from tasks.staging.raw import RAW_SCHEMA
+from tasks.staging.schemas import RAW_SCHEMA
 from tasks.time_window import Window, isoformat
 from tests.extract.harness import BRIEF, COVERED, MINUTE, NOW, QUICK, START, Harness, event, events
 

@@ -17,7 +17,7 @@ from sandbox import faults
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
 from tasks.staging import file_names
-from tasks.staging.raw import RAW_SCHEMA
+from tasks.staging.schemas import RAW_SCHEMA
 from tasks.staging.store import open_store
 from tasks.time_window import Window
 from tests.flows.command import Command, command_for

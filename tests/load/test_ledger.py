@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tasks.staging.ledger import DELIVERIES_SCHEMA
+from tasks.staging.schemas import DELIVERIES_SCHEMA
 from tests.load.helpers import load
 from tests.staging.rejecting_receiver import RejectingReceiver, ids_in
 from tests.staging.staged_data import at, normalized, read, realistic, stage, transform, window

@@ -26,7 +26,7 @@ from datetime import date
 from tasks.errors import StagingError
 from tasks.staging.locks import hold
 from tasks.staging.store import open_store
-from tasks.staging.raw import RAW_SCHEMA
+from tasks.staging.schemas import RAW_SCHEMA
 store, stop = open_store(sys.argv[1]), threading.Event()
 store.backend.leases.seconds = float(sys.argv[2])
 try:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from sandbox.events import generate
-from tasks.staging.raw import RAW_SCHEMA, stage_window
+from tasks.staging.raw import stage_window
+from tasks.staging.schemas import RAW_SCHEMA
 from tasks.time_window import Window
 from tasks.transform.account import transform_account
 

@@ -8,9 +8,10 @@ import pytest
 
 from tasks.staging import ledger_file_names
 from tasks.staging.last_attempts import FAILED_ALONE, FAILED_BETWEEN
-from tasks.staging.ledger import DELIVERIES_SCHEMA, Ledger
+from tasks.staging.ledger import Ledger
 from tasks.staging.normalized import current_files
 from tasks.staging.pending import DeliveryCounts, count_segment
+from tasks.staging.schemas import DELIVERIES_SCHEMA
 from tests.staging.staged_data import DAY, at, normalized
 
 if TYPE_CHECKING:

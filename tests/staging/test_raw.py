@@ -11,7 +11,7 @@ import pytest
 from tasks.staging import file_names
 from tasks.staging.coverage import covered_windows
 from tasks.staging.raw import Staged, stage_window
-from tasks.staging.rejected import REJECTED_SCHEMA
+from tasks.staging.schemas import REJECTED_SCHEMA
 from tasks.time_window import Window
 from tests.staging.staged_data import DAY, at, ids, malformed, raw, read, stage, window
 

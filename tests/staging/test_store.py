@@ -17,8 +17,8 @@ from pyarrow import fs
 
 from tasks.errors import SettingsError, StagingError
 from tasks.staging.files import FileGone
-from tasks.staging.raw import RAW_SCHEMA
 from tasks.staging.remote_files import RemoteFiles
+from tasks.staging.schemas import RAW_SCHEMA
 from tasks.staging.store import Store, open_store
 from tasks.staging.writer import ROW_GROUP
 from tests.staging.staged_data import (

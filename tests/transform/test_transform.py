@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from tasks.plugin.fields import MAPPING_VERSION, NORMALIZED_SCHEMA
 from tasks.staging import file_names, normalized
 from tasks.staging.locks import hold
-from tasks.staging.rejected import REJECTED_SCHEMA
+from tasks.staging.schemas import REJECTED_SCHEMA
 from tasks.transform.account import TransformResult, transform_account
 from tests.staging.staged_data import (
     DAY,
