@@ -8,8 +8,9 @@ from prefect import State, flow
 
 from flows import pipeline
 from flows.context import parse_range, prepare, wait_seconds
+from flows.flow_report import end_flow
 from flows.prefect_runner import prefect_runner
-from flows.states import faults_as_states, flow_state
+from flows.states import faults_as_states
 
 
 @flow(name="replay", validate_parameters=True, persist_result=False)
@@ -37,4 +38,4 @@ def replay(  # noqa: PLR0917 - in the order of Prefect's form
     context = prepare(env_file, sensors=True, writes=True, destination=destination)
     with prefect_runner(context.stop) as runner:
         results = pipeline.replay(context, runner, window, only, wait=seconds, env_file=env_file)
-    return flow_state(results)
+    return end_flow(context, results)

@@ -8,8 +8,9 @@ from prefect import State, flow
 
 from flows import pipeline
 from flows.context import prepare, wait_seconds
+from flows.flow_report import end_flow
 from flows.prefect_runner import prefect_runner
-from flows.states import faults_as_states, flow_state
+from flows.states import faults_as_states
 
 
 @flow(name="sync", validate_parameters=True, persist_result=False)
@@ -40,4 +41,4 @@ def sync(
     context = prepare(env_file, flags, accounts=True, sensors=True, writes=True)
     with prefect_runner(context.stop) as runner:
         results = pipeline.sync(context, runner, wait=seconds)
-    return flow_state(results)
+    return end_flow(context, results)

@@ -46,9 +46,7 @@ def expiring(
     """
     found = []
     if receiver is not None:
-        found.append(
-            Expiring("the receiver's certificate", receiver, "renew it on the receiver")
-        )
+        found.append(Expiring("the receiver's certificate", receiver, "renew it on the receiver"))
     if isinstance(destination, TlsDestination):
         if destination.cert is not None and (ends := _ends(destination.cert)):
             whose = f"the client certificate, cert={_shown(destination.cert)}"

@@ -206,7 +206,9 @@ class TlsConnection(Connection):
 
     def describe(self) -> str:
         """Version, and until when the receiver's certificate is valid."""
-        return f"{self._tls.version()}, certificate valid until {isoformat(self.certificate_until())}"
+        return (
+            f"{self._tls.version()}, certificate valid until {isoformat(self.certificate_until())}"
+        )
 
     def send(self, data: memoryview) -> None:
         """Encrypt all of it and hand it to the kernel."""

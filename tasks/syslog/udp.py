@@ -18,6 +18,7 @@ from tasks.syslog.transport import FAILED, SENT, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from tasks.syslog.transport import Transport
 
@@ -55,7 +56,7 @@ class UdpTransport:
     belongs to. So it fails the whole batch: some events may be repeated, and none is lost.
     """
 
-    certificate_until = None
+    certificate_until: datetime | None = None
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
