@@ -60,7 +60,7 @@ def run_as_flow(
     url = prefect_api_url()
     if url is not None:
         _flow(name)  # names a fault in Prefect's own settings before the server is asked
-        _check_api(url)
+        check_api(url)
     else:
         server = _temporary_server()
         server.wait_until_ready(context.stop)
@@ -82,7 +82,7 @@ def _temporary_server() -> PrefectServer:
     return stack.enter_context(prefect_server(only_reports=True))
 
 
-def _check_api(url: str) -> None:
+def check_api(url: str) -> None:
     """Ask the configured Prefect API for an answer, because Prefect itself would wait for it."""
     try:
         httpx.get(f"{url.rstrip('/')}/health", timeout=10)
