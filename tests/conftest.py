@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from xdist.remote import Producer
 
 SHARING_SERVERS = {
+    "tests/flows/test_alerts.py": "Prefect server",
+    "tests/flows/test_artifacts.py": "Prefect server",
     "tests/flows/test_object_storage.py": "S3 server",
     "tests/flows/test_prefect.py": "Prefect server",
     "tests/flows/test_prefect_server.py": "Prefect server",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 README = ROOT / "README.md"
 T = TypeVar("T")
-_BUSY = 503
+BUSY = 503
 
 pytestmark = pytest.mark.timeout(300)  # a worker and its runs are processes, one after the other
 
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.timeout(300)  # a worker and its runs are processes, on
 def post(server: dict[str, str], path: str, body: dict[str, Any]) -> Any:
     """The answer of the server's API, once its database is not busy."""
     url = f"{server['PREFECT_API_URL']}/{path}"
-    while (answer := httpx.post(url, json=body, timeout=60)).status_code == _BUSY:
+    while (answer := httpx.post(url, json=body, timeout=60)).status_code == BUSY:
         time.sleep(0.2)
     assert answer.is_success, answer.text
     return answer.json()
