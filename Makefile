@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What the delivery tests speak to.
 RECEIVERS := sh tests/install_syslog_ng.sh && sh tests/install_rsyslog.sh
+# What reads the pages in tests.
+READERS := sh tests/install_chromium.sh
 # The machine's own index settings are used; nothing here names a registry.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -42,6 +44,7 @@ demo: setup ## everything on this machine, no account needed
 # Bytecode is kept: without, every worker and every command that a test starts compiles all anew.
 test: setup-dev ## the whole test suite
 	@$(RECEIVERS)
+	@$(READERS)
 	@echo "== running the tests"
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto
 

@@ -72,8 +72,7 @@ def coverage_page(answer: Status, now: datetime) -> str:
         for name, account in sorted(answer.accounts.items())
         for gap in account.gaps
     ]
-    count = len(answer.accounts)
-    shown = f"coverage of {count:,} account{'' if count == 1 else 's'}, {len(gaps):,} gaps"
+    shown = f"coverage of {_count(len(answer.accounts), 'account')}, {_count(len(gaps), 'gap')}"
     parts = [
         f"# Coverage of the last {DAYS} days",
         f"As of {_minute(now)} UTC, in UTC.",
@@ -170,6 +169,10 @@ def _remarks(results: Sequence[StageResult]) -> list[str]:
         if texts:
             parts += [f"## {title}", paragraphs(list(dict.fromkeys(texts)))]
     return parts
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _minute(moment: datetime | None) -> str:
