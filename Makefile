@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What the delivery tests speak to.
 RECEIVERS := sh tests/install_syslog_ng.sh && sh tests/install_rsyslog.sh
-# What reads the pages in tests.
-READERS := sh tests/install_chromium.sh
+# What reads the metrics and the pages in tests.
+READERS := sh tests/install_prometheus.sh && sh tests/install_chromium.sh
 # The machine's own index settings are used; nothing here names a registry.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
@@ -72,7 +72,7 @@ golden: setup-dev ## rewrite golden files and generated documentation; review th
 UPGRADE := --upgrade
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --no-header $(UPGRADE) pyproject.toml \
-	--extra object-storage --extra demo
+	--extra object-storage --extra demo --extra report
 # Each file holds what those before it do not: they are read first, and bind it.
 define COMPILE_MORE
 	@$(COMPILE) $(2) $(3:%=-c %) \

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -13,18 +14,32 @@ from flows.cli.output import warn
 from flows.context import first_readings, parse_range, prepare, range_if_given
 from tasks.errors import SettingsError
 from tasks.redaction import foreign_text
+from tasks.time_window import isoformat
+
+if TYPE_CHECKING:
+    from flows.context import RunContext
+    from tasks.reports.audit import RangeAudit
+    from tasks.time_window import Window
 
 
 def status(
-    *, as_json: Annotated[Json, Parameter(name="--json")] = False, common: Common = NO_COMMON
+    *,
+    as_json: Annotated[Json, Parameter(name="--json")] = False,
+    metrics: Annotated[
+        bool, Parameter(help="Print OpenMetrics text, for Prometheus.", negative="")
+    ] = False,
+    common: Common = NO_COMMON,
 ) -> int:
     """Per account and destination: what is covered, staged, delivered, pending, failed."""
-    from flows.cli.tables import show_answer, show_status
+    from flows.cli.tables import show_answer, show_metrics, show_status
     from tasks.reports.status import status as read_status
 
+    if as_json and metrics:
+        raise SettingsError("status: say either --json or --metrics")
     work = prepare(common.env_file, sensors=None)
     answer = read_status(work.store, work.destinations, first_readings(work.settings))
-    return show_answer(answer, None if as_json else show_status)
+    show = show_metrics if metrics else show_status
+    return show_answer(answer, None if as_json else show)
 
 
 def audit(
@@ -33,6 +48,9 @@ def audit(
     since: Annotated[str | None, Parameter(help="Start of a range to account for.")] = None,
     until: Until = None,
     as_json: Annotated[Json, Parameter(name="--json")] = False,
+    report: Annotated[
+        Path | None, Parameter(help="Write the range's audit as a page to hand over, HTML.")
+    ] = None,
     common: Common = NO_COMMON,
 ) -> int:
     """Answer an auditor: one event's whole history, or whether a range adds up."""
@@ -44,12 +62,39 @@ def audit(
     if event is not None and not _is_text(event):
         raise SettingsError(f"audit: --event '{foreign_text(event)}' is no UTF-8, as every id is")
     window = range_if_given(since, until)
+    if window is None and report is not None:
+        raise SettingsError("audit: --report is of a range: say --since T, not --event ID")
     work = prepare(common.env_file, sensors=None)
     if window is None:
         history = audit_event(work.store, event or "")
         return show_answer(history, None if as_json else show_event)
-    found = audit_range(work.store, window, work.destinations)
+    if report is None:
+        found = audit_range(work.store, window, work.destinations)
+    else:
+        found = _write_report(work, window, report, common)
     return show_answer(found, None if as_json else show_range)
+
+
+def _write_report(work: RunContext, window: Window, path: Path, common: Common) -> RangeAudit:
+    """Write an audit as a page; the audit."""
+    from tasks.reports.output_file import output_file
+
+    try:
+        from tasks.reports.audit_report.page import page
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"audit --report needs the library {error.name}: pip install 'halo-usm[report]'"
+        ) from None
+    from tasks.reports.audit_report.facts import gather
+
+    command = ["halo-usm", "audit", "--since", isoformat(window.since)]
+    command += ["--until", isoformat(window.until), "--report", str(path)]
+    command += ["--env-file", str(common.env_file)] if common.env_file else []
+    with output_file(path, "--report") as sink:
+        facts = gather(work.store, window, work.destinations, first_readings(work.settings))
+        sink.write(page(facts, shlex.join(command), str(work.store)).encode())
+    warn(f"the audit is written to {path}")
+    return facts.audit
 
 
 def export(

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import NoReturn
 
-OBJECTS_A_COLLECTION = 50_000
+OBJECTS_A_COLLECTION = 200_000
 """How many more objects there are before Python looks for garbage, in processes of a command."""
 
 

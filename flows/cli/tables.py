@@ -104,6 +104,13 @@ def show_status(answer: Status) -> None:
         )
 
 
+def show_metrics(answer: Status) -> None:
+    """Print `status` as OpenMetrics text."""
+    from tasks.reports.metrics import metrics
+
+    print(metrics(answer), end="")
+
+
 def show_event(answer: EventHistory) -> None:
     """Print `audit --event`: the life of one event, in order."""
     console = _console()

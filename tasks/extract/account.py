@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tasks.accounts import open_to_others
 from tasks.errors import HaloInvalid, HaloUsmError, InUseError
-from tasks.extract.clocks import CLOCK_TOLERANCE, Clocks, describe_difference
+from tasks.extract.clocks import CLOCK_PROBLEM_AFTER, Clocks, describe_difference
 from tasks.extract.plan import plan_range, plan_sync
 from tasks.extract.result import (
     ExtractResult,
@@ -134,7 +134,7 @@ def check_account(
         async with _client(account, settings, retry_policy, lambda: datetime.now(UTC)) as client:
             page = await client.page(Listing(now - timedelta(days=1), now), 1, 1)
             warning, ahead = client.clock_warning(), client.ahead or timedelta()
-        if abs(ahead) > CLOCK_TOLERANCE:
+        if abs(ahead) > CLOCK_PROBLEM_AFTER:
             raise HaloInvalid(describe_difference(now, now - ahead))
         count = "" if page.count is None else f", {page.count:,} events in the last 24 hours"
         return f"key {account.key_id} may read{count}" + (f"; {warning}" if warning else "")
@@ -202,7 +202,7 @@ def _report(
 def _warn_of_beginning(result: ExtractResult, plan: Plan, client: HaloClient) -> None:
     """Warn where an account begins too late because this machine's clock is fast."""
     ahead = client.ahead or timedelta()
-    if plan.begin and plan.synced and ahead > CLOCK_TOLERANCE:
+    if plan.begin and plan.synced and ahead > CLOCK_PROBLEM_AFTER:
         since, until = isoformat(plan.begin - ahead), isoformat(plan.begin)
         result.warnings.append(
             f"account {result.subject}: by this machine's clock it begins at {until}; what "

@@ -5,11 +5,11 @@ so that a fast one never marks the future as covered; what lies beyond is left t
 How far they differ decides what is reported:
 
 - Up to a minute: nothing.
-- Up to 15 minutes: a warning. The newest events are read so much later, and none is lost; exit
+- Up to 15 minutes: a warning. The newest events are read that much later, and none is lost; exit
   code 0.
 - More, where the time between the clocks was wanted: its events are missing. That is a problem
   (exit code 1) and a gap, and the message names both clocks. The same holds for any other window
-  that was not read because a response's `Date` lay before it, but for the last 15 minutes.
+  that was not read because a response's `Date` lay before it, except the last 15 minutes.
 - Coverage that ends more than 15 minutes after this machine's time shows that the clock was set
   back. Nothing new is read until that time comes, which is a problem, too.
 """
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-CLOCK_TOLERANCE = timedelta(minutes=15)
-"""Clocks may differ so much before it is a problem; as long as the default lookback."""
+CLOCK_PROBLEM_AFTER = timedelta(minutes=15)
+"""Clocks that differ by more are a problem; as long as the default lookback."""
 
 
 class PostponedWindow(NamedTuple):
@@ -64,15 +64,15 @@ class Clocks:
         """
         windows = union(window for window, _ in postponed)
         api_time = self.now - (ahead or timedelta())
-        if windows and windows[-1].until - windows[0].since > CLOCK_TOLERANCE:
+        if windows and windows[-1].until - windows[0].since > CLOCK_PROBLEM_AFTER:
             # perhaps only some responses had a wrong Date
             seen = (
                 api_time
-                if self.now - api_time > CLOCK_TOLERANCE
+                if self.now - api_time > CLOCK_PROBLEM_AFTER
                 else min(time for _, time in postponed)
             )
             return [(window, describe_difference(self.now, seen)) for window in windows]
-        if api_time - self.now > CLOCK_TOLERANCE and self._to_the_end:
+        if api_time - self.now > CLOCK_PROBLEM_AFTER and self._to_the_end:
             later = Window(self.now, min(api_time, self.until or api_time))
             return [(later, describe_difference(self.now, api_time))]
         return []
@@ -80,7 +80,7 @@ class Clocks:
     def set_back(self) -> str:
         """A message where the account is staged far beyond this machine's time; else empty."""
         end = self.staged_until
-        if end is None or end - self.now <= CLOCK_TOLERANCE or not self._to_the_end:
+        if end is None or end - self.now <= CLOCK_PROBLEM_AFTER or not self._to_the_end:
             return ""
         now = _second(self.now)
         return (

@@ -37,7 +37,8 @@ class Plan:
         ranges: What is read; sorted, none overlapping another.
         begin: Where the account begins from now on; None where it began there or earlier. This is
             written before any event is staged, so that a first range that fails is a gap.
-        synced: Whether a sync reads on from there; false where only a range was asked for.
+        synced: Whether a sync has set where the account begins, and later ones read on from there;
+            false where only `extract --since` has.
     """
 
     ranges: list[PlannedRange] = field(default_factory=list)
@@ -65,7 +66,7 @@ def plan_sync(
         start: Where an account begins that was never synced, unless it begins earlier.
         now: The end of the range.
         lookback: How much of covered time, before each of its ends, is read again.
-        synced: Whether a sync began at `begin`, or only ranges were extracted by themselves.
+        synced: Whether a sync has set `begin`; see `Plan`.
     """
     since = min(start, begin or start)
     if begin is not None and synced:

@@ -34,7 +34,7 @@ __all__ = ["ApiKey", "HaloClient", "Listing", "Order"]
 
 _LOG = logging.getLogger(__name__)
 _RETRYABLE = (httpx.HTTPError, aiohttp.ClientError, OSError, TimeoutError)
-_CLOCK_TOLERANCE = timedelta(minutes=1)
+_CLOCK_WARNING_AFTER = timedelta(minutes=1)
 
 
 Order = Literal["asc", "desc"]
@@ -124,7 +124,7 @@ class HaloClient:
 
     def clock_warning(self) -> str | None:
         """A warning where the clocks differ by more than a minute; None where they do not."""
-        if self.ahead is None or abs(self.ahead) <= _CLOCK_TOLERANCE:
+        if self.ahead is None or abs(self.ahead) <= _CLOCK_WARNING_AFTER:
             return None
         seconds = abs(self.ahead).total_seconds()
         side = "ahead of" if self.ahead > timedelta() else "behind"

@@ -29,20 +29,23 @@ _Scalar = str | bool | _Int | None
 _Value = str | bool | _Int | list[_Scalar] | dict[str, _Scalar] | None
 
 _FIRST = {field.source[0] for field in TEXT_FIELDS}
-_FALLBACKS = {field.source[1] for field in TEXT_FIELDS if len(field.source) > 1} - _FIRST
+_FALLBACKS = {source for field in TEXT_FIELDS for source in field.source[1:]} - _FIRST
 _MAPPED = {
     **dict.fromkeys((*_FIRST, *_FALLBACKS, *ADDRESS_SOURCES, "id", "created_at"), _Text),
     "critical": bool | _Text,
 }
 # Fields without a column that Halo's clients know; others are learned from the events.
-_OTHERS = frozenset(
-    """
+_OTHERS = (
+    frozenset(
+        """
     actor_country actor_key_label additional_details api_key_id api_key_label cpe cves
     daemon_version ec2_account_id ec2_instance_id finding_id package_name package_version
     previous_daemon_version rule_reference_identifiers scan_id server_account_id
     server_account_username server_display_name server_label server_new_ip_address
     server_old_ip_address target_username
     """.split()  # noqa: SIM905 - a list of quoted words would hide the words
+    )
+    - _MAPPED.keys()
 )
 _LEARNABLE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _MOST_OTHERS = 64

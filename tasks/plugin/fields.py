@@ -66,6 +66,8 @@ _DECLARED = tomllib.loads((files(__package__) / "fields.toml").read_text("utf-8"
 
 MAPPING_VERSION: str = _DECLARED["version"]
 """Version of the mapping: kept in the metadata of every normalized file."""
+MAPPING_VERSION_KEY = "halo_usm.mapping_version"
+"""Where in the metadata."""
 
 FIELDS: tuple[Field, ...] = tuple(_field(declared) for declared in _DECLARED["field"])
 """Every column of normalized Parquet, in order; the first 22 are the plugin's."""
@@ -86,6 +88,6 @@ PRODUCT: str = _DECLARED["product"]
 
 NORMALIZED_SCHEMA: pa.Schema = pa.schema(
     [pa.field(field.name, field.arrow_type) for field in FIELDS],
-    metadata={"halo_usm.mapping_version": MAPPING_VERSION},
+    metadata={MAPPING_VERSION_KEY: MAPPING_VERSION},
 )
 """Schema of normalized Parquet, with the mapping's version in its metadata."""

@@ -21,7 +21,7 @@ from tasks.staging.pending import DeliveryCounts
 from tasks.time_window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import date, datetime
 
     from tasks.reports.status import KnownDestination
@@ -129,7 +129,7 @@ class _Search:
         """Every account's days, those first where an event is most likely asked for."""
         nothing = normalized.read_day((), (), ())
         found = []
-        for account in _accounts(self.store):
+        for account in known_accounts(self.store):
             days: dict[date, DayFiles] = {}
             with skip_unreadable(self.problems, f"account {account}"):
                 days = normalized.days(self.store, account)
@@ -200,7 +200,7 @@ class _Search:
         return None
 
 
-def _accounts(store: Store) -> list[str]:
+def known_accounts(store: Store) -> list[str]:
     """Every account that any of the trees knows."""
     names = {name for stage in ("raw", "normalized", "rejected") for name in store.accounts(stage)}
     for destination in store.destinations():
@@ -209,7 +209,10 @@ def _accounts(store: Store) -> list[str]:
 
 
 def audit_range(
-    store: Store, window: Window, destinations: Sequence[KnownDestination] = ()
+    store: Store,
+    window: Window,
+    destinations: Sequence[KnownDestination] = (),
+    on_day: Callable[[date, str, DeliveryCounts], None] | None = None,
 ) -> RangeAudit:
     """Count the events of a range by their ids, and check that nothing is missing or twice.
 
@@ -217,6 +220,7 @@ def audit_range(
         store: The staging.
         window: Events created in it.
         destinations: Those that are set up; where there are none, those that have a ledger.
+        on_day: Is told what each destination got of each account's day.
 
     Returns:
         The counts; each thing that is not consistent is a problem: what, where, how many.
@@ -227,7 +231,7 @@ def audit_range(
     audit = Reconciliation(store, window, problems=store.unexpected_entries())
     names = known_destinations(store, destinations)
     counts = {name: DeliveryCounts() for name, _ in names}
-    for account in _accounts(store):
+    for account in known_accounts(store):
         days: dict[date, DayFiles] = {}
         with skip_unreadable(audit.problems, f"account {account}"):
             days = normalized.days(store, account)
@@ -239,7 +243,10 @@ def audit_range(
                 for name, since in names:
                     with skip_unreadable(audit.problems, f"destination {name}, {account}, {day}"):
                         ledger = Ledger(store, name, account, day)
-                        counts[name] += audit.ledger(ledger, state, raw, rows, since)
+                        found = audit.ledger(ledger, state, raw, rows, since)
+                        counts[name] += found
+                        if on_day is not None:
+                            on_day(day, name, found)
     return RangeAudit(
         staged=audit.staged,
         normalized=audit.normalized,

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import stat
 import sys
-from typing import TYPE_CHECKING, BinaryIO
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tasks.errors import StagingError, explain
+from tasks.reports.output_file import output_file
 from tasks.staging import normalized
-from tasks.staging.local_files import create_private
 from tasks.staging.pending import inside
 from tasks.time_window import Window
 
@@ -44,12 +41,14 @@ def export_to(store: Store, window: Window, format: Format, output: Path | None 
     from tasks.cef.export_formats import export_chunks
 
     count = 0
-    with _output(output) as sink:
+    place = output_file(output, "--output") if output else nullcontext(sys.stdout.buffer)
+    with place as sink:
         for events in _events(store, window):
             for lines in export_chunks(events, format):
                 if len(lines):
                     sink.write(("\n".join(lines.to_pylist()) + "\n").encode())
             count += events.num_rows
+        sink.flush()
     return count
 
 
@@ -67,29 +66,3 @@ def _events(store: Store, window: Window) -> Iterator[pa.Table]:
             if file.rows and file.window(day).overlaps(window):
                 for table in normalized.batches(store, f"{folder}/{file.name}", rows=_ROWS):
                     yield table.filter(pa.array(inside(table, None, window)))
-
-
-@contextlib.contextmanager
-def _output(path: Path | None) -> Iterator[BinaryIO]:
-    """Where the lines go; a file of ours is for its owner alone, an older one's mode is kept."""
-    if path is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    try:
-        if path.exists() and not path.is_file():
-            with path.open("wb") as device:
-                yield device
-            return
-        aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-        aside.unlink(missing_ok=True)
-        try:
-            with create_private(aside) as sink:
-                if path.exists():
-                    os.fchmod(sink.fileno(), stat.S_IMODE(path.stat().st_mode))
-                yield sink
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
-    except OSError as fault:
-        raise StagingError(f"--output: {explain(fault, path)}") from fault

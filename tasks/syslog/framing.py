@@ -7,7 +7,7 @@ columns whose row-wise concatenation is the framed message. It does not look at 
 from __future__ import annotations
 
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,8 +37,16 @@ def octet(parts: list[Part]) -> list[Part]:
     return [pc.cast(reduce(pc.add, lengths), pa.string()), " ", *parts]
 
 
-FRAMINGS: Mapping[str, Callable[[list[Part]], list[Part]]] = {
-    "none": none,
-    "newline": newline,
-    "octet": octet,
+class Framing(NamedTuple):
+    """What is done to each message, and how people are told of it."""
+
+    frame: Callable[[list[Part]], list[Part]]
+    description: str
+
+
+FRAMINGS: Mapping[str, Framing] = {
+    "none": Framing(none, "one datagram a message"),
+    "newline": Framing(newline, "a newline after each message"),
+    "octet": Framing(octet, "octet counting"),
 }
+"""The framings by name."""

@@ -54,7 +54,7 @@ def encode(
             f"({created_at.null_count} null) and {len(hosts)} hosts: one of each an event is needed"
         )
     parts = [*_HEADERS[destination.format](created_at, hosts, destination), lines]
-    framed = FRAMINGS[destination.framing](parts)
+    framed = FRAMINGS[destination.framing].frame(parts)
     # Arrow wants at least one column to know the number of rows; the last argument joins nothing.
     return pc.binary_join_element_wise(*framed, "").cast(pa.binary())
 

@@ -83,10 +83,8 @@ def check(destination: Destination) -> str:
         SensorError: The receiver cannot be used; says why and what to do.
         SettingsError: The certificate files cannot be used.
     """
-    framing = {
-        "none": "one datagram a message",
-        "newline": "a newline after each message",
-        "octet": "octet counting",
-    }[destination.framing]
+    from tasks.syslog.framing import FRAMINGS
+
+    framing = FRAMINGS[destination.framing].description
     found = destination.open_transport().check()
     return f"{destination.address}: {found}; {destination.format}, {framing}"

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 _IMPORTED = re.compile(r"import time: .*\| +(\S+)$", re.MULTILINE)
 # what is refused is listed like what is imported: a module inside tells whether it was
-NEVER = {"pandas.core", "prefect", "pydantic_settings", "sandbox", "cryptography"}
+NEVER = {
+    *("pandas.core", "prefect", "pydantic_settings", "sandbox", "cryptography"),
+    *("prometheus_client", "jinja2", "matplotlib"),
+}
 TALKING = {"aiohttp", "httpx", "asyncio"}
 WORKING = {"tasks.cef.render", "tasks.plugin.fields", "tasks.load.batch_sender"}
 SHOWING = {"rich.console", "rich.table"}
@@ -34,6 +37,7 @@ UNNEEDED = {
     "transform": TALKING | WORKING | SHOWING | {"msgspec"},
     "load": TALKING | WORKING | SHOWING | {"msgspec"},
     "status": TALKING | WORKING | {"msgspec"},
+    "audit --since 2000-01-01": TALKING | {"msgspec"},
 }
 
 

@@ -52,6 +52,12 @@ def test_check_says_line_by_line_what_is_usable_and_sends_nothing(
     assert "0 events are pending" in halo_usm("check").stdout
 
 
+def test_status_is_asked_for_in_one_form(halo_usm: Command) -> None:
+    """Two forms at once are wrong usage."""
+    said = halo_usm("status", "--json", "--metrics", code=2)
+    assert (said.stdout, said.stderr) == ("", "halo-usm: status: say either --json or --metrics\n")
+
+
 def test_check_names_what_is_wrong_and_goes_on(halo: HaloStandIn, halo_usm: Command) -> None:
     """A refused key and a sensor that is not there are a line each; exit code 1."""
     halo["beta"].rotate_key()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import threading
 import time
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flows.cli.app import run
 from sandbox.halo_api import HaloStandIn
+from sandbox.receiver import Receiver
 from tasks.staging.locks import hold
 from tasks.staging.store import open_store
 from tests.flows.command import Command, command_for
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sandbox.receiver import Receiver
     from tasks.staging.store import Store
 
 EVENTS = 60
@@ -35,13 +37,22 @@ RANGES = [
 ]
 
 
-@pytest.fixture
-def halo_usm(tmp_path: Path, receiver: Receiver) -> Iterator[Command]:
-    """A command line whose staging has some events delivered."""
-    with HaloStandIn(accounts=1, events=EVENTS, days=3) as halo:
-        command = command_for(tmp_path, halo, receiver.url("tcp", name="sensor"), days=4)
+@pytest.fixture(scope="module")
+def synced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Command, Receiver]]:
+    """A command line whose staging has some events delivered, to be copied; and its sensor."""
+    home = tmp_path_factory.mktemp("synced")
+    with HaloStandIn(accounts=1, events=EVENTS, days=3) as halo, Receiver("tcp") as receiver:
+        command = command_for(home, halo, receiver.url("tcp", name="sensor"), days=4)
         command("sync")
-        yield command
+        yield command, receiver
+
+
+@pytest.fixture
+def halo_usm(tmp_path: Path, synced: tuple[Command, Receiver]) -> Command:
+    """That command line with a staging of its own."""
+    command, _ = synced
+    shutil.copytree(command.folder / "staging", tmp_path / "staging")
+    return Command(tmp_path, command.settings | {"HALO_STAGING": str(tmp_path / "staging")})
 
 
 @pytest.fixture
@@ -72,16 +83,20 @@ def test_a_range_that_waited_in_vain_fails(
     assert re.search(f"error: .*{held}, and was for the 0.005 minutes", result.stderr)
 
 
-def test_a_replay_waits_for_its_turn(halo_usm: Command, store: Store, receiver: Receiver) -> None:
+def test_a_replay_waits_for_its_turn(
+    halo_usm: Command, store: Store, synced: tuple[Command, Receiver]
+) -> None:
     """A command plans once it holds the lock: nothing is sent that the other run has sent."""
+    _, receiver = synced
+    before = len(receiver.messages("tcp"))
     with hold(store, "destination", "sensor"):
         process = halo_usm.popen("replay", "--since", SINCE, "--only", "all")
         wait_for_line(process, "waiting: destination sensor")
-        assert len(receiver.messages("tcp")) == EVENTS
+        assert len(receiver.messages("tcp")) == before
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert f"{EVENTS} asked, {EVENTS} tried, {EVENTS} delivered, 0 failed, 0 not tried" in out
-    assert len(receiver.messages("tcp")) == 2 * EVENTS
+    assert len(receiver.messages("tcp")) == before + EVENTS
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -123,7 +138,10 @@ def test_a_plain_sync_waits_where_it_is_told_to(halo_usm: Command, store: Store)
 
 
 @pytest.mark.parametrize("minutes", ["-1", "nan", "inf", "soon"])
-def test_a_wait_that_is_no_time_is_wrong_usage(halo_usm: Command, minutes: str) -> None:
+def test_a_wait_that_is_no_time_is_wrong_usage(
+    in_folder: Path, capsys: pytest.CaptureFixture[str], minutes: str
+) -> None:
     """Exit code 2; nothing was touched."""
-    result = halo_usm("replay", "--since", SINCE, f"--wait={minutes}", code=2)
-    assert "--wait" in result.stderr + result.stdout
+    assert run(["replay", "--since", SINCE, f"--wait={minutes}"]) == 2
+    assert "--wait" in capsys.readouterr().err
+    assert not list(in_folder.iterdir())
