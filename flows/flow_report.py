@@ -83,7 +83,9 @@ def _report(context: RunContext, results: Sequence[StageResult]) -> None:
     now = datetime.now(UTC)
     emit_of_results(results, context.destinations)
     if any(isinstance(result, ReplayResult) for result in results):
-        _publish(REPLAY_KEY, _Artifact("markdown", replay_page(results, now)))
+        _publish(
+            REPLAY_KEY, _Artifact("markdown", replay_page(results, now), "How a replay ended.")
+        )
         return
     unread = first_readings(context.settings, context.accounts)
     answer = status(context.store, context.destinations, unread)
@@ -91,10 +93,10 @@ def _report(context: RunContext, results: Sequence[StageResult]) -> None:
     table = json.dumps(status_table(answer))
     artifacts = {
         STATUS_KEY: _Artifact("table", table, status_description(answer, now)),
-        COVERAGE_KEY: _Artifact("markdown", coverage_page(answer, now)),
+        COVERAGE_KEY: _Artifact("markdown", coverage_page(answer, now), "Coverage and gaps."),
     }
     if page := sync_page(results, now):
-        artifacts[SYNC_KEY] = _Artifact("markdown", page)
+        artifacts[SYNC_KEY] = _Artifact("markdown", page, "What a sync did.")
         for key, artifact in artifacts.items():
             _publish(key, artifact)
     else:
@@ -104,7 +106,7 @@ def _report(context: RunContext, results: Sequence[StageResult]) -> None:
 class _Artifact(NamedTuple):
     type: str
     data: str
-    description: str | None = None
+    description: str
 
 
 def _publish(key: str, artifact: _Artifact) -> None:
