@@ -87,6 +87,8 @@ def _report(context: RunContext, results: Sequence[StageResult]) -> None:
             REPLAY_KEY, _Artifact("markdown", replay_page(results, now), "How a replay ended.")
         )
         return
+    if page := sync_page(results, now):
+        _publish(SYNC_KEY, _Artifact("markdown", page, "What a sync did."))
     unread = first_readings(context.settings, context.accounts)
     answer = status(context.store, context.destinations, unread)
     emit_pending(answer, now)
@@ -95,12 +97,11 @@ def _report(context: RunContext, results: Sequence[StageResult]) -> None:
         STATUS_KEY: _Artifact("table", table, status_description(answer, now)),
         COVERAGE_KEY: _Artifact("markdown", coverage_page(answer, now), "Coverage and gaps."),
     }
-    if page := sync_page(results, now):
-        artifacts[SYNC_KEY] = _Artifact("markdown", page, "What a sync did.")
+    if page is None:
+        _update(artifacts)
+    else:
         for key, artifact in artifacts.items():
             _publish(key, artifact)
-    else:
-        _update(artifacts)
 
 
 class _Artifact(NamedTuple):
