@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What the delivery tests speak to.
 RECEIVERS := sh tests/install_syslog_ng.sh && sh tests/install_rsyslog.sh
-# What reads the metrics and the pages in tests.
-READERS := sh tests/install_prometheus.sh && sh tests/install_chromium.sh
+# What reads the metrics, the pages and the units of systemd in tests.
+READERS := sh tests/install_prometheus.sh && sh tests/install_chromium.sh && sh tests/install_systemd.sh
 # The machine's own index settings are used; nothing here names a registry.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -110,6 +111,21 @@ class Authority:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
             .add_extension(issuer, critical=False)
         )
+
+
+def server_context(cert: Path, key: Path | None = None) -> ssl.SSLContext:
+    """What a TLS server needs to show a certificate; `key` where `cert` does not hold it, too."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(cert, key)
+    return context
+
+
+def throw_away(folder: Path, host: str) -> tuple[ssl.SSLContext, Path]:
+    """What a TLS server on loopback needs, and the certificate of its authority."""
+    authority = Authority(folder)
+    own = authority.issue(host, "localhost")
+    return server_context(own.cert, own.key), authority.cert
 
 
 def _alternative(name: str) -> x509.GeneralName:

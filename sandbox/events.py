@@ -33,7 +33,8 @@ _HERE = Path(__file__).parent
 _CATALOGUE = _HERE.parent / "tasks" / "plugin" / "event_types.csv"
 
 _LOG_SHARE = 0.2
-_LOG_TYPE = "lids_rule_failed"
+LOG_TYPE = "lids_rule_failed"
+"""The type of the events that have an `original_log_entry`."""
 
 # the JSON of each group of fields, by its letter in event_messages.csv
 _GROUPS = {
@@ -137,7 +138,7 @@ def generate_encoded(
     yes, no = (("true",), ("false",)) if critical == "bool" else (_YES, _NO)
     types = list(_types().values())
     usual = [kind for kind in types if not kind.log]
-    logged = _types()[_LOG_TYPE]
+    logged = _types()[LOG_TYPE]
     forced = (
         dict(zip(random.sample(range(n), len(types)), types, strict=True))
         if (n >= len(types))

@@ -9,12 +9,11 @@ In a test, with its state at hand:
         …  # talk to halo.url with the keys of halo.auth_lines()
         assert halo["alpha"].counters.logins == 1
 
-As a process of its own, for demo and benchmarks:
+As a program, which prints its URL once it is ready and stops on SIGTERM or Ctrl-C:
 
-    python -m sandbox.halo_api --accounts 3 --events 5000 --days 3 --latency-ms 50 --port 0
+    python -m sandbox.halo_api --events 5000 --events-per-minute 60 --port 8080 --write-auth keys
 
-which prints its URL once it is ready and stops on SIGTERM or Ctrl-C; `HaloStandIn.spawn` starts it
-from Python.
+`HaloStandIn.spawn` starts it from Python, for demo and benchmarks.
 """
 
 from __future__ import annotations
@@ -35,8 +34,9 @@ from sandbox.halo_app import EVENTS, HaloApp
 from sandbox.halo_process import StandInProcess, write_private
 from sandbox.halo_server import server
 from sandbox.halo_state import Clock, Counters, Request
-from sandbox.halo_store import Account
+from sandbox.halo_store import Account, account_names
 from sandbox.halo_switches import Planned, Switches
+from sandbox.live_events import LiveEvents
 
 if TYPE_CHECKING:
     from collections import deque
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 __all__ = ["Account", "Clock", "HaloStandIn", "StandInProcess", "Switches", "account_names"]
 
 _RETRY_POLICY = 30.0
-_NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa")
 
 
 class HaloStandIn:
@@ -232,17 +231,13 @@ class HaloStandIn:
         return StandInProcess(**options)
 
 
-def account_names(count: int) -> list[str]:
-    """So many account names: alpha, beta, …, and numbered ones after kappa."""
-    return [_NAMES[at] if at < len(_NAMES) else f"account-{at + 1}" for at in range(count)]
-
-
 def main(
     *,
     accounts: int = 3,
     events: int = 0,
     days: float = 3,
     until: datetime | None = None,
+    events_per_minute: float = 0,
     seed: int = 0,
     port: int = 0,
     write_auth: Path | None = None,
@@ -259,6 +254,7 @@ def main(
         events: how many generated events in all, spread evenly over the accounts.
         days: how long before `until` the first of them was created.
         until: the end of their range, by default now.
+        events_per_minute: how many more are created from now on, of all accounts together.
         seed: of the generator.
         port: 0 takes a free one.
         write_auth: write an auth file with the accounts' keys here, mode 600.
@@ -284,6 +280,8 @@ def main(
         print(halo.auth_lines(), end="")
     if leave_with_stdin:
         threading.Thread(target=_leave_with_stdin, args=(halo,), daemon=True).start()
+    if events_per_minute:
+        LiveEvents(halo, events_per_minute, seed).start()
     halo.run()
 
 
@@ -294,4 +292,7 @@ def _leave_with_stdin(halo: HaloStandIn) -> None:
 
 
 if __name__ == "__main__":
-    App(default_command=main, name="python -m sandbox.halo_api", version_flags=[])()
+    try:
+        App(default_command=main, name="python -m sandbox.halo_api", version_flags=[])()
+    except OSError as fault:
+        sys.exit(f"{fault}; choose another --port or file")

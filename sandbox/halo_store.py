@@ -29,12 +29,18 @@ EventLike = Mapping[str, Any] | bytes
 Placed = tuple[int, bytes]
 Filters = tuple[tuple[str, frozenset[str]], ...]
 
+_NAMES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa")
 _FEW = 1000
 _PART = 50_000
 _CACHED_SELECTIONS = 64
 _DAY = 86_400_000_000
 # the parameter's name is not the field's
 _FILTER_FIELDS = {"group_id": "server_group_id"}
+
+
+def account_names(count: int) -> list[str]:
+    """So many account names: alpha, beta, …, and numbered ones after kappa."""
+    return [_NAMES[at] if at < len(_NAMES) else f"account-{at + 1}" for at in range(count)]
 
 
 def encode(event: EventLike) -> bytes:

@@ -6,32 +6,31 @@ In a test or the demo, from threads of the same process:
         …  # send to receiver.url("tcp")
         assert receiver.messages("tcp") == [b"<14>Aug 22 16:24:30 host cpapi: CEF:0|…"]
 
-As a process of its own, which prints a JSON object of its sensor URLs once it listens, and what it
-counted when it ends by SIGTERM or Ctrl-C:
+As a program, to try the settings of a destination against, until SIGTERM or Ctrl-C:
 
-    python -m sandbox.receiver --listen tcp --listen tls --output received.log
+    python -m sandbox.receiver --listen tls --port 6514 --show
 
 It is honest: it reads to the sender's end and only then closes its own side, over TLS with a
-close_notify. The framing of a stream is told from its first byte (RFC 6587, 3.4.1).
+close_notify, unless told otherwise. The framing is told from the first byte (RFC 6587, 3.4.1).
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import select
 import signal
 import socket
 import ssl
+import sys
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 from urllib.parse import quote
 
 from cyclopts import App, Parameter
 
-from sandbox.certificates import Authority
+from sandbox.certificates import server_context, throw_away
 from sandbox.deframer import Deframer
 
 if TYPE_CHECKING:
@@ -45,13 +44,17 @@ _IDLE_SECONDS = 300.0  # a peer that says nothing for so long has gone
 
 
 class Receiver:
-    """Listens on free ports of one address while the context is entered.
+    """Listens on ports of one address while the context is entered.
 
     Args:
         listeners: Any of ``udp``, ``tcp``, ``tls``.
         host: The address to listen on.
+        port: The port of the first listener; each further one takes the next. 0 takes free ones.
         output: A file to append each message to, a line each.
         context: For TLS; by default a throw-away certificate of a throw-away authority.
+        close_notify: Whether to end TLS as RFC 5425 requires; without, nothing is confirmed.
+        keep: Whether to hold what was read in memory, for `messages` to give.
+        on_messages: Called with a listener's name and what it has read, by one thread at a time.
 
     Attributes:
         torn: Connections that ended inside a message.
@@ -63,14 +66,22 @@ class Receiver:
         self,
         *listeners: str,
         host: str = "127.0.0.1",
+        port: int = 0,
         output: Path | None = None,
         context: ssl.SSLContext | None = None,
+        close_notify: bool = True,
+        keep: bool = True,
+        on_messages: Callable[[str, list[bytes]], None] | None = None,
     ) -> None:
         self._names = listeners or LISTENERS
         if unknown := set(self._names) - set(LISTENERS):
             raise ValueError(f"unknown listeners {sorted(unknown)}; known are {LISTENERS}")
         self._host = host
+        self._first_port = port
         self._output = output
+        self._close_notify = close_notify
+        self._keep = keep
+        self._on_messages = on_messages
         self._context = context
         self._ca: Path | None = None
         self._exits = contextlib.ExitStack()
@@ -80,6 +91,7 @@ class Receiver:
         self._changed = threading.Condition()
         self._stopped = False
         self._messages: dict[str, list[bytes]] = {name: [] for name in self._names}
+        self._counts = dict.fromkeys(self._names, 0)
         self._file: BinaryIO | None = None
         self.torn = 0
         self.faults: list[str] = []
@@ -89,17 +101,19 @@ class Receiver:
         with contextlib.ExitStack() as exits:
             if "tls" in self._names and self._context is None:
                 folder = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="receiver-")))
-                self._context, self._ca = _own_certificate(folder, self._host)
+                self._context, self._ca = throw_away(folder, self._host)
             if self._output is not None:
                 self._file = exits.enter_context(self._output.open("ab"))
             family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
             asleep, self._awake = socket.socketpair()
             exits.enter_context(asleep)
             exits.enter_context(self._awake)
-            for name in self._names:
+            for at, name in enumerate(self._names):
                 kind = socket.SOCK_DGRAM if name == "udp" else socket.SOCK_STREAM
                 sock = exits.enter_context(socket.socket(family, kind))
-                sock.bind((self._host, 0))
+                if name != "udp":  # as servers do, so that a port can be taken again at once
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.bind((self._host, self._first_port and self._first_port + at))
                 if name != "udp":
                     sock.listen()
                 self._sockets[name] = sock
@@ -144,7 +158,7 @@ class Receiver:
     def counts(self) -> dict[str, int]:
         """Messages read so far, by listener."""
         with self._changed:
-            return {name: len(read) for name, read in self._messages.items()}
+            return dict(self._counts)
 
     def wait_for(self, count: int, name: str | None = None, seconds: float = 10.0) -> list[bytes]:
         """What was read once that is at least ``count`` messages.
@@ -166,10 +180,14 @@ class Receiver:
         if not messages:
             return
         with self._changed:
-            self._messages[name].extend(messages)
+            self._counts[name] += len(messages)
+            if self._keep:
+                self._messages[name].extend(messages)
             if self._file is not None:
                 self._file.write(b"".join(message + b"\n" for message in messages))
                 self._file.flush()
+            if self._on_messages is not None:
+                self._on_messages(name, messages)
             self._changed.notify_all()
 
     def _read_datagrams(self, name: str, asleep: socket.socket) -> None:
@@ -206,7 +224,7 @@ class Receiver:
                 connection.do_handshake()
             while not deframer.fault and (data := connection.recv(_READ)):
                 self._record(name, deframer.feed(data))
-            if isinstance(connection, ssl.SSLSocket):
+            if isinstance(connection, ssl.SSLSocket) and self._close_notify:
                 connection = connection.unwrap()
         except OSError as error:
             with self._changed:
@@ -227,36 +245,57 @@ def _hang_up(connection: socket.socket) -> None:
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
-def _own_certificate(folder: Path, host: str) -> tuple[ssl.SSLContext, Path]:
-    authority = Authority(folder)
-    own = authority.issue(host, "localhost")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(own.cert, own.key)
-    return context, authority.cert
+def show(listener: str, messages: list[bytes]) -> None:
+    """Print messages, a line each, with escapes in the place of what would act on a terminal."""
+    for message in messages:
+        text = message.decode(errors="backslashreplace")
+        safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        print(f"{listener}: {safe}", flush=True)
 
 
 def main(
     *,
-    listen: Annotated[list[str] | None, Parameter(negative=())] = None,
+    listen: Annotated[list[Literal["udp", "tcp", "tls"]] | None, Parameter(negative=())] = None,
+    port: int = 0,
     host: str = "127.0.0.1",
+    certfile: Path | None = None,
+    keyfile: Path | None = None,
+    close_notify: bool = True,
     output: Path | None = None,
+    show_messages: Annotated[bool, Parameter(name="--show", negative=())] = False,
 ) -> None:
-    """Listen until SIGTERM or Ctrl-C, and record what is read.
+    """Receive syslog messages until SIGTERM or Ctrl-C; prints the sensor URLs once it listens.
 
     Args:
         listen: udp, tcp or tls; may be given several times, all three by default.
-        host: The address to listen on; ports are free ones.
+        port: Of the first listener; each further one takes the next. 0 takes free ones.
+        host: The address to listen on.
+        certfile: A certificate for TLS, with its chain; a throw-away one by default.
+        keyfile: Its private key, unless the certificate's file holds both.
+        close_notify: Whether to end TLS as RFC 5425 requires; some receivers don't.
         output: A file to append each message to, a line each.
+        show_messages: Print each message.
     """
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # before threads, so that none takes them
-    with Receiver(*(listen or ()), host=host, output=output) as receiver:
-        urls = {name: receiver.url(name) for name in receiver.counts()}
-        print(json.dumps(urls), flush=True)
+    with Receiver(
+        *(listen or ()),
+        host=host,
+        port=port,
+        output=output,
+        context=server_context(certfile, keyfile) if certfile else None,
+        close_notify=close_notify,
+        keep=False,
+        on_messages=show if show_messages else None,
+    ) as receiver:
+        for name in receiver.counts():
+            print(receiver.url(name), flush=True)
         signal.sigwait(signals)
-        print(json.dumps(receiver.counts()), flush=True)
+        print("messages:", *(f"{count:,} {name}" for name, count in receiver.counts().items()))
 
 
 if __name__ == "__main__":
-    App(default_command=main, name="python -m sandbox.receiver", version_flags=[])()
+    try:
+        App(default_command=main, name="python -m sandbox.receiver", version_flags=[])()
+    except OSError as fault:
+        sys.exit(f"{fault}; choose another --port or file")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import stat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from tasks.errors import SettingsError, explain
 from tasks.redaction import LONGEST_PATH, foreign_text
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -76,8 +74,11 @@ def open_to_others(path: Path) -> str:
     """A warning about an auth file that other users of this machine can open; "" if they can't.
 
     There is none about a pipe, such as a password manager's, or a file that is gone: neither has a
-    mode that could be changed.
+    mode that could be changed. Nor about a credential of systemd: it is given to one user by an
+    access control list, whose mask the mode shows as rights of a group.
     """
+    if path.parent == Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nowhere")):
+        return ""
     try:
         mode = path.stat().st_mode
     except OSError:

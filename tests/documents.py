@@ -17,6 +17,8 @@ from tasks.syslog.sensor_url import KINDS
 ROOT = Path(__file__).parent.parent
 FIELDS_PAGE = ROOT / "tasks" / "plugin" / "FIELDS.md"
 README = ROOT / "README.md"
+PAGES = (README, *sorted((ROOT / "docs").glob("*.md")))
+"""The pages for people who use the project."""
 _BEGIN = "<!-- {}: written from the models, see tests/documents.py -->\n"
 _END = "<!-- /{} -->"
 
@@ -100,15 +102,28 @@ def options_table() -> str:
     return "\n".join(lines)
 
 
-def readme(text: str) -> str:
-    """The README with its tables of settings and sensor options written anew."""
-    for name, table in (("settings", settings_table()), ("sensor options", options_table())):
-        before, rest = text.split(_BEGIN.format(name))
-        end = _END.format(name)
-        text = f"{before}{_BEGIN.format(name)}{table}\n{end}{rest.split(end)[1]}"
+def rules_table() -> str:
+    """What each of the plugin's fields is good for in a correlation rule, as a table."""
+    lines = ["| field | what it says | in a rule |", "| --- | --- | --- |"]
+    lines += [f"| `{field.name}` | {field.doc} | {field.rule} |" for field in FIELDS if field.rule]
+    return "\n".join(lines)
+
+
+_TABLES = {"settings": settings_table, "sensor options": options_table, "rules": rules_table}
+"""The tables that are written from the models, by the name in their comments."""
+
+
+def written(text: str) -> str:
+    """A page with the tables that it has written anew."""
+    for name, table in _TABLES.items():
+        if (begin := _BEGIN.format(name)) in text:
+            before, rest = text.split(begin)
+            end = _END.format(name)
+            text = f"{before}{begin}{table()}\n{end}{rest.split(end)[1]}"
     return text
 
 
 if __name__ == "__main__":
     FIELDS_PAGE.write_text(fields_page(), "utf-8")
-    README.write_text(readme(README.read_text("utf-8")), "utf-8")
+    for page in PAGES:
+        page.write_text(written(page.read_text("utf-8")), "utf-8")

@@ -71,3 +71,15 @@ def test_file_that_others_can_open(tmp_path: Path) -> None:
     assert open_to_others(path) == ""
     os.mkfifo(tmp_path / "pipe", 0o644)
     assert open_to_others(tmp_path / "pipe") == ""
+
+
+def test_a_credential_of_systemd_is_not_called_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rights of one user by an access control list look like rights of a group."""
+    path = tmp_path / "haloEvents.auth"
+    path.write_text("id|secret\n")
+    path.chmod(0o440)
+    assert open_to_others(path)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert open_to_others(path) == ""

@@ -1,33 +1,23 @@
-"""Documentation: what it takes from declarations, and that its commands exist."""
+"""Documentation: what it takes from declarations, and that its links and its names are right."""
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from flows.cli.app import app
-from sandbox.halo_api import HaloStandIn
-from sandbox.receiver import Receiver
-from tasks.plugin.fields import FIELDS
+from tasks.plugin.fields import FIELDS, PLUGIN_FIELD_COUNT
 from tasks.syslog.sensor_url import KINDS
-from tests.documents import FIELDS_PAGE, README, ROOT, fields_page, readme
-from tests.flows.command import command_for
+from tests.documents import FIELDS_PAGE, PAGES, README, ROOT, fields_page, written
+from tests.messages import INTERNAL, MESSAGES_PAGE, is_on_the_page, messages, texts
 
-_BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+if TYPE_CHECKING:
+    from pathlib import Path
 
-
-def commands() -> list[str]:
-    """Every command line of the README's shell blocks."""
-    blocks = _BLOCK.findall(README.read_text("utf-8").replace("\n   ", "\n"))
-    lines = "\n".join(blocks).splitlines()
-    return [line.partition("#")[0].strip() for line in lines if line.strip()]
+LINKED = (*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md")
 
 
 def test_the_page_of_fields_says_what_is_declared() -> None:
@@ -35,59 +25,68 @@ def test_the_page_of_fields_says_what_is_declared() -> None:
     assert FIELDS_PAGE.read_text("utf-8") == fields_page()
 
 
-def test_the_tables_of_settings_and_options_say_what_is_declared() -> None:
-    """Every setting and every option of a sensor URL is in the README, with default and meaning."""
-    text = README.read_text("utf-8")
-    assert readme(text) == text
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_say_what_is_declared(page: Path) -> None:
+    """`make golden` was run since settings, options or fields changed."""
+    text = page.read_text("utf-8")
+    assert written(text) == text
+
+
+def test_settings_options_and_fields_are_all_documented() -> None:
+    """Every option of a sensor URL and every field of the plugin has its row."""
+    text = (ROOT / "docs" / "settings.md").read_text("utf-8")
     for kind in KINDS.values():
         assert all(f"| `{option}` |" in text for option in kind.options())
+    text = (ROOT / "docs" / "usm-anywhere.md").read_text("utf-8")
+    assert all(f"| `{field.name}` |" in text for field in FIELDS[:PLUGIN_FIELD_COUNT])
 
 
-@pytest.mark.parametrize("command", [c for c in commands() if c.startswith("make ")])
-def test_make_targets_of_the_readme_exist(command: str) -> None:
-    """Each can be made."""
-    subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
+def test_every_message_is_on_its_page() -> None:
+    """Whatever the program may say, `docs/messages.md` says what it means."""
+    missing = [f"{one.place}: {one.whole}" for one in messages() if not is_on_the_page(one)]
+    assert not missing, f"add to {MESSAGES_PAGE.name}: {missing}"
 
 
-def test_the_set_up_of_the_readme_works_as_it_is_written(tmp_path: Path) -> None:
-    """Every halo-usm command and every shell line around them, in order, in one shell."""
-    (tmp_path / ".venv").symlink_to(sys.prefix)
-    (tmp_path / "sensor-ca.pem").touch()
-    lines = [line for line in commands() if not re.match(r"make|export|.*prefect|.*alerts", line)]
-    assert sum("halo-usm" in line for line in lines) >= 8
-    with HaloStandIn(accounts=2, events=50) as halo, Receiver("tcp") as receiver:
-        # The environment wins over what the lines write into .env and the auth file's name.
-        elsewhere = tmp_path / "elsewhere"
-        elsewhere.mkdir()
-        halo_usm = command_for(elsewhere, halo, receiver.url("tcp"))
-        subprocess.run(
-            ["sh", "-e", "-c", "\n".join(lines)],
-            cwd=tmp_path,
-            env=os.environ | halo_usm.settings,
-            check=True,
-            timeout=100,
-        )
-        assert len(receiver.messages("tcp")) == 50
-    assert "KEY_ID" in (tmp_path / "haloEvents.auth").read_text()
-    assert (tmp_path / "march.leef").exists()
+def test_the_page_of_messages_has_none_that_is_gone() -> None:
+    """Each text in a first column, and each one that is excepted, is still in the source."""
+    said = "\n".join(text.whole for text in texts())
+    rows = re.findall(r"^\| (``.+?``) +\| ", MESSAGES_PAGE.read_text("utf-8"), re.MULTILINE)
+    assert len(rows) > 100
+    phrases = [*INTERNAL]
+    for row in rows:
+        for text in re.findall(r"``(.+?) ?``(?:, |$)", row):
+            pieces = text.replace("\\|", "|").split("…")
+            phrases.append(max(pieces, key=len).strip(" ;,:.'()"))
+    assert [phrase for phrase in phrases if phrase not in said] == []
 
 
 def test_the_notebook_lines_of_the_readme_open_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sample that ships has every column of the present mapping, and accounts as text."""
+    """They give the week of the sample that ships, and what one destination lacks of it."""
     monkeypatch.chdir(ROOT)
     [lines] = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
     names: dict[str, Any] = {}
     exec(lines, names)
-    events = names["events"]
-    assert list(events.columns[: len(FIELDS)]) == [field.name for field in FIELDS]
-    assert set(events["account"]) == {"alpha", "beta"}
-    assert len(events) == 240
+    assert {field.name for field in FIELDS} < {*names["events"]}
+    assert len(names["events"]) == 2_057
+    assert len(names["failed"]) == 40
 
 
-def test_links_of_the_readme_lead_somewhere() -> None:
-    """No link to a file that is not there."""
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README.read_text("utf-8")):
-        assert (ROOT / Path(target)).exists(), target
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """No link to a file, or to a heading of a page, that is not there."""
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", page.read_text("utf-8")):
+        path, _, heading = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        if heading:
+            titles = re.findall(r"^#+ (.+)$", file.read_text("utf-8"), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", t).lower().replace(" ", "-") for t in titles}
+
+
+def test_the_readme_links_every_page() -> None:
+    """Who begins there finds all of them."""
+    text = README.read_text("utf-8")
+    assert [page.name for page in PAGES[1:] if f"](docs/{page.name})" not in text] == []
 
 
 def test_contributing_names_files_that_are_there_and_hold_what_it_says() -> None:

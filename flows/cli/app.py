@@ -6,7 +6,8 @@ nothing was touched · 130 interrupted.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -31,15 +32,24 @@ def demo(
     keep: Annotated[
         bool, Parameter(help="Leave the Prefect UI open until Ctrl-C.", negative="")
     ] = False,
+    live: Annotated[
+        bool,
+        Parameter(help="Go on with new events and a run every minute, until Ctrl-C.", negative=""),
+    ] = False,
 ) -> int:
     """Show everything on this machine: a Halo stand-in, a receiver, and a sync between them."""
     try:
-        from flows.cli.demo import run_demo
+        if live:
+            from flows.cli.demo_live import run_live as show
+        else:
+            from flows.cli.demo import run_demo
+
+            show = partial(run_demo, keep=keep)
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"the demo needs the library {error.name}: pip install 'halo-usm[demo]'"
         ) from None
-    return run_demo(keep=keep)
+    return show()
 
 
 def check(*, auth: Auth = None, common: Common = NO_COMMON) -> int:
@@ -51,8 +61,16 @@ def check(*, auth: Auth = None, common: Common = NO_COMMON) -> int:
     return DONE if run_check(settings) else FAILED
 
 
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Of which.")], /
+) -> int:
+    """Print the script with which a shell completes commands and options."""
+    print(app.generate_completion(shell=shell))
+    return DONE
+
+
 _EXAMPLES: dict[Callable[..., int], str] = {
-    demo: "halo-usm demo --keep",
+    demo: "halo-usm demo --live",
     check: "halo-usm check --env-file /etc/halo-usm.env",
     sync: "halo-usm sync --lookback 1440",
     extract: "halo-usm extract --since 2026-03-01 --until 2026-03-08",
@@ -62,6 +80,7 @@ _EXAMPLES: dict[Callable[..., int], str] = {
     status: "halo-usm status --json",
     audit: "halo-usm audit --since 2026-03-01 --until 2026-04-01 --json",
     export: "halo-usm export --since 2026-03-01 --format leef --output march.leef",
+    completion: "halo-usm completion bash",
 }
 """Every command, with an example."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -44,8 +45,8 @@ def run_demo(*, keep: bool) -> int:
     console = Console(highlight=False)
     say = console.print
     with ExitStack() as stack:
-        stack.enter_context(_signals_end_it())
-        folder = _fresh_folder()
+        stack.enter_context(signals_end_it())
+        folder = fresh_folder(stack)
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="halo-usm-demo-")))
 
         say("[bold]1[/]  starting a Prefect server (takes some seconds), a Halo API stand-in with")
@@ -95,6 +96,7 @@ def run_demo(*, keep: bool) -> int:
             signal.pause()
         else:
             say("\n   halo-usm demo --keep leaves the Prefect pages open, to see the run's graph")
+            say("   halo-usm demo --live goes on with new events, and a run every minute")
     return code
 
 
@@ -108,21 +110,34 @@ def _table(status: dict[str, Any]) -> Table:
     return table
 
 
-def _fresh_folder() -> Path:
-    """An empty staging for the demo; it only ever empties a folder that a demo has made."""
+def fresh_folder(stack: ExitStack) -> Path:
+    """An empty staging, locked until the stack ends; only what a demo has made is ever emptied."""
     folder = Path("data", "demo").absolute()
-    if (folder / _MARK).exists():
-        shutil.rmtree(folder)
-    if folder.exists():
+    made_by_a_demo = not folder.exists() or (folder / _MARK).exists()
+    if not (made_by_a_demo and _take(folder, stack)):
         folder = Path(tempfile.mkdtemp(prefix="halo-usm-demo-staging-"))
-    for made in (folder.parent, folder):
-        made.mkdir(PRIVATE_FOLDER, exist_ok=True)
-    (folder / _MARK).touch(PRIVATE_FILE)
+        _take(folder, stack)
+    for left in folder.iterdir():
+        if left.is_dir():
+            shutil.rmtree(left)
     return folder
 
 
+def _take(folder: Path, stack: ExitStack) -> bool:
+    """Make a folder if it is missing, and lock it; False where a demo that still runs has it."""
+    for made in (folder.parent, folder):
+        made.mkdir(PRIVATE_FOLDER, exist_ok=True)
+    (folder / _MARK).touch(PRIVATE_FILE)
+    mark = stack.enter_context((folder / _MARK).open())
+    try:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 @contextmanager
-def _signals_end_it() -> Iterator[None]:
+def signals_end_it() -> Iterator[None]:
     """Let SIGTERM end the demo as Ctrl-C does: in order, with no process left running."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

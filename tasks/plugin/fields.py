@@ -44,6 +44,7 @@ class Field:
     limit: int | None = None
     constant: str | bool | None = None
     leef: str | None = None
+    rule: str | None = None
 
     @cached_property
     def arrow_type(self) -> pa.DataType:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import uuid
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import httpx
 import pandas as pd
 import pytest
 
+from flows.cli.demo import fresh_folder
 from tests.flows.command import Command, wait_until
 from tests.processes import TEST, left_of, started_with
 
@@ -40,3 +46,53 @@ def test_a_demo_that_is_killed_leaves_nothing_running(tmp_path: Path, moment: st
     process.kill()
     process.communicate(timeout=60)
     assert not left_of(TEST, mark)
+
+
+@pytest.mark.soak
+def test_a_live_demo_runs_by_its_schedule_until_it_is_ended(tmp_path: Path) -> None:
+    """Scheduled runs deliver, a replay by the form does, and SIGTERM leaves nothing running."""
+    mark = uuid.uuid4().hex
+    shown = tmp_path / "out"
+    process = Command(tmp_path, {TEST: mark}).popen("demo", "--live", stdout=shown)
+
+    def arrived() -> int:
+        counts = re.findall(r" ([\d,]+) in all; last: CEF:", shown.read_text())
+        return int(counts[-1].replace(",", "")) if counts else 0
+
+    wait_until(lambda: "What arrives" in shown.read_text(), process)
+    wait_until(lambda: arrived() >= 3_000, process)
+    scheduled = arrived()
+    wait_until(lambda: arrived() > scheduled, process)
+    [pages] = re.findall(r"(http://\S+)/deployments", shown.read_text())
+    with httpx.Client(base_url=f"{pages}/api") as api:
+        found = api.get("/deployments/name/replay/replay").json()
+        since = (datetime.now(UTC) - timedelta(days=4)).isoformat()
+        asked = {"parameters": {"since": since, "only": "all"}}
+        api.post(f"/deployments/{found['id']}/create_flow_run", json=asked).raise_for_status()
+    wait_until(lambda: arrived() >= scheduled + 3_000, process)
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not started_with(TEST, mark)
+
+
+def test_a_demo_empties_only_what_one_that_has_ended_made(in_folder: Path) -> None:
+    """Not the staging of a demo that still runs, nor a folder of another origin."""
+    ours = in_folder / "data" / "demo"
+    with ExitStack() as running:
+        assert fresh_folder(running) == ours
+        (ours / "raw").mkdir()
+        with ExitStack() as second:
+            other = fresh_folder(second)
+            assert other != ours
+        assert (ours / "raw").exists()
+    shutil.rmtree(other)
+    with ExitStack() as next_one:
+        assert fresh_folder(next_one) == ours
+        assert not (ours / "raw").exists()
+    shutil.rmtree(ours)
+    (ours / "raw").mkdir(parents=True)
+    with ExitStack() as last:
+        other = fresh_folder(last)
+    assert (ours / "raw").exists()
+    shutil.rmtree(other)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import time
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pyarrow.dataset as ds
 import pytest
 from pyarrow import fs
 
 from sandbox.halo_api import HaloStandIn
-from tests.flows.command import EVENTS, Command, command_for
+from tests.documented_commands import run
+from tests.flows.command import EVENTS, ROOT, Command, command_for
 from tests.object_storage import BUCKET, KEYS, Proxy, never, s3_proxy, s3_server
 
 if TYPE_CHECKING:
@@ -282,3 +285,23 @@ def test_a_key_in_the_stagings_address_shows_nowhere(
         assert "hunter2" not in path
         with bucket.open_input_file(path) as file:
             assert b"hunter2" not in file.readall()
+
+
+def test_the_documentation(
+    tmp_path: Path, server: str, halo: HaloStandIn, receiver: Receiver
+) -> None:
+    """Its commands work as they are written, and a server takes its lifecycle rule."""
+    page = ROOT / "docs" / "object-storage.md"
+    (tmp_path / "elsewhere").mkdir()
+    halo_usm = command_for(tmp_path / "elsewhere", halo, receiver.url("tcp"), days=3)
+    halo_usm.settings["HALO_STAGING"] = f"s3://{BUCKET}/page?endpoint_override={server}"
+    ended = run(page, tmp_path, halo_usm.settings)
+    assert "runs are kept apart by leases" in ended.stdout
+    assert len(receiver.messages("tcp")) == EVENTS
+    _, rule = re.findall(r"```json\n(.*?)```", page.read_text(), re.DOTALL)
+    s3 = boto3.client(
+        "s3", endpoint_url=server, aws_access_key_id="testing", aws_secret_access_key="testing"
+    )
+    s3.put_bucket_lifecycle_configuration(Bucket=BUCKET, LifecycleConfiguration=json.loads(rule))
+    [kept] = s3.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
+    assert kept["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}

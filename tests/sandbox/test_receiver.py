@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import signal
 import socket
 import ssl
@@ -119,24 +118,34 @@ def test_unknown_listener() -> None:
         Receiver("sctp")
 
 
-def test_as_a_process(tmp_path: Path) -> None:
-    """As a process it says where it listens, and what it counted when it is ended."""
+def test_as_a_program(tmp_path: Path) -> None:
+    """As a program it says where it listens, shows what comes, and what it counted in the end."""
     output = tmp_path / "received.log"
     command = [sys.executable, "-m", "sandbox.receiver", "--listen", "tcp", "--listen", "udp"]
     with subprocess.Popen(
-        [*command, "--output", str(output)], stdout=subprocess.PIPE, text=True
+        [*command, "--show", "--output", str(output)], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout
-        urls = json.loads(process.stdout.readline())
-        assert set(urls) == {"tcp", "udp"}
-        with socket.create_connection(("127.0.0.1", urlsplit(urls["tcp"]).port or 0), 5) as sock:
-            sock.sendall(counted(MESSAGES))
+        tcp, udp = (urlsplit(process.stdout.readline().strip()) for _ in range(2))
+        assert (tcp.scheme, udp.scheme) == ("tcp", "udp")
+        with socket.create_connection(("127.0.0.1", tcp.port or 0), 5) as sock:
+            sock.sendall(counted([*MESSAGES, b"<14>clear \x1b[2J\xff"]))
             sock.shutdown(socket.SHUT_WR)
             assert sock.recv(1) == b""
+        shown = [process.stdout.readline() for _ in range(4)]
+        assert shown[-1] == "tcp: <14>clear \\x1b[2J\\xff\n"
         process.send_signal(signal.SIGTERM)
-        assert json.loads(process.stdout.readline()) == {"tcp": 3, "udp": 0}
+        assert process.stdout.readline() == "messages: 4 tcp 0 udp\n"
         assert process.wait(10) == 0
-    assert len(output.read_bytes().splitlines()) == 3
+    assert len(output.read_bytes().splitlines()) == 4
+
+
+def test_ports() -> None:
+    """Listeners take the ports that follow the first one's."""
+    with Receiver("tcp") as free:
+        port = free.port("tcp")
+    with Receiver("tcp", "udp", port=port) as receiver:
+        assert (receiver.port("tcp"), receiver.port("udp")) == (port, port + 1)
 
 
 @given(
