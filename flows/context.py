@@ -166,15 +166,21 @@ def export_prefect_settings(settings: Settings) -> None:
         os.environ.setdefault(name, value)
 
 
-def first_readings(settings: Settings) -> dict[str, Window]:
-    """The window that a first sync reads of each account; empty without a usable auth file."""
+def first_readings(settings: Settings, accounts: list[Account] | None = None) -> dict[str, Window]:
+    """The window that a first sync reads of each account.
+
+    Args:
+        settings: Where the first sync begins.
+        accounts: Those of the auth file by default; none of them if it cannot be used.
+    """
     from tasks.accounts import read_accounts
     from tasks.halo_history import HALO_KEEPS
 
-    try:
-        accounts = read_accounts(settings.halo_auth_file)
-    except SettingsError:
-        return {}  # looking at a staging needs no keys
+    if accounts is None:
+        try:
+            accounts = read_accounts(settings.halo_auth_file)
+        except SettingsError:
+            return {}  # looking at a staging needs no keys
     now = datetime.now(UTC)
     since = settings.halo_start or now - HALO_KEEPS
     return {account.name: Window(since, now) for account in accounts} if since < now else {}

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from prefect import allow_failure
+from prefect.context import TagsContext
 from prefect.futures import PrefectFuture, wait
 from prefect.utilities.annotations import quote
 
@@ -56,8 +57,12 @@ class PrefectRunner:
 @contextmanager
 def prefect_runner(stop: threading.Event) -> Iterator[PrefectRunner]:
     """A runner for a flow; `stop` is set when the flow run is ended, by a worker or by Ctrl-C."""
+    # Each step would have the flow run's tags, and ask the server before it begins whether there is
+    # a limit of runs with them.
+    without_tags = TagsContext(current_tags=set())
     try:
-        yield PrefectRunner()
+        with without_tags:
+            yield PrefectRunner()
     except BaseException:
         stop.set()  # Prefect waits for the steps, which end in order
         raise

@@ -9,10 +9,11 @@ from prefect.runtime import flow_run
 
 from flows import pipeline
 from flows.context import prepare, range_between, wait_seconds
+from flows.flow_report import end_flow
 from flows.form import BlockNames, OrEmpty, Time, WaitMinutes, validated
 from flows.prefect_runner import prefect_runner
 from flows.run_names import named_by_range
-from flows.states import faults_as_states, flow_state, plan_state
+from flows.states import faults_as_states, plan_state
 from tasks.load.replay_plan import plan_replay
 
 
@@ -63,4 +64,4 @@ def replay(  # noqa: PLR0917 - in the order of Prefect's form
             wait=wait_seconds(wait, asked=True),
             env_file=env_file,
         )
-    return flow_state(results)
+    return end_flow(context, results)

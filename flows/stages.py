@@ -9,6 +9,7 @@ destination, and `say_why` whether to note why there was nothing to do.
 from __future__ import annotations
 
 import shlex
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -100,7 +101,9 @@ def _run(
 ) -> StageResult:
     """Run a step; its texts come back without characters that would act on a terminal."""
     progress = partial(context.progress, stage, subject)
+    began = time.monotonic()
     result = work(run_id=context.run_id, stop=context.stop, progress=progress)
+    result.seconds = time.monotonic() - began
     for texts in vars(result).values():
         if isinstance(texts, list):
             texts[:] = [foreign_text(t, None) if isinstance(t, str) else t for t in texts]

@@ -9,10 +9,11 @@ from prefect.runtime import flow_run
 
 from flows import pipeline
 from flows.context import prepare, wait_seconds
+from flows.flow_report import end_flow
 from flows.form import BlockNames, OrEmpty, Time, WaitMinutes, validated
 from flows.prefect_runner import prefect_runner
 from flows.run_names import named_by_time
-from flows.states import faults_as_states, flow_state
+from flows.states import faults_as_states
 from tasks.settings import LookbackMinutes
 
 
@@ -60,4 +61,4 @@ def sync(  # noqa: PLR0917 - in the order of Prefect's form
     )
     with prefect_runner(context.stop) as runner:
         results = pipeline.sync(context, runner, wait=seconds)
-    return flow_state(results)
+    return end_flow(context, results)

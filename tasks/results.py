@@ -19,6 +19,7 @@ class StageResult:
         held: Whether another run holds the subject, so that nothing was done.
         held_by: The id of that run, where it is known.
         interrupted: Whether it ended early because it was asked to; the next run goes on.
+        seconds: How long it took, waiting for another run included.
     """
 
     DONE: ClassVar[str] = "done"
@@ -30,6 +31,7 @@ class StageResult:
     held: bool = False
     held_by: str = ""
     interrupted: bool = False
+    seconds: float = 0.0
 
     def counts(self) -> dict[str, int]:
         """Its counts by name, those that are not zero."""

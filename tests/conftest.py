@@ -29,6 +29,8 @@ SHARING_SERVERS = {
     "tests/flows/test_dry_run.py": "Prefect server",
     "tests/flows/test_blocks.py": "Prefect server",
     "tests/flows/test_deployments.py": "Prefect server",
+    "tests/flows/test_alerts.py": "Prefect server",
+    "tests/flows/test_artifacts.py": "Prefect server",
     "tests/flows/test_object_storage.py": "S3 server",
     "tests/flows/test_prefect.py": "Prefect server",
     "tests/flows/test_prefect_server.py": "Prefect server",

@@ -37,12 +37,14 @@ INTERNAL = (
 )
 """Texts that are no messages to anybody, by a piece of each."""
 _OUTSIDE = {
+    "flows/artifacts.py",
     "flows/cli/demo.py",
     "flows/cli/demo_live.py",
+    "flows/coverage_picture.py",
     "tasks/reports/audit_report/charts.py",
     "tasks/reports/metrics.py",
 }
-"""Where texts are no messages: the demo's story, pictures, help of metrics."""
+"""Where texts are no messages: the demo's story, pages, pictures, help of metrics."""
 _COMMAND = re.compile(r"halo-usm \w+")
 _VALUE = "\0"
 _FORMAT = re.compile(r"%(?:\.\d)?[sdf]")

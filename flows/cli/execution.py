@@ -33,13 +33,13 @@ _LONGEST = 500
 """The most characters of a message that repeats a command line."""
 
 
-def exit_code(command: Callable[[], int | None]) -> int:
+def exit_code(command: Callable[[], int | None], program: str = "halo-usm") -> int:
     """Run a command and return its exit code; an expected fault is one message on stderr."""
     try:
         code = command() or DONE
         sys.stdout.flush()
     except CycloptsError as error:
-        called = " ".join(("halo-usm", *(error.command_chain or ())))
+        called = " ".join((program, *(error.command_chain or ())))
         return _fail(USAGE, f"{foreign_text(error, _LONGEST)} See {called} --help.")
     except HaloUsmError as error:
         return _fail(USAGE if isinstance(error, SettingsError) else FAILED, *error.args)

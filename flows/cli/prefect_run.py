@@ -154,8 +154,8 @@ class _FlowRun(threading.Thread):
     def _body(self, *_parameters: object) -> State[Any]:
         from prefect.runtime import flow_run
 
+        from flows.flow_report import end_flow
         from flows.prefect_runner import prefect_runner
-        from flows.states import flow_state
 
         self._begun.set()
         self._context = self._context.under(flow_run.id)
@@ -167,12 +167,17 @@ class _FlowRun(threading.Thread):
             raise
         finally:
             self._ended.set()
-        return flow_state(self._results)
+        return end_flow(self._context, self._results)
 
     def run(self) -> None:
         """Call the flow."""
+        from prefect import tags
+
+        from flows.prefect_events import TAG
+
         try:
-            self._state = self._flow(**self._parameters, return_state=True)
+            with tags(TAG):
+                self._state = self._flow(**self._parameters, return_state=True)
         except Exception as error:  # noqa: BLE001 - whatever Prefect's client raises is reported
             self._error = error
 

@@ -73,10 +73,10 @@ class Delivery:
                     if done.pending:
                         done.problems = [pending_after_load(done, complete=complete)]
                 else:
-                    rest = self._rest(days, self.selection.window)
+                    done.rest = self._rest(days, self.selection.window)
                     done.asked = done.tried + done.not_tried
                     if done.pending:
-                        done.problems = [undelivered_by_replay(done, rest)]
+                        done.problems = [undelivered_by_replay(done)]
                 done.notes += self._notes()
         except InUseError as held:
             done.held, done.held_by = True, held.run
@@ -142,6 +142,7 @@ class Delivery:
         finally:
             self.done.tried, self.done.delivered = recorded.tried, recorded.delivered
             self.done.batches = recorded.batches
+            self.done.certificate_until = transport.certificate_until
             self.done.failed = recorded.tried - recorded.delivered
         for batch in sender.deferred:
             for day in days:

@@ -24,6 +24,9 @@ class LoadResult(StageResult):
         failed: Events that were tried and not delivered.
         not_tried: Events that were not sent: the load ended early, or they are put off.
         batches: Attempts made.
+        certificate_until: Until when the receiver's certificate is valid; None without TLS, and
+            where nothing was sent.
+        rest: What a replay did not try; None where it tried all.
     """
 
     DONE = "loaded"
@@ -34,6 +37,8 @@ class LoadResult(StageResult):
     failed: int = 0
     not_tried: int = 0
     batches: int = 0
+    certificate_until: datetime | None = None
+    rest: Rest | None = None
 
     @property
     def pending(self) -> int:
@@ -110,16 +115,16 @@ def pending_after_load(done: LoadResult, *, complete: bool) -> str:
     return f"{done.reason()}; {stay}; a later load sends {'it' if one else 'them'}"
 
 
-def undelivered_by_replay(done: LoadResult, rest: Rest | None) -> str:
+def undelivered_by_replay(done: LoadResult) -> str:
     """What a replay was asked for and did not deliver, why, and the command that goes on."""
     asked = _count(done.asked, "was asked for", "were asked for")
     counts = (("tried", done.tried), ("delivered", done.delivered), ("failed", done.failed))
     outcome = ", ".join(f"{count:,} {name}" for name, count in counts)
     parts = [done.reason(), f"{asked}: {outcome}, {done.not_tried:,} not tried"]
-    if rest is not None:
-        command = f"go on with `{rest.command(done.subject)}`"
-        if rest.repeated:
-            again = _count(rest.repeated, "that was", "that were")
+    if done.rest is not None:
+        command = f"go on with `{done.rest.command(done.subject)}`"
+        if done.rest.repeated:
+            again = _count(done.rest.repeated, "that was", "that were")
             command += f", which sends {again} delivered just now once more"
         parts.append(command)
     if done.failed:

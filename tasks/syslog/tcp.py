@@ -19,6 +19,8 @@ from tasks.syslog.network import Address, SendingRate, explain, name_of, resolve
 from tasks.syslog.transport import CONFIRMED, FAILED, UNCONFIRMED, Outcome
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import pyarrow as pa
 
     from tasks.syslog.message_buffers import MessageBuffer
@@ -37,6 +39,8 @@ class TcpDestination(Destination):
 
 class TcpTransport:
     """TCP to one destination; :class:`tasks.syslog.tls_transport.TlsTransport` puts TLS inside."""
+
+    certificate_until: datetime | None = None
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination

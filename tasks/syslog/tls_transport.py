@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tasks.errors import SettingsError
@@ -13,6 +14,7 @@ from tasks.errors import explain as explain_fault
 from tasks.redaction import LONGEST_PATH, foreign_text
 from tasks.syslog.connection import Connection
 from tasks.syslog.tcp import LEAST_SHARE, TcpTransport
+from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
     from tasks.syslog.tls import TlsDestination
@@ -78,6 +80,8 @@ class TlsTransport(TcpTransport):
             close_notify=self._close_notify,
         )
         connection.handshake(max(deadline - time.monotonic(), LEAST_SHARE))
+        if self.certificate_until is None:
+            self.certificate_until = connection.certificate_until()
         return connection
 
     def _explain(self, error: OSError) -> str:
@@ -195,10 +199,16 @@ class TlsConnection(Connection):
                     "listener? Its log may say more"
                 )
 
+    def certificate_until(self) -> datetime:
+        """Until when the receiver's certificate is valid; the handshake has checked it."""
+        certificate = self._tls.getpeercert() or {}
+        return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
+
     def describe(self) -> str:
         """Version, and until when the receiver's certificate is valid."""
-        certificate = self._tls.getpeercert() or {}
-        return f"{self._tls.version()}, certificate valid until {certificate.get('notAfter')}"
+        return (
+            f"{self._tls.version()}, certificate valid until {isoformat(self.certificate_until())}"
+        )
 
     def send(self, data: memoryview) -> None:
         """Encrypt all of it and hand it to the kernel."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tasks.syslog.destination import Destination
 
 CONFIRMED = "confirmed"
@@ -45,7 +47,14 @@ class Outcome:
 
 
 class Transport(Protocol):
-    """The socket of one destination. Not for several threads at once."""
+    """The socket of one destination. Not for several threads at once.
+
+    Attributes:
+        certificate_until: Until when the receiver's certificate is valid, in UTC; None without
+            TLS, and until there was a connection.
+    """
+
+    certificate_until: datetime | None
 
     def deliver(self, messages: pa.BinaryArray | pa.ChunkedArray) -> Outcome:
         """Carry one batch of framed messages over: connect, send, confirm, close.

@@ -18,6 +18,7 @@ from tasks.syslog.transport import FAILED, SENT, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from tasks.syslog.transport import Transport
 
@@ -54,6 +55,8 @@ class UdpTransport:
     It arrives late, with a later datagram or after the last one, and does not say which datagram it
     belongs to. So it fails the whole batch: some events may be repeated, and none is lost.
     """
+
+    certificate_until: datetime | None = None
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination

@@ -6,12 +6,14 @@ import ssl
 import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import pytest
 
 from sandbox.certificates import Authority, Certificate
 from sandbox.receiver import Receiver
 from tasks.errors import SensorError, SettingsError
+from tasks.syslog.certificates import expiring
 from tasks.syslog.transport import check
 from tests.syslog.helpers import (
     batch,
@@ -179,3 +181,25 @@ def test_files_that_cannot_be_used(authority: Authority, tmp_path: Path) -> None
             assert fault in str(refusal.value)
             assert "hunter2" not in str(refusal.value)
     destination(f"tls://h:6514?ca={authority.cert}&cert={one.cert}&key={one.key}").check_files()
+
+
+def test_certificates_that_expire_soon_are_told(authority: Authority, tmp_path: Path) -> None:
+    """The client's by the first of its file to expire, an authority by the last; the receiver's."""
+    soon, late = (authority.issue(f"client{days}", days=days, client=True) for days in (10, 100))
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes(late.cert.read_bytes() + soon.cert.read_bytes())
+    options = {"ca": authority.cert, "cert": soon.cert, "key": soon.key}
+    both = expiring(destination("tls://h:1?" + urlencode(options)))
+    assert [one.whose.partition(",")[0] for one in both] == [
+        "the client certificate",
+        "the authority",
+    ]
+    assert both[0].until.date() == (YESTERDAY + timedelta(days=10)).date()
+    options = {"ca": chain, "cert": chain, "key": late.key}
+    (client,) = expiring(destination("tls://h:1?" + urlencode(options)))
+    assert client.whose == f"the client certificate, cert={chain}"
+    now = datetime.now(UTC)
+    receivers = [now + timedelta(days=days) for days in (-1, 13, 15)]
+    told = [expiring(destination("tcp://h:1"), until) for until in receivers]
+    assert [bool(one) for one in told] == [True, True, False]
+    assert not expiring(destination("tls://h:1"))

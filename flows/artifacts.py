@@ -1,0 +1,179 @@
+"""What Prefect's pages show of the pipeline: the status, the coverage, what a run did.
+
+Made of results and of the staging's status alone; `flows.flow_report` publishes it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flows.coverage_picture import DAYS, coverage_picture
+from flows.markdown import bullets, literal, paragraphs, table
+from tasks.extract.result import ExtractResult
+from tasks.load.result import LoadResult
+from tasks.staging.pending import DeliveryCounts
+from tasks.time_window import isoformat
+from tasks.transform.account import TransformResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from tasks.load.result import Rest
+    from tasks.reports.status import Status
+    from tasks.results import StageResult
+
+
+def status_table(answer: Status) -> list[dict[str, Any]]:
+    """A row for each account and destination: names, times and counts, no text from outside."""
+    rows: list[dict[str, Any]] = []
+    for name, account in sorted(answer.accounts.items()):
+        deliveries = {
+            destination: row.accounts.get(name, DeliveryCounts())
+            for destination, row in sorted(answer.destinations.items())
+        } or {"": DeliveryCounts()}
+        rows.extend(
+            {
+                "account": name,
+                "destination": destination,
+                "covered until": _minute(account.covered[-1].until if account.covered else None),
+                "gaps": len(account.gaps),
+                "staged": account.staged,
+                "delivered": counts.delivered,
+                "pending": counts.pending,
+                "failed": counts.failed,
+                "rejected": account.rejected,
+                "oldest pending": _minute(counts.oldest_pending),
+                "newest event": _minute(account.newest_event),
+            }
+            for destination, counts in deliveries.items()
+        )
+    return rows
+
+
+def status_description(answer: Status, now: datetime) -> str:
+    """What stands above the status: when it was read, and what could not be."""
+    unknown = [
+        f"{count:,} events of a type that the catalogue does not know: {literal(kind)}"
+        for kind, count in answer.unknown_types.items()
+    ]
+    parts = [f"As of {_minute(now)} UTC, in UTC."]
+    if unknown:
+        parts.append(bullets(unknown))
+    if answer.problems:
+        parts += ["What is in the staging cannot be read in full:", paragraphs(answer.problems)]
+    return "\n\n".join(parts)
+
+
+def coverage_page(answer: Status, now: datetime) -> str:
+    """A picture of what is covered and missing, and each gap as text."""
+    gaps = [
+        f"{literal(name)} from {_minute(gap.since)} to {_minute(gap.until)}"
+        for name, account in sorted(answer.accounts.items())
+        for gap in account.gaps
+    ]
+    shown = f"coverage of {_count(len(answer.accounts), 'account')}, {_count(len(gaps), 'gap')}"
+    parts = [
+        f"# Coverage of the last {DAYS} days",
+        f"As of {_minute(now)} UTC, in UTC.",
+        f"![{shown}]({coverage_picture(answer.accounts, now)})",
+    ]
+    if gaps:
+        parts += [
+            "## Gaps",
+            bullets(gaps),
+            "The next sync fills a gap, or its run says why it cannot.",
+        ]
+    return "\n\n".join(parts)
+
+
+def sync_page(results: Sequence[StageResult], now: datetime) -> str | None:
+    """What a sync did; None where it found nothing new and nothing failed."""
+    came = _came(results)
+    loaded = [result for result in results if isinstance(result, LoadResult)]
+    went = [result for result in loaded if result.tried or result.pending]
+    if not (came or went or any(result.problems for result in results)):
+        return None
+    slowest = max(results, key=lambda result: result.seconds)
+    parts = [f"# Sync, {_minute(now)} UTC"]
+    if came:
+        columns = ("account", "new", "normalized", "rejected")
+        parts += ["## What came", table(columns, came)]
+    if went:
+        parts += ["## What went where", _outcomes(went, ("delivered", "failed", "not tried"))]
+    parts.append(
+        f"Slowest of {len(results):,} steps: {slowest.DONE} {literal(slowest.subject)} "
+        f"in {slowest.seconds:.1f} s."
+    )
+    return "\n\n".join([*parts, *_remarks(results)])
+
+
+def replay_page(results: Sequence[StageResult], now: datetime) -> str:
+    """What a replay was asked for, its outcome, and how to go on where something is left."""
+    replayed = [result for result in results if isinstance(result, LoadResult)]
+    columns = ("asked", "tried", "delivered", "failed", "not tried")
+    parts = [f"# Replay, {_minute(now)} UTC", _outcomes(replayed, columns)]
+    for result in replayed:
+        if result.rest is not None:
+            parts += _how_to_go_on(result.subject, result.rest)
+    return "\n\n".join([*parts, *_remarks(results)])
+
+
+def _came(results: Sequence[StageResult]) -> list[tuple[str, int, int, int]]:
+    """Of each account with something new: events staged, normalized and rejected."""
+    counts: dict[str, list[int]] = {}
+    for result in results:
+        if isinstance(result, ExtractResult):
+            row = [result.new, 0, result.malformed]
+        elif isinstance(result, TransformResult):
+            row = [0, result.normalized, result.rejected]
+        else:
+            continue
+        before = counts.get(result.subject, [0, 0, 0])
+        counts[result.subject] = [one + other for one, other in zip(before, row, strict=True)]
+    return [(literal(name), *row) for name, row in sorted(counts.items()) if any(row)]  # type: ignore[misc]
+
+
+def _outcomes(results: Sequence[LoadResult], columns: tuple[str, ...]) -> str:
+    rows = [
+        [literal(result.subject), *(getattr(result, name.replace(" ", "_")) for name in columns)]
+        for result in results
+    ]
+    return table(("destination", *columns), rows)
+
+
+def _how_to_go_on(destination: str, rest: Rest) -> list[str]:
+    values = {
+        "since": isoformat(rest.first),
+        "until": isoformat(rest.until),
+        "only": rest.only,
+        "destination": destination,
+    }
+    return [
+        f"## Go on with {literal(destination)}",
+        "By the command",
+        literal(rest.command(destination), None),
+        "or by a run of the deployment `replay` with these values, and the others as in this run:",
+        bullets([f"{name}: {literal(value)}" for name, value in values.items()]),
+    ]
+
+
+def _remarks(results: Sequence[StageResult]) -> list[str]:
+    parts = []
+    for title, kind in [
+        ("What failed, and what to do", "problems"),
+        ("To look at", "warnings"),
+        ("Worth knowing", "notes"),
+    ]:
+        texts = [text for result in results for text in getattr(result, kind)]
+        if texts:
+            parts += [f"## {title}", paragraphs(list(dict.fromkeys(texts)))]
+    return parts
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _minute(moment: datetime | None) -> str:
+    return isoformat(moment)[:16].replace("T", " ") if moment else ""
