@@ -33,6 +33,7 @@ SHARING_SERVERS = {
     "tests/flows/test_artifacts.py": "Prefect server",
     "tests/flows/test_object_storage.py": "S3 server",
     "tests/flows/test_prefect.py": "Prefect server",
+    "tests/flows/test_prefect_page.py": "Prefect server",
     "tests/flows/test_prefect_server.py": "Prefect server",
     "tests/flows/test_task_runners.py": "Prefect server",
 }

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 _BLOCK = re.compile(r"^( *)```sh\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 _NOT_RUN = re.compile(r"\*Not run by the tests: (.+)\*", re.DOTALL)
 _OF_PREFECT = re.compile(r"export PREFECT_|.*bin/prefect ")
-"""Lines that need a Prefect server: `tests/flows/test_deployments.py` runs those of the README."""
+"""Lines that need a Prefect server: `tests/flows/test_deployments.py` runs those of the README,
+`tests/flows/test_prefect_page.py` the others."""
+_UNTIL_STOPPED = re.compile(r".*(?:jupyter|python -m sandbox\.)")
+"""Lines of the README that go on until they are stopped, or prepare them. The sandbox's programs
+are started by `tests/sandbox/test_programs.py`, the notebooks run by `tests/test_notebook.py`."""
 _OF_MAKE = re.compile(r"make \w+")
 
 
@@ -49,8 +53,9 @@ class Block(NamedTuple):
     def script(self) -> str:
         """What of it runs in a folder of its own."""
         lines = self.text.splitlines()
+        elsewhere = (_OF_MAKE, _OF_PREFECT, _UNTIL_STOPPED)
         return "\n".join(
-            line for line in lines if not (_OF_MAKE.match(line) or _OF_PREFECT.match(line))
+            line for line in lines if not any(pattern.match(line) for pattern in elsewhere)
         )
 
 

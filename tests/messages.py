@@ -37,6 +37,7 @@ INTERNAL = (
 )
 """Texts that are no messages to anybody, by a piece of each."""
 _OUTSIDE = {
+    "deployments/alert_rules.py",
     "flows/artifacts.py",
     "flows/cli/demo.py",
     "flows/cli/demo_live.py",
@@ -44,7 +45,7 @@ _OUTSIDE = {
     "tasks/reports/audit_report/charts.py",
     "tasks/reports/metrics.py",
 }
-"""Where texts are no messages: the demo's story, pages, pictures, help of metrics."""
+"""Where texts are no messages: alerts, the demo's story, pages, pictures, help of metrics."""
 _COMMAND = re.compile(r"halo-usm \w+")
 _VALUE = "\0"
 _FORMAT = re.compile(r"%(?:\.\d)?[sdf]")
@@ -89,8 +90,8 @@ def messages() -> Iterator[Message]:
 
 
 def texts() -> Iterator[Message]:
-    """Every text of `flows/` and `tasks/` but docstrings, help and descriptions."""
-    for folder in ("flows", "tasks"):
+    """Every text of the source but docstrings, help and descriptions."""
+    for folder in ("deployments", "flows", "tasks"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             if str(path.relative_to(ROOT)) not in _OUTSIDE:
                 yield from _of_module(path)

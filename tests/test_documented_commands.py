@@ -32,7 +32,10 @@ NOT_RUN = {
     ("upgrade.md", "there is no newer version to fetch."): 1,
 }
 """How many blocks of a page are not run, by how their reason begins."""
-ELSEWHERE = {"object-storage.md": "tests/flows/test_object_storage.py"}
+ELSEWHERE = {
+    "from-the-old-connector.md": "tests/old_connector/test_page.py",
+    "object-storage.md": "tests/flows/test_object_storage.py",
+}
 """Pages whose commands another test runs, with the server that they are about."""
 
 
@@ -51,16 +54,6 @@ def test_make_targets_exist(page: Path) -> None:
     """Each can be made."""
     for target in [target for block in blocks(page) for target in block.make_targets]:
         subprocess.run(["make", target, "--dry-run"], cwd=ROOT, check=True, capture_output=True)
-
-
-def test_commands_of_prefect_are_those_of_the_readme() -> None:
-    """`tests/flows/test_deployments.py` runs them with a real server and a worker."""
-    run_there = {line for block in blocks(README) for line in block.prefect_lines}
-    pages = [page for page in PAGES if page != README]
-    found = [block for page in pages for block in blocks(page) if not block.reason]
-    lines = {line for block in found for line in block.prefect_lines}
-    assert lines - run_there == {".venv/bin/prefect block register --module flows.blocks"}
-    assert run_there <= lines
 
 
 @pytest.mark.parametrize(

@@ -156,18 +156,18 @@ def _check_alive(
 
 
 def _serve() -> None:
-    """Serve the deployments until SIGTERM: what their schedules and forms ask for."""
+    """Serve the deployments until SIGTERM, with a sync every minute."""
     from prefect import serve
-    from prefect.types.entrypoint import EntrypointType
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.schedules import CronSchedule
 
-    from flows.replay import replay
-    from flows.sync import sync
+    from flows.deployments import served_deployments
 
-    module = EntrypointType.MODULE_PATH
-    deployments: list[Any] = [  # typed as if they could be coroutines here
-        sync.to_deployment("sync", cron="* * * * *", entrypoint_type=module),
-        replay.to_deployment("replay", entrypoint_type=module),
-    ]
+    deployments = served_deployments()
+    for deployment in deployments:
+        if deployment.name == "sync":
+            every_minute = CronSchedule(cron="* * * * *")
+            deployment.schedules = [DeploymentScheduleCreate(schedule=every_minute)]
     serve(*deployments, pause_on_shutdown=False)
 
 

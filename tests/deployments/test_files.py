@@ -61,7 +61,8 @@ def test_the_image_has_what_it_copies_and_no_more() -> None:
     assert all((ROOT / path).exists() for path in copied)
     packages = ("flows", "sandbox", "tasks")
     files = ("LICENSE", "README.md", "pyproject.toml", "requirements.txt")
-    assert copied == {*packages, *files, "deployments/prefect.yaml"}
+    deployed = {f"deployments/{name}" for name in ("alert_rules.py", "alerts.py", "prefect.yaml")}
+    assert copied == {*packages, *files, *deployed}
 
 
 def test_services_wait_for_what_they_need() -> None:
