@@ -42,6 +42,7 @@ def status_table(answer: Status) -> list[dict[str, Any]]:
                 "delivered": counts.delivered,
                 "pending": counts.pending,
                 "failed": counts.failed,
+                "excluded": counts.excluded,
                 "rejected": account.rejected,
                 "oldest pending": _minute(counts.oldest_pending),
                 "newest event": _minute(account.newest_event),

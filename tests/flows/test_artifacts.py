@@ -93,6 +93,8 @@ def look(
     base = server["PREFECT_API_URL"].removesuffix("/api")
     page.goto(f"{base}{UIS[ui]}/artifacts/artifact/{artifact}")
     page.get_by_text(sign, exact=True).filter(visible=True).first.wait_for()
+    page.wait_for_load_state("networkidle")  # the new UI draws again once it has all
+    page.get_by_text(sign, exact=True).filter(visible=True).first.wait_for()
     return page
 
 

@@ -70,6 +70,8 @@ def test_interrupt_within_a_batch(store: Store, monkeypatch: pytest.MonkeyPatch)
     normalized(store, 5)
 
     class Interrupted:
+        certificate_until = None
+
         def deliver(self, _messages: Any) -> Any:
             raise KeyboardInterrupt
 

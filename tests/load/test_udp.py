@@ -30,6 +30,8 @@ def test_udp(store: Store, receiver: Receiver) -> None:
 class Scripted:
     """A transport whose statuses are written down before: what no network does on demand."""
 
+    certificate_until = None
+
     def __init__(self, *outcomes: list[str]) -> None:
         self._outcomes = iter(outcomes)
         self.sizes: list[int] = []
@@ -81,6 +83,8 @@ def test_datagrams_that_fail(
 
 class Refusing:
     """A transport that refuses one message by its text, as a network does that is too long."""
+
+    certificate_until = None
 
     def __init__(self, text: bytes) -> None:
         self._text = text
