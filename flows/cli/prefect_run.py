@@ -152,7 +152,6 @@ class _FlowRun(threading.Thread):
         self._error: Exception | None = None
 
     def _body(self, *_parameters: object) -> State[Any]:
-        from prefect.context import TagsContext
         from prefect.runtime import flow_run
 
         from flows.flow_report import end_flow
@@ -160,11 +159,8 @@ class _FlowRun(threading.Thread):
 
         self._begun.set()
         self._context = self._context.under(flow_run.id)
-        # Each step would have the flow run's tag, and ask the server before it begins whether there
-        # is a limit of runs with it.
-        without_tag = TagsContext(current_tags=set())
         try:
-            with without_tag, prefect_runner(self._context.stop) as runner:
+            with prefect_runner(self._context.stop) as runner:
                 self._results = self._pipeline(self._context, runner)
         except Exception as error:
             self._raised = error
