@@ -87,7 +87,8 @@ def alerts(
             ours
             | {
                 "posture": "Proactive",
-                "after": {"prefect.flow-run.heartbeat"},
+                # a run that is lost at once sends no heartbeat
+                "after": {"prefect.flow-run.Running", "prefect.flow-run.heartbeat"},
                 "expect": {_ANY_EVENT},
                 "for_each": {resource},
                 "within": without_heartbeat,
@@ -103,6 +104,8 @@ def alerts(
                 "posture": "Proactive",
                 "after": completed,
                 "expect": completed,
+                # without it, Prefect neither waits for the first success nor fires only once
+                "for_each": {flow},
                 "within": without_success,
             },
             "No sync has succeeded since that of {{ flow_run.end_time }}. Look at the runs since, "
