@@ -89,7 +89,8 @@ def run_live() -> int:
 
 _WHAT_TO_CLICK = """
 {pages}/runs
-   sync runs at every full minute: click a run for the graph of its steps and their log
+   sync runs at every full minute: click a run for the graph of its steps, their log, and the
+   artifacts: what came, what went where, the status and the coverage of each account
 {pages}/deployments
    sync has a schedule; replay is for you: click it, then Run and Custom run. A `since` of two
    days ago, and `all` as `only`, deliver these days again; Submit, and look at the new run
