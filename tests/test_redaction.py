@@ -96,6 +96,7 @@ def test_an_address_is_shown_without_what_may_be_secret(address: str) -> None:
     between=st.text(st.sampled_from("/:@[]%?#=&\\ \n.")),
     after=st.text(st.sampled_from("host:/?#&=@[]%. ")),
 )
+@example(before="", between="://", after="")
 def test_no_address_shows_what_is_before_an_at_sign(before: str, between: str, after: str) -> None:
     """Whatever stands around a password, `@` behind it hides it."""
     assert MARKER not in redact_address(f"{before}{MARKER}{between}@{after}")

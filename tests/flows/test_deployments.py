@@ -56,7 +56,7 @@ BY_HAND: dict[str, tuple[str, dict[str, Any], str]] = {
     "again": ("replay", {"since": SINCE, "until": None, "only": "all"}, ""),
     "backward": ("replay", {"since": SINCE, "until": "2026-01-01T00:00:00"}, "is not before until"),
     "no time": ("replay", {"since": "2026-13-45"}, "since: '2026-13-45' cannot be used"),
-    "no block": ("check", {"sensors": ["siem"]}, "no block siem of type UsmSensor"),
+    "no block": ("check", {"sensors": ["missing"]}, "no block missing of type UsmSensor"),
 }
 """Runs that are created by hand: deployment, parameters, and why the run fails, if it does."""
 

@@ -230,7 +230,7 @@ def test_output_that_knows_no_other_letters_shows_their_escapes(tmp_path: Path) 
     """A name in another script crashes no answer where only ASCII can be written."""
     halo_usm = sampled(tmp_path / "caf\xe9")
     halo_usm.settings["PYTHONIOENCODING"] = "ascii"
-    assert "alpha is covered from" in halo_usm("status").stdout
+    assert "production is covered from" in halo_usm("status").stdout
     assert "caf\\xe9" in halo_usm("check", code=1).stdout
     assert "event \\xfc is not in" in halo_usm("audit", "--event", "\xfc", code=1).stderr
 
