@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from xdist.remote import Producer
 
 SHARING_SERVERS = {
-    "tests/flows/test_dry_run.py": "Prefect server",
-    "tests/flows/test_blocks.py": "Prefect server",
-    "tests/flows/test_deployments.py": "Prefect server",
+    "tests/flows/test_object_storage.py": "S3 server",
     "tests/flows/test_alerts.py": "Prefect server",
     "tests/flows/test_artifacts.py": "Prefect server",
-    "tests/flows/test_object_storage.py": "S3 server",
-    "tests/flows/test_prefect.py": "Prefect server",
-    "tests/flows/test_prefect_page.py": "Prefect server",
     "tests/flows/test_prefect_server.py": "Prefect server",
-    "tests/flows/test_task_runners.py": "Prefect server",
+    "tests/flows/test_blocks.py": "another Prefect server",
+    "tests/flows/test_deployments.py": "another Prefect server",
+    "tests/flows/test_dry_run.py": "another Prefect server",
+    "tests/flows/test_prefect.py": "another Prefect server",
+    "tests/flows/test_prefect_page.py": "another Prefect server",
+    "tests/flows/test_task_runners.py": "another Prefect server",
 }
 """Which modules share a server, by its name."""
 
@@ -60,7 +60,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Servers
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """`-n auto`: more workers than cores, for tests wait about as long as they compute."""
-    return (os.cpu_count() or 1) * 3 // 2
+    return (os.cpu_count() or 1) * 2
 
 
 # A busy machine makes single examples slow; pytest's own time limit ends what hangs.
