@@ -24,7 +24,7 @@ _INVISIBLE = re.compile(
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,20}")
 _WITH_USER = {"http", "https", "s3", "gs", "abfs", "abfss", "hdfs", "udp", "tcp", "tls", "sftp"}
-"""Before an at-sign anything else may be a password, slashes in it."""
+"""Schemes that are shown before an at-sign; another one may be a password with slashes in it."""
 # The parts of an address that cannot be a secret: a well-formed host and port, and a plain path.
 _HOST = r"(?:[\w.-]*|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?(?![^/?#])"
 _HARMLESS = re.compile(rf"{_HOST}(?:/[\w./~+=-]*)?")
@@ -74,7 +74,7 @@ def redact_address(address: str) -> str:
         return HIDDEN
     user, at, rest = rest.rpartition("@")
     if at and scheme.lower() not in _WITH_USER:
-        return HIDDEN
+        scheme = HIDDEN
     harmless = _HARMLESS.match(rest)
     # An at-sign behind a question mark: the password may end there, or the query.
     if harmless is None or "?" in user or "#" in user:

@@ -115,8 +115,8 @@ def staging(text: str) -> str:
         return _folder(unquote(rest))
     if not rest.strip("/"):
         raise ValueError("it names no bucket; write one such as s3://bucket/prefix")
-    bucket = redact_address(text).replace(f"://{HIDDEN}@", "://").removesuffix(f"?{HIDDEN}")
-    if HIDDEN in bucket:
+    _, found, bucket = redact_address(text).partition("://")
+    if not found or HIDDEN in bucket.removeprefix(f"{HIDDEN}@").removesuffix(f"?{HIDDEN}"):
         raise ValueError(
             "its bucket or prefix is malformed, which may hold letters, digits and ._~+=-/; write "
             "one such as s3://ID:SECRET@bucket/prefix?region=eu-west-1"

@@ -169,6 +169,7 @@ def test_schedules_make_runs_that_a_worker_completes(
     assert not faults(prefect.log)
 
 
+@pytest.mark.soak
 def test_served_schedules_make_runs_that_complete(
     server: dict[str, str], halo_usm: Command, receiver: Receiver
 ) -> None:

@@ -70,8 +70,15 @@ def test_a_server_that_dies_in_mid_run_costs_its_own_record_alone(
             assert time.monotonic() - killed < 120, "Prefect's own patience lasts for minutes"
 
 
-@pytest.mark.parametrize("moment", ["its server starts", "it extracts"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "moment"),
+    [
+        (signal.SIGKILL, "it extracts"),
+        (signal.SIGTERM, "its server starts"),
+        pytest.param(signal.SIGKILL, "its server starts", marks=pytest.mark.soak),
+        pytest.param(signal.SIGTERM, "it extracts", marks=pytest.mark.soak),
+    ],
+)
 def test_a_temporary_server_ends_with_its_command(
     tmp_path: Path,
     prefect_home: Path,

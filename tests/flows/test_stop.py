@@ -59,7 +59,10 @@ def assert_whole(halo_usm: Command, count: int) -> None:
 LONG_AGO = f"{datetime.now(UTC) - timedelta(days=60):%Y-%m-%d}"
 
 
-@pytest.mark.parametrize("command", [("sync",), ("extract", "--since", LONG_AGO)])
+@pytest.mark.parametrize(
+    "command",
+    [("sync",), pytest.param(("extract", "--since", LONG_AGO), marks=pytest.mark.soak)],
+)
 def test_at_any_moment(tmp_path: Path, command: tuple[str, ...]) -> None:
     """From its start to its end, with both signals: what was staged before stays as it is."""
     events = 3_000

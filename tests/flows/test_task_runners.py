@@ -85,6 +85,7 @@ def test_a_pickled_run_holds_no_secret_and_is_the_same_run(
     assert again.stop is not run.stop
 
 
+@pytest.mark.soak
 def test_a_signal_ends_the_step_of_a_process_in_order(
     tmp_path: Path, server: dict[str, str]
 ) -> None:
