@@ -47,8 +47,9 @@ class SettledNote:
 
     It holds as long as names tell `events` normalized events, `total` of them with those that
     once were, and `rows` attempts there, for a destination that takes events from `after` on
-    (`all`: the whole span). Where the destination asks for types or for critical events,
-    `fingerprint` is that of its filter and of the normalized files, which have to be the same.
+    (`all`: the whole span). `fingerprint` is that of the ledger's files; where the destination asks
+    for types or for critical events, of its filter and of the normalized files, too. They have to
+    be the same. It is empty where there is none of these.
     """
 
     name: str
@@ -60,6 +61,11 @@ class SettledNote:
     after: str
     delivered: int
     fingerprint: str
+
+
+def is_note(name: str) -> bool:
+    """Whether the name of a ledger file is that of a note."""
+    return name.startswith("settled-")
 
 
 def attempts_name(attempted_at: datetime, window: Window, rows: int, delta: int) -> str:

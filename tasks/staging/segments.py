@@ -9,13 +9,15 @@ Sums can be lower than what is delivered, never higher: every event a ledger fil
 normalized when it was sent, and what a later generation lost is still counted (`lost`). Where
 sums can't agree although nothing is left to deliver (such losses, or a destination that leaves
 events out), a note says so: a ledger file without rows, whose name repeats the sums it was written
-for. Any new file makes it void.
+for. Any new file makes it void. So does a ledger file that is moved out, whatever is sent after it:
+the note has a fingerprint of the names of the ledger files, too.
 
 A note is about one segment, or about several that follow each other, which it makes one; a load
 writes one for all of a day, as long as nothing in between is pending. What a destination leaves out
-by `types=` or `critical=` depends on what the events are, which no sum tells. So such a note has a
-fingerprint of the filter and of the names of the normalized files: with another filter or none, or
-with files normalized anew, it is void, and the events are looked at again, once.
+by `types=` or `critical=` depends on what the events are, which no sum tells. So the
+fingerprint of such a note is also one of the filter and of the names of the normalized files: with
+another filter or none, or with files normalized anew, it is void, and the events are looked at
+again, once.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import filterfalse
 from typing import TYPE_CHECKING
 
 from tasks.event_filter import EVERYTHING, EventFilter
@@ -54,29 +57,35 @@ def surely_settled(
     Either its sums agree, or it has a note of the same filter and files. False where there is more
     to know: something is pending, or was normalized anew.
     """
-    names = "/".join([*deliveries, ""])
+    listed = list(deliveries)
+    names = "/".join([*listed, ""])
     rows = _FIRST_GENERATION.findall("/".join([*normalized, ""]))
     if len(rows) == len(normalized) and sum(map(int, rows)) == sum(map(int, _DELTA.findall(names))):
         return True
-    if not takes.by_content or (mark := f"-f{fingerprint(takes, normalized)}-") not in names:
+    if not takes.by_content:
         return False
-    ours = (name for name in names.split("/") if mark in name)
+    attempts = filterfalse(ledger_file_names.is_note, listed)
+    if (mark := f"-f{fingerprint(takes, normalized, attempts)}-") not in names:
+        return False
+    ours = (name for name in listed if mark in name)
     _, notes = ledger_file_names.deliveries_files(ours)
     tried = sum(map(int, _TRIED.findall(names)))
     start = file_names.after(takes.since, day)
     return any(note.rows == tried and note.after == _after(start, note.since) for note in notes)
 
 
-def fingerprint(takes: EventFilter, normalized: Iterable[str]) -> str:
-    """What a note says of a filter and of the normalized files it was applied to; 16 hex digits.
+def fingerprint(takes: EventFilter, normalized: Iterable[str], attempts: Iterable[str]) -> str:
+    """What a note says of the files and the filter it was written for; 16 hex digits.
 
-    Empty for a filter by time alone: sums tell enough then. Files without events don't count.
+    Of the ledger's files it says which they are: sums alone would let what failed take the place
+    of what was delivered, where a file was moved out. Of the normalized files (those without events
+    don't count) it does so where the filter asks for more than time: sums tell enough else.
     """
-    if not takes.by_content:
-        return ""
-    names = sorted(name for name in normalized if not _WITHOUT_ROWS.search(name))
-    text = "/".join([takes.by_content, *names])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    names = sorted(attempts)
+    if takes.by_content:
+        counted = sorted(name for name in normalized if not _WITHOUT_ROWS.search(name))
+        names = [takes.by_content, *counted, "", *names]
+    return hashlib.sha256("/".join(names).encode()).hexdigest()[:16] if names else ""
 
 
 @dataclass(frozen=True)
@@ -123,8 +132,11 @@ class Segment:
 
     @property
     def fingerprint(self) -> str:
-        """What a note says of the destination's filter here; see `fingerprint`."""
-        return fingerprint(self.takes, (file.name for file in self.normalized))
+        """What a note says of the files and the filter here; see `fingerprint`."""
+        normalized, attempts = (
+            [file.name for file in files] for files in (self.normalized, self.attempts)
+        )
+        return fingerprint(self.takes, normalized, attempts)
 
     @property
     def left_out(self) -> bool:

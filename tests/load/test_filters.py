@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -142,6 +143,32 @@ def test_late_event(store: Store, receiver: RejectingReceiver) -> None:
     assert load(store, url).delivered == 1
     assert receiver.received == ["00-0-l", "late"]
     assert load(store, url) == LoadResult("rejecting")
+
+
+@pytest.mark.parametrize("query", [LOGINS, "since=2026-03-01T00:00:30Z"])
+def test_a_ledger_file_moved_out(
+    store: Store, receiver: RejectingReceiver, tmp_path: Path, query: str
+) -> None:
+    """Its event is sent again, though after a failure names tell of as many attempts as before."""
+    url = f"{receiver.url()}&{query}"
+    hour(store, 0, "ol")
+    load(store, url)
+    assert counted(store, url) == (1, 0, 1)
+    ledger = Ledger(store, "rejecting", "alpha", DAY.date())
+    [file], [_] = ledger.files()
+    (tmp_path / ledger.folder / file.name).unlink()
+    stop = threading.Event()
+
+    def reject(_: object) -> bool:
+        stop.set()  # one attempt, as before
+        return False
+
+    receiver.accept = reject
+    assert load(store, url, stop=stop).failed == 1
+    assert counted(store, url) == (0, 1, 1)
+    receiver.accept = lambda _: True
+    assert load(store, url).delivered == 1
+    assert counted(store, url) == (1, 0, 1)
 
 
 def test_normalized_anew(
