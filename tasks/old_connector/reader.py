@@ -11,6 +11,7 @@ then ask the API for events created at the timestamp or later.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -74,7 +75,8 @@ def read_old_connector(folder: Path, auth_file: Path) -> OldConnector:
             )
         files = list(_files(folder))
         keys = [path for path in files if path.suffix == ".auth"]
-        keys = [path for path in keys if path.resolve() != auth_file.resolve()] or keys
+        ours = os.path.realpath(auth_file)  # where links go round in a circle, it is none of these
+        keys = [path for path in keys if os.path.realpath(path) != ours] or keys
         if not keys:
             raise SettingsError(
                 f"{foreign_text(folder, LONGEST_PATH)} has no .auth file, nor have "

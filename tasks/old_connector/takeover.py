@@ -8,7 +8,9 @@ comes twice is better than one that is lost.
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING
 from tasks.accounts import read_accounts
 from tasks.errors import SettingsError, explain
 from tasks.halo_history import HALO_BEGAN, HALO_KEEPS
-from tasks.redaction import LONGEST_PATH, foreign_text
+from tasks.redaction import HIDDEN, LONGEST_PATH, foreign_text
 from tasks.staging.coverage import mark_beginning, read_coverage
 from tasks.staging.local_files import create_private
 from tasks.staging.locks import hold
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from tasks.old_connector.reader import OldConnector, Timestamp
     from tasks.staging.store import Store
 
+_LIKE_A_TIME = re.compile(r"\d{4}-\d\d-\d\d")
 _LIKE_OTHERS = "it begins as any other, at HALO_START or 90 days ago"
 
 
@@ -113,11 +116,11 @@ def _names(plan: Takeover, old: OldConnector) -> dict[str, str]:
     """The name of each key's account: as our auth file has it, where there is one."""
     names = {account.key_id: account.name for account in old.accounts}
     folded: dict[str, str] = {}
-    for key_id in names:
-        if (other := folded.setdefault(key_id.casefold(), key_id)) != key_id:
+    for key_id, name in names.items():
+        if (other := folded.setdefault(name.casefold(), key_id)) != key_id:
             raise SettingsError(
-                f"the keys {other} and {key_id} differ in case alone, and their accounts would "
-                "share a folder on some file systems; write the auth file by hand, with names"
+                f"the keys {other} and {key_id} have one account, or two that differ in case "
+                "alone, and would share a folder; write the auth file by hand, with names"
             )
     if not plan.auth_file.exists():
         plan.new_file = old.accounts
@@ -143,9 +146,15 @@ def _begin(plan: Takeover, name: str, timestamps: list[Timestamp]) -> datetime |
     for timestamp in timestamps:
         where = foreign_text(timestamp.path, LONGEST_PATH)
         try:
-            moment = parse_time(timestamp.text, f"account {name}: its timestamp in {where}")
-        except SettingsError as error:
-            plan.warnings.append(f"{error}; {_LIKE_OTHERS}")
+            moment = parse_time(timestamp.text)
+        except SettingsError:
+            # shown only where it begins as a time does: else it may be a secret
+            begins = _LIKE_A_TIME.match(timestamp.text)
+            shown = f"'{foreign_text(timestamp.text)}'" if begins else HIDDEN
+            plan.warnings.append(
+                f"account {name}: its timestamp in {where}, {shown}, is no ISO 8601 time; write "
+                f"one such as 2026-03-01T12:30:00Z, or {_LIKE_OTHERS}"
+            )
             continue
         if not HALO_BEGAN <= moment <= datetime.now(UTC):
             plan.warnings.append(
@@ -180,13 +189,24 @@ def _begun(name: str, begin: datetime, known: datetime) -> str:
 
 
 def _write(path: Path, accounts: list[Account]) -> None:
+    """Write the auth file: whole or not at all, and not over one that is there."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with create_private(path) as sink:
-            for account in accounts:
-                name = f"|{account.name}" if account.name != account.key_id else ""
-                line = f"{account.key_id}|{account.secret.get_secret_value()}{name}\n"
-                sink.write(line.encode())
-            sink.flush()
-            os.fsync(sink.fileno())
+        aside.unlink(missing_ok=True)
+        try:
+            with create_private(aside) as sink:
+                for account in accounts:
+                    name = f"|{account.name}" if account.name != account.key_id else ""
+                    line = f"{account.key_id}|{account.secret.get_secret_value()}{name}\n"
+                    sink.write(line.encode())
+                sink.flush()
+                os.fsync(sink.fileno())
+            if os.path.lexists(path):  # made meanwhile, or a link to nothing
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            aside.rename(path)
+        finally:
+            aside.unlink(missing_ok=True)
     except OSError as error:
-        raise SettingsError(f"HALO_AUTH_FILE: {explain(error, path)}") from None
+        error.filename = str(path)  # not what is written aside
+        remedies = {errno.EEXIST: "move it away, or name another file with --auth"}
+        raise SettingsError(f"HALO_AUTH_FILE: {explain(error, remedies=remedies)}") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -71,14 +73,27 @@ def test_keys_and_timestamps(store: Store, old: Path, tmp_path: Path) -> None:
 
 def test_bad_timestamps_are_named(store: Store, old: Path, tmp_path: Path) -> None:
     """What is no time, or cannot be one of Halo's, is a warning; the account begins as others."""
-    (old / "halo.config").write_text("aaa1|yesterday\nccc3|2031-01-01T00:00:00Z\nddd4|2026-01-01\n")
+    (old / "halo.config").write_text(
+        "aaa1|2026-02-30\nccc3|2031-01-01T00:00:00Z\nddd4|2026-01-01\n"
+    )
     found = plan(store, old, tmp_path)
     assert list(found.begins) == ["bbb2"]
     unknown, no_time, future = found.warnings
     assert unknown == "key ddd4 has a timestamp and is in no .auth file: it is left out"
-    assert f"its timestamp in {old}/halo.config: 'yesterday' is no ISO 8601 time" in no_time
+    assert f"its timestamp in {old}/halo.config, '2026-02-30', is no ISO 8601 time" in no_time
     assert "2031-01-01T00:00:00Z, is in the future" in future
     assert all("it begins as any other" in said for said in (no_time, future))
+
+
+def test_a_secret_in_the_place_of_a_timestamp(store: Store, old: Path, tmp_path: Path) -> None:
+    """A copy of the auth file under the name of a timestamp file is not shown."""
+    (old / "copy.config").write_text("aaa1|s3cret-a\n")
+    (old / "halo.config").unlink()
+    [warning] = plan(store, old, tmp_path).warnings
+    assert warning == (
+        f"account aaa1: its timestamp in {old}/copy.config, ***, is no ISO 8601 time; write one "
+        f"such as 2026-03-01T12:30:00Z, or {LIKE_OTHERS}"
+    )
 
 
 def test_several_timestamps(store: Store, old: Path, tmp_path: Path) -> None:
@@ -121,6 +136,42 @@ def test_in_the_same_folder(store: Store, old: Path) -> None:
     assert (ours.read_text(), len(begins(store))) == (text, 2)
 
 
+@pytest.mark.parametrize("full", [True, False])
+def test_the_auth_file_is_whole_or_not_there(
+    store: Store, old: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, full: bool
+) -> None:
+    """What a full disk or a kill cut short is no auth file, and the next takeover goes on."""
+    found = plan(store, old, tmp_path)
+    fsync = os.fsync
+
+    def fail(fd: int) -> None:
+        if os.path.samestat(os.fstat(fd), aside.stat()):
+            raise OSError(errno.ENOSPC, "No space left on device") if full else KeyboardInterrupt
+        fsync(fd)
+
+    aside = tmp_path / f".haloEvents.auth.{os.getpid()}.part"
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", fail)
+        found.begins.clear()
+        with pytest.raises(SettingsError if full else KeyboardInterrupt) as fault:
+            take_over(store, found)
+    if full:
+        assert "haloEvents.auth: No space left on device; make room" in str(fault.value)
+    assert list(tmp_path.glob("*haloEvents.auth*")) == []
+    take_over(store, plan(store, old, tmp_path))
+    assert (tmp_path / "haloEvents.auth").read_text().count("\n") == 3
+
+
+def test_an_auth_file_that_leads_nowhere(store: Store, old: Path, tmp_path: Path) -> None:
+    """A link to nothing, or one in a circle, is a fault that is named."""
+    ours = tmp_path / "haloEvents.auth"
+    for target in ("nowhere", "haloEvents.auth"):
+        ours.unlink(missing_ok=True)
+        ours.symlink_to(target)
+        with pytest.raises(SettingsError, match=r"haloEvents\.auth: File exists; move it away"):
+            take_over(store, plan(store, old, tmp_path))
+
+
 def test_an_account_with_events(store: Store, old: Path, tmp_path: Path) -> None:
     """Where something is staged already, the beginning is not moved; what is between is said."""
     stage(store, window(2, 3), [], "aaa1")
@@ -149,6 +200,7 @@ def test_an_account_in_use(store: Store, old: Path, tmp_path: Path) -> None:
         ("# none\nnonsense\n", "x.auth has no key_id.secret line"),
         ("aaa1|x\naaa1|y\n", "line 2 of .* has the key aaa1 with another secret"),
         ("aaa1|x\nAAA1|y\n", "differ in case alone"),
+        ("aaa1|x|one\nbbb2|y|one\n", "aaa1 and bbb2 have one account"),
         ("caf\udce9|x\n", "no UTF-8"),
     ],
 )
