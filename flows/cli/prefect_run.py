@@ -38,6 +38,7 @@ _REPORT_SECONDS = 30.0
 """How long to wait for the server before the first step, and after the last one."""
 _STOP_SECONDS = 5.0
 """How long to wait for the first step to begin once the command is to end."""
+_JSON = "application/json"
 _PREFECT = ("prefect", "EventsWorker", "APILogWorker")
 _OF_RUNS = ("prefect.flow_runs", "prefect.task_runs")
 """The loggers of Prefect, and those of flow and task runs among them."""
@@ -85,7 +86,7 @@ def _temporary_server() -> PrefectServer:
 def check_api(url: str) -> None:
     """Ask the configured Prefect API for an answer, because Prefect itself would wait for it."""
     try:
-        httpx.get(f"{url.rstrip('/')}/health", timeout=10)
+        answer = httpx.get(f"{url.rstrip('/')}/health", timeout=10)
     except httpx.HTTPError as error:
         raise HaloUsmError(
             f"PREFECT_API_URL: the Prefect API at {redact_address(url)} does not answer "
@@ -98,6 +99,12 @@ def check_api(url: str) -> None:
             "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY is not a proxy that Prefect can use: write "
             "http:// or https:// and a host, or name the host of PREFECT_API_URL in NO_PROXY"
         ) from None
+    if answer.is_success and not answer.headers.get("Content-Type", "").startswith(_JSON):
+        raise HaloUsmError(
+            f"PREFECT_API_URL: what answers at {redact_address(url)} is no Prefect API; write its "
+            "address, such as http://127.0.0.1:4200/api, or unset PREFECT_API_URL to run without "
+            "Prefect"
+        )
 
 
 def _flow(name: str) -> Flow[..., State[Any]]:

@@ -33,6 +33,7 @@ MAX_RESPONSE = 64 * 1024 * 1024
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _READ_BUFFER = 1024 * 1024
 _KEEP_ALIVE = 60.0
+_MAX_PORT = 65535
 _PORTS = {"http": 80, "https": 443}
 _REFUSALS = {
     HTTPStatus.UNAUTHORIZED,
@@ -173,16 +174,20 @@ def _tls() -> ssl.SSLContext:
 
 def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
     proxies = urllib.request.getproxies()
-    proxy = proxies.get(base_url.scheme) or proxies.get("all")
+    proxy = (proxies.get(base_url.scheme) or proxies.get("all") or "").strip()
     # NO_PROXY may name a host, or a host and its port
     place = f"{base_url.host}:{base_url.port or _PORTS[base_url.scheme]}"
-    if not proxy or any(map(urllib.request.proxy_bypass, (base_url.host, place))):
+    if (
+        not proxy
+        or not proxy.strip()
+        or any(map(urllib.request.proxy_bypass, (base_url.host, place)))
+    ):
         return None
     try:
         url = httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
     except httpx.InvalidURL:
         url = httpx.URL()
-    if url.scheme not in {"http", "https"} or not url.host:
+    if url.scheme not in {"http", "https"} or not _can_be_asked_for(url):
         name = f"{base_url.scheme.upper()}_PROXY"
         # not shown: it may hold a password
         raise SettingsError(
@@ -190,6 +195,15 @@ def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
             f"{base_url.host} in NO_PROXY"
         )
     return httpx.Proxy(url)
+
+
+def _can_be_asked_for(url: httpx.URL) -> bool:
+    """Whether a proxy's host and port are such that an attempt to reach it can be made."""
+    try:
+        url.host.encode("idna")  # as the resolver does; its parts have 1 to 63 characters
+    except UnicodeError:
+        return False
+    return bool(url.host) and "%" not in url.host and (url.port or 0) <= _MAX_PORT
 
 
 def _credentials(proxy: httpx.Proxy | None) -> dict[str, str]:

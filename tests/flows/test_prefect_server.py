@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import signal
+import threading
 import time
 import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
 
 from flows.cli.prefect_server import prefect_server
 from sandbox.halo_api import HaloStandIn
-from tests.flows.command import EVENTS, Command, command_for, wait_until
+from tests.flows.command import EVENTS, ROOT, Command, command_for, wait_until
 from tests.processes import TEST, left_of, started_with
 
 if TYPE_CHECKING:
@@ -68,6 +70,30 @@ def test_a_server_that_dies_in_mid_run_costs_its_own_record_alone(
             assert lost.startswith(f"warning: the Prefect server at {server.url} was not told")
             assert len(others) == code, err
             assert time.monotonic() - killed < 120, "Prefect's own patience lasts for minutes"
+
+
+class _Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<html>")
+
+
+@pytest.mark.parametrize("arguments", [["-m", "flows", "serve"], ["deployments/alerts.py"]])
+def test_what_answers_is_another_server(tmp_path: Path, arguments: list[str]) -> None:
+    """One message says so; Prefect's client would not expect a page."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Page) as page:
+        threading.Thread(target=page.serve_forever).start()
+        try:
+            url = f"http://127.0.0.1:{page.server_port}/api"
+            program = [str(ROOT / name) if name.endswith(".py") else name for name in arguments]
+            command = Command(tmp_path, {"PREFECT_API_URL": url}, tuple(program))
+            said = command(code=1).stderr
+        finally:
+            page.shutdown()
+    assert said.count("\n") == 1
+    assert f"what answers at {url} is no Prefect API; write its address" in said
 
 
 @pytest.mark.parametrize(

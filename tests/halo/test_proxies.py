@@ -180,8 +180,9 @@ def test_a_proxy_that_is_not_there(api: HaloStandIn, monkeypatch: pytest.MonkeyP
 
 
 def test_what_is_no_proxy(halo: HaloStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another protocol, or a port that is none, is a setting to be corrected."""
-    for address in ("socks5://127.0.0.1:1080", "http://user:s3cret@proxy.example:port"):
+    """Another protocol, or a host or port that is none, is a setting to be corrected."""
+    places = ("proxy.example:port", "127.0.0.1:65536", "two hosts:1", "a..b:1", f"{'a' * 64}:1")
+    for address in ("socks5://127.0.0.1:1080", *(f"http://user:s3cret@{one}" for one in places)):
         monkeypatch.setenv("HTTP_PROXY", address)
         with pytest.raises(SettingsError, match="HTTP_PROXY") as error:
             read(halo)
