@@ -109,6 +109,8 @@ def test_a_start_is_from_2010_to_now(in_folder: Path) -> None:
         ("HALO_API_URL", "https://halo.example.com:abc", "its port is no number from 1 to 65535"),
         ("HALO_API_URL", "https://halo.example.com:99999", "its port is no number from 1 to 65535"),
         ("HALO_API_URL", "https://halo example.com", "it is no base URL; write one such as"),
+        ("HALO_API_URL", "https://halo..example.com", "it is no base URL; write one such as"),
+        ("HALO_API_URL", f"https://{'a' * 64}.com", "it is no base URL; write one such as"),
         ("HALO_STAGING", "/dev/null", "/dev/null is no folder"),
         ("HALO_STAGING", "/dev/null/staging", "/dev/null is no folder"),
         ("HALO_API_URL", "https://[::1", "it is no base URL; write one such as"),
