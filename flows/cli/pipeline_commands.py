@@ -132,7 +132,7 @@ def replay(
     """Deliver a range again from staging; no Halo call is made."""
     from flows import pipeline
 
-    window = parse_range(since, until)
+    window, seconds = parse_range(since, until), wait_seconds(wait, asked=True)
     if dry_run:
         return _show_plan(
             prepare(common.env_file, sensors=True, destination=destination), window, only
@@ -142,7 +142,7 @@ def replay(
             pipeline.replay,
             window=window,
             only=only,
-            wait=wait_seconds(wait, asked=True),
+            wait=seconds,
             env_file=common.env_file,
         ),
         common.env_file,

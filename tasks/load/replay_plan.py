@@ -70,7 +70,7 @@ def plan_replay(
         days: list[PlannedDay] = []
         for account in store.accounts("normalized"):
             with skip_unreadable(plan.problems, f"destination {name}: account {account}"):
-                days += _days(store, name, account, selection)
+                days += _days(store, name, account, selection, plan.problems)
         if not any(day.asked for day in days):
             with skip_unreadable(plan.problems, f"destination {name}"):
                 plan.notes.append(read_stable(partial(why_nothing, store, name, selection)))
@@ -78,20 +78,28 @@ def plan_replay(
     return plan
 
 
-def _days(store: Store, destination: str, account: str, selection: Selection) -> list[PlannedDay]:
-    every = asked = _asked(store, destination, account, selection)
+def _days(
+    store: Store, destination: str, account: str, selection: Selection, problems: list[str]
+) -> list[PlannedDay]:
+    every = asked = _asked(store, destination, account, selection, problems)
     if selection.takes != EVERYTHING:
-        every = _asked(store, destination, account, replace(selection, takes=EVERYTHING))
+        everything = replace(selection, takes=EVERYTHING)
+        every = _asked(store, destination, account, everything, [])
+        every = {day: count for day, count in every.items() if asked.get(day, 0) is not None}
     return [
-        PlannedDay(destination, account, day, asked.get(day, 0), count - asked.get(day, 0))
+        PlannedDay(destination, account, day, asked.get(day) or 0, count - (asked.get(day) or 0))
         for day, count in sorted(every.items())
         if count
     ]
 
 
-def _asked(store: Store, destination: str, account: str, selection: Selection) -> dict[date, int]:
-    """How many events of each day are selected."""
-    return {
-        day.ledger.day: day.steadily(partial(day.not_tried, selection))
-        for day in pending_days(store, destination, account, selection)
-    }
+def _asked(
+    store: Store, destination: str, account: str, selection: Selection, problems: list[str]
+) -> dict[date, int | None]:
+    """How many events of each day are selected; None where its files cannot be read."""
+    found: dict[date, int | None] = {}
+    for day in pending_days(store, destination, account, selection):
+        found[day.ledger.day] = None
+        with skip_unreadable(problems, f"destination {destination}: account {day}"):
+            found[day.ledger.day] = day.steadily(partial(day.not_tried, selection))
+    return found

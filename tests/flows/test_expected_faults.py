@@ -50,6 +50,11 @@ class Case:
 
 
 CASES = {
+    "no minutes for a dry run": Case(
+        ("replay", "--since", "2026-03-01", "--dry-run", "--wait=-1"),
+        2,
+        ("--wait: -1 is not a number of minutes", "write 0 or more"),
+    ),
     # no permission
     "working folder": Case(
         STATUS, 2, (".env: Permission denied", RIGHT), shell='cd closed-later; chmod 0 .; "$@"'

@@ -85,22 +85,24 @@ def test_events_put_off(store: Store, only: Only) -> None:
 
 
 def test_what_cannot_be_read(store: Store, tmp_path: Path) -> None:
-    """An account whose files are damaged is a problem, and the others are counted."""
+    """A day whose files are damaged is a problem, and the others are counted."""
     events = normalized(store, 3)
+    normalized(store, 4, day=1)
     normalized(store, 2, account="beta")
     record(
         Ledger(store, "rejecting", "alpha", DAY.date()),
         attempts([(events[0], at(0))], "sent", 1),
         1,
     )
-    for path in (tmp_path / "normalized" / "account=alpha").rglob("*.parquet"):
+    for path in (tmp_path / "normalized").rglob("account=alpha/date=2026-03-01/*.parquet"):
         path.write_bytes(b"damaged")
-    plan = plan_replay(
-        store, [destination("tcp://127.0.0.1:9?name=rejecting")], RANGE, "undelivered"
-    )
-    assert [(day.account, day.asked) for day in plan.days] == [("beta", 2)]
-    [problem] = plan.problems
-    assert problem.startswith("destination rejecting: account alpha: ")
+    for takes in ("", "&critical=true", "&since=2026-03-01"):
+        sensor = destination(f"tcp://127.0.0.1:9?name=rejecting{takes}")
+        plan = plan_replay(store, [sensor], RANGE, "undelivered")
+        counted = [(day.account, day.asked + day.excluded) for day in plan.days]
+        assert counted == [("alpha", 4), ("beta", 2)]
+        problem = plan.problems[0]
+        assert problem.startswith("destination rejecting: account alpha, 2026-03-01: ")
 
 
 def test_why_nothing(store: Store) -> None:
