@@ -13,6 +13,7 @@ column. All times are in UTC.
 
 from __future__ import annotations
 
+import os
 import warnings
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ from tasks.time_window import Window, isoformat, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from os import PathLike
     from typing import Literal
 
     import pandas as pd
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
     from tasks.staging.file_names import SpannedFile
     from tasks.staging.store import Store
 
-    Moment = str | date | None
-    """A bound of a range: ISO 8601 text, a date or a datetime; UTC where it has no offset."""
+    Moment = str | date | np.datetime64 | None
+    """A bound of a range: ISO 8601 text, or a date or time; UTC where it has no offset."""
 
 CATEGORIES = frozenset(
     {
@@ -64,7 +66,7 @@ _TIMES = {
 _BEGINNING, _END = (datetime(year, 1, 1, tzinfo=UTC) for year in (1970, 9999))
 
 
-def staging(uri: str | None = None) -> Staging:
+def staging(uri: str | PathLike[str] | None = None) -> Staging:
     """The staging in a folder or at a URI; by default the one that the settings name.
 
     Args:
@@ -77,7 +79,7 @@ def staging(uri: str | None = None) -> Staging:
         from tasks.settings import read_settings
 
         uri = read_settings().halo_staging
-    store = open_store(uri)
+    store = open_store(os.fspath(uri))
     if not any(store.accounts(tree) for tree in ("raw", "normalized", "rejected")):
         raise SettingsError(
             f"nothing is staged in {store}; name the folder or URI of a staging, relative to the "
@@ -222,14 +224,17 @@ def _window(since: Moment, until: Moment) -> Window:
     return Window(first, end)
 
 
-def _time(moment: str | date, name: str) -> datetime:
-    return parse_time(moment if isinstance(moment, str) else moment.isoformat(), name)
+def _time(moment: str | date | np.datetime64, name: str) -> datetime:
+    import pandas as pd
+
+    return parse_time(moment if isinstance(moment, str) else pd.Timestamp(moment).isoformat(), name)
 
 
 def _known(columns: Sequence[str] | None, names: list[str]) -> list[str]:
     """The columns that are wanted, all by default; each must be one that there is."""
     if columns is None:
         return names
+    columns = [columns] if isinstance(columns, str) else columns
     if unknown := [foreign_text(name) for name in columns if name not in names]:
         raise SettingsError(f"no column {', '.join(unknown)}; there are {', '.join(names)}")
     return list(dict.fromkeys(columns))

@@ -6,6 +6,7 @@ import shutil
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -26,7 +27,7 @@ TUESDAY = date(2026, 3, 3)
 @pytest.fixture
 def sample() -> Staging:
     """The staging that ships."""
-    return staging(str(SAMPLE))
+    return staging(SAMPLE)
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
@@ -41,7 +42,8 @@ def test_a_range_is_half_open_and_takes_any_kind_of_time(sample: Staging) -> Non
     times = sample.events(columns=["created_at"])["created_at"]
     tuesday = ((times >= "2026-03-03T00:00Z") & (times < "2026-03-04T00:00Z")).sum()
     until = datetime(2026, 3, 4, tzinfo=UTC)
-    for since in (TUESDAY, "2026-03-03", pd.Timestamp("2026-03-03T01:00+01:00")):
+    others = pd.Timestamp("2026-03-03T01:00+01:00"), np.datetime64("2026-03-03")
+    for since in (TUESDAY, "2026-03-03", *others):
         assert len(sample.events(since, until)) == tuesday
     assert len(sample.events(until=TUESDAY)) + tuesday + len(sample.events(until)) == EVENTS
     first = times.min()
@@ -51,6 +53,7 @@ def test_a_range_is_half_open_and_takes_any_kind_of_time(sample: Staging) -> Non
 def test_types(sample: Staging) -> None:
     """Accounts are text, repeated text is a category, and a port that may be missing is whole."""
     events = sample.events()
+    assert sample.events(columns="account").equals(events[["account"]])
     assert set(events["account"]) == set(ACCOUNTS)
     assert {n for n in events if isinstance(events[n].dtype, pd.CategoricalDtype)} <= CATEGORIES
     assert events["source_port"].dtype == "Int32"

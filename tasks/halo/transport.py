@@ -177,11 +177,7 @@ def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
     proxy = (proxies.get(base_url.scheme) or proxies.get("all") or "").strip()
     # NO_PROXY may name a host, or a host and its port
     place = f"{base_url.host}:{base_url.port or _PORTS[base_url.scheme]}"
-    if (
-        not proxy
-        or not proxy.strip()
-        or any(map(urllib.request.proxy_bypass, (base_url.host, place)))
-    ):
+    if not proxy or any(map(urllib.request.proxy_bypass, (base_url.host, place))):
         return None
     try:
         url = httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
