@@ -10,7 +10,7 @@ from flows.prefect_events import CERTIFICATE, PENDING, REJECTED, TAG, TYPE_LABEL
 
 _DAY = timedelta(days=1)
 _RUN = "Run {{ flow_run.name }} of flow {{ flow.name }}"
-_MESSAGE = "{{ flow_run.state.message }}\n{{ flow_run|ui_url }}"
+_MESSAGE = "{{ flow_run.state.message }}\n{{ flow_run|ui_url or '' }}"
 _ANY_EVENT = "prefect.flow-run.*"
 
 
@@ -56,14 +56,15 @@ def alerts(
             "halo-usm: a run crashed",
             "The process or machine of a run was lost; again only after a quiet time.",
             ours | {"expect": {"prefect.flow-run.Crashed"}, "for_each": {flow}, "within": quiet},
-            f"{_RUN} crashed. The next run goes on where it was.\n{_MESSAGE}",
+            f"{_RUN} was lost. A sync goes on at its next run; a replay is to be run again.\n"
+            f"{_MESSAGE}",
         ),
         Alert(
             "halo-usm: a run never started",
             "A scheduled run is late; again only after a quiet time, for each deployment.",
             ours | {"expect": {"prefect.flow-run.Late"}, "for_each": {deployment}, "within": quiet},
             f"{_RUN} should have begun at {{{{ flow_run.expected_start_time }}}}. Is a worker "
-            "there, or has it too much to do?\n{{ flow_run|ui_url }}",
+            "there, or has it too much to do?\n{{ flow_run|ui_url or '' }}",
         ),
         Alert(
             "halo-usm: no worker",
@@ -109,7 +110,7 @@ def alerts(
                 "within": without_success,
             },
             "No sync has succeeded since that of {{ flow_run.end_time }}. Look at the runs since, "
-            "or whether there are any.\n{{ flow_run|ui_url }}",
+            "or whether there are any.\n{{ flow_run|ui_url or '' }}",
         ),
         Alert(
             "halo-usm: events are pending",

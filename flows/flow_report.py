@@ -91,7 +91,7 @@ def _report(context: RunContext, results: Sequence[StageResult]) -> None:
         _publish(SYNC_KEY, _Artifact("markdown", page, "What a sync did."))
     unread = first_readings(context.settings, context.accounts)
     answer = status(context.store, context.destinations, unread)
-    emit_pending(answer, now)
+    emit_pending(answer, results, now)
     table = json.dumps(status_table(answer))
     artifacts = {
         STATUS_KEY: _Artifact("table", table, status_description(answer, now)),

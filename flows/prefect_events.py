@@ -70,9 +70,15 @@ def emit_of_results(results: Sequence[StageResult], destinations: Sequence[Desti
             emit_expiring(destination.name, found)
 
 
-def emit_pending(answer: Status, now: datetime) -> None:
-    """Emit an event for each destination whose oldest pending event is more than an hour old."""
+def emit_pending(answer: Status, results: Sequence[StageResult], now: datetime) -> None:
+    """Emit an event for each destination whose oldest pending event is more than an hour old.
+
+    Another run that holds a destination is still delivering.
+    """
+    held = {one.subject for one in results if isinstance(one, LoadResult) and one.held}
     for name, row in answer.destinations.items():
+        if name in held:
+            continue
         if row.oldest_pending is not None and now - row.oldest_pending > PENDING_FOR:
             payload = {
                 "pending": row.pending,

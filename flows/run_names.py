@@ -28,6 +28,7 @@ def named_by_range() -> str:
     since, until, sensors = asked.get("since"), asked.get("until"), asked.get("sensors")
     words = [
         flow_run.flow_name,
+        "dry run" if asked.get("dry_run") is True else "",
         asked.get("only"),
         _moment(since),
         "to",

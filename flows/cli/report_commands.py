@@ -56,6 +56,7 @@ def audit(
     """Answer an auditor: one event's whole history, or whether a range adds up."""
     from flows.cli.tables import show_answer, show_event, show_range
     from tasks.reports.audit import audit_event, audit_range
+    from tasks.reports.status import not_set_up
 
     if (event is None) == (since is None):
         raise SettingsError("audit: say either --event ID or --since T (with --until T)")
@@ -68,6 +69,8 @@ def audit(
     if window is None:
         history = audit_event(work.store, event or "")
         return show_answer(history, None if as_json else show_event)
+    for note in not_set_up(work.store, work.destinations):
+        warn(f"note: {note}")
     if report is None:
         found = audit_range(work.store, window, work.destinations)
     else:

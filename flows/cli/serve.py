@@ -22,6 +22,7 @@ from tasks.settings import prefect_api_url, read_settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from prefect.deployments.runner import RunnerDeployment
     from prefect.runner import Runner
 
 _NAME = "halo-usm"
@@ -93,7 +94,10 @@ def _serve(
 
     # paused deployments would stay so when they are served again
     runner = Runner(name=_NAME, pause_on_shutdown=False)
-    for deployment in served_deployments(env_file):
+    deployments = served_deployments(env_file)
+    for deployment in deployments:
+        _check_no_work_pool(deployment)
+    for deployment in deployments:
         try:
             runner.add_deployment(deployment)
         except httpx.HTTPError as error:
@@ -112,6 +116,29 @@ def _serve(
             running.stop()
             raise HaloUsmError("the Prefect server of this command has ended; start it again")
     running.stop()
+
+
+def _check_no_work_pool(deployment: RunnerDeployment) -> None:
+    """Refuse to serve a deployment that a worker runs: its runs would start in the wrong folder.
+
+    Raises:
+        SettingsError: The deployment belongs to a work pool.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    name = f"{deployment.flow_name}/{deployment.name}"
+    with get_client(sync_client=True) as client:
+        try:
+            there = client.read_deployment_by_name(name)
+        except ObjectNotFound:
+            return
+    if there.work_pool_name:
+        raise SettingsError(
+            f"the deployment {foreign_text(name)} of this server is for the workers of the work "
+            f"pool {foreign_text(there.work_pool_name)}: start one of them instead, or delete the "
+            f"deployments first (prefect deployment delete {foreign_text(name)})"
+        )
 
 
 class _Running(threading.Thread):

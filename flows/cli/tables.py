@@ -157,7 +157,9 @@ def show_range(answer: RangeAudit) -> None:
         )
     if answer.destinations:
         console.print(table)
-    if answer.consistent:
+    if answer.consistent and not answer.staged:
+        console.print("No event of this range is staged; `halo-usm status` tells what was read.")
+    elif answer.consistent:
         console.print("It adds up.")
     else:
         console.print("It does not add up.", style="bold")

@@ -80,7 +80,10 @@ class Delivery:
                 done.notes += self._notes()
         except InUseError as held:
             done.held, done.held_by = True, held.run
-            done.notes.append(str(held))
+            if self.selection.window is None:
+                done.notes.append(str(held))
+            else:  # the other run does not do what was asked for
+                done.problems.append(f"{held}; nothing is replayed: run again, or with --wait")
             done.interrupted = self.stop is not None and self.stop.is_set()
         except StagingError as fault:
             done.problems.append(f"destination {name} cannot be loaded: {fault}")

@@ -113,10 +113,21 @@ def known_destinations(
     return [(name, EVERYTHING) for name in store.destinations()]
 
 
+def not_set_up(store: Store, destinations: Sequence[KnownDestination]) -> list[str]:
+    """A note about ledgers whose destinations are not set up; none where no destination is."""
+    others = sorted(set(store.destinations()) - {one.name for one in destinations})
+    if not destinations or not others:
+        return []
+    named = ", ".join(others)
+    return [
+        f"USM_SENSOR does not name {named}, to which the ledger has deliveries: not counted here"
+    ]
+
+
 def _status(
     store: Store, destinations: Sequence[KnownDestination], unread: Mapping[str, Window]
 ) -> Status:
-    answer = Status(problems=store.unexpected_entries())
+    answer = Status(problems=store.unexpected_entries(), notes=not_set_up(store, destinations))
     staged = {name for stage in ("raw", "normalized", "rejected") for name in store.accounts(stage)}
     days: dict[str, dict[date, DayFiles]] = {}
     unknown: Counter[str] = Counter()
