@@ -145,9 +145,15 @@ def test_schedules_make_runs_that_a_worker_completes(
         for planned in wait_for(partial(runs_of, server, name, "SCHEDULED")):
             assert re.search(when, planned["expected_start_time"])
 
+    assert "for the workers of the work pool halo-usm" in halo_usm("serve", code=2).stderr
+
     for name, parameters, fault in REFUSED:
-        path = f"deployments/{deployments[name]}/create_flow_run"
-        answer = answer_of(server, "POST", path, {"parameters": parameters})
+        answer = answer_of(
+            server,
+            "POST",
+            f"deployments/{deployments[name]}/create_flow_run",
+            {"parameters": parameters},
+        )
         assert answer.status_code == httpx.codes.CONFLICT
         assert fault in answer.text
     made = {

@@ -99,6 +99,13 @@ def test_a_replay_waits_for_its_turn(
     assert len(receiver.messages("tcp")) == before + EVENTS
 
 
+def test_a_replay_that_may_not_wait_fails(halo_usm: Command, store: Store) -> None:
+    """The other run does not do what was asked for."""
+    with hold(store, "destination", "sensor"):
+        result = halo_usm("replay", "--since", SINCE, "--wait", "0", code=1)
+    assert "error: destination sensor is held by another run" in result.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_waiting(halo_usm: Command, store: Store, number: signal.Signals) -> None:
     """At once, with exit code 130."""

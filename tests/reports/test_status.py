@@ -78,7 +78,10 @@ def test_destinations(store: Store) -> None:
     normalized(store, 3, first=60)
     broken_one = f"tcp://127.0.0.1:{closed_port()}?name=fails&batch=6"
     load(store, broken_one)
+    [note] = status(store, [works]).notes
+    assert "USM_SENSOR does not name fails" in note
     found = status(store, [works, destination(broken_one)])
+    assert not found.notes
     assert shown(found)["destinations"] == {
         "works": {
             "delivered": 14,
