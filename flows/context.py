@@ -166,7 +166,9 @@ def export_prefect_settings(settings: Settings) -> None:
         os.environ.setdefault(name, value)
 
 
-def first_readings(settings: Settings, accounts: list[Account] | None = None) -> dict[str, Window]:
+def first_sync_windows(
+    settings: Settings, accounts: list[Account] | None = None
+) -> dict[str, Window]:
     """The window that a first sync reads of each account.
 
     Args:
@@ -245,7 +247,7 @@ def wait_seconds(minutes: float | None, *, asked: bool) -> float:
 
     Args:
         minutes: The value of `--wait`; None where it was not given.
-        asked: Whether the command was asked for something of its own, such as a range. It then
+        asked: Whether the command is a replay or was given a range or a lookback. It then
             waits for ten minutes by default; else it leaves its work to the other run.
 
     Raises:

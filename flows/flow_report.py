@@ -25,7 +25,7 @@ from flows.artifacts import (
     status_table,
     sync_page,
 )
-from flows.context import first_readings
+from flows.context import first_sync_windows
 from flows.prefect_events import emit_of_results, emit_pending
 from flows.states import flow_state
 from tasks.load.result import ReplayResult
@@ -89,7 +89,7 @@ def _report(context: RunContext, results: Sequence[StageResult]) -> None:
         return
     if page := sync_page(results, now):
         _publish(SYNC_KEY, _Artifact("markdown", page, "What a sync did."))
-    unread = first_readings(context.settings, context.accounts)
+    unread = first_sync_windows(context.settings, context.accounts)
     answer = status(context.store, context.destinations, unread)
     emit_pending(answer, results, now)
     table = json.dumps(status_table(answer))

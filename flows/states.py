@@ -77,7 +77,7 @@ def faults_as_states(body: Callable[P, State[Any]]) -> Callable[P, State[Any]]:
 
     @functools.wraps(body)
     def run(*args: P.args, **kwargs: P.kwargs) -> State[Any]:
-        logging.getLogger("prefect.flow_runs").addFilter(_is_no_end_state)
+        logging.getLogger("prefect.flow_runs").addFilter(_keeps_record)
         try:
             return body(*args, **kwargs)
         except HaloUsmError as error:
@@ -90,6 +90,6 @@ def faults_as_states(body: Callable[P, State[Any]]) -> Callable[P, State[Any]]:
     return run
 
 
-def _is_no_end_state(record: logging.LogRecord) -> bool:
-    """Refuse the stack trace that a worker logs where a run ends in a failed or cancelled state."""
+def _keeps_record(record: logging.LogRecord) -> bool:
+    """False for the stack trace that a worker logs where a run has failed or was cancelled."""
     return not (record.exc_info and isinstance(record.exc_info[1], FailedRun | CancelledRun))

@@ -14,7 +14,7 @@ from datetime import timedelta
 RETRYABLE_STATUSES = {408, 425, 429}
 """After these and any 5xx a request is sent again; after 401 and 403 once, with a new token."""
 WINDOW_READS = 4
-"""A window whose events change while it is read is read so often at most."""
+"""A window whose events change while it is read is read at most this many times."""
 REQUESTS_PER_PAGE = 10
 """Requests that a window may take for each of its pages: it may be read `WINDOW_READS` times."""
 
@@ -23,20 +23,21 @@ REQUESTS_PER_PAGE = 10
 DELIVERY_PAUSES = (1.0, 4.0)
 """Seconds before a batch that failed is sent a second and a third time."""
 FAILED_BATCHES = 3
-"""After so many failed batches in a row a destination is given up for this run."""
+"""After this many failed batches in a row a destination is given up for this run; one that takes no
+connection is given up at its first batch."""
 FAILED_DEFERRED_BATCHES = 8
 """The same for events that failed alone in earlier runs: these are expected to fail."""
 SINGLE_EVENT_ATTEMPTS = 4
-"""An event that failed is sent alone so often at most in one run."""
+"""An event that failed is sent alone at most this many times in one run."""
 RUNS_BEFORE_DEFERRAL = 3
-"""After so many runs in which an event itself was at fault, its next attempt is put off."""
+"""After this many runs in which an event itself was at fault, its next attempt is put off."""
 FIRST_DEFERRAL, LATER_DEFERRAL = timedelta(hours=1), timedelta(days=1)
 """How long it is put off: after exactly that many runs, and after more of them."""
 
 # Staging
 
 REREADS_OF_REPLACED_FILES = 5
-"""A day's files are read again so often where one of them is replaced while they are read."""
+"""A day's files are read again this many times where one of them is replaced meanwhile."""
 
 
 class RetryableFault(Exception):  # noqa: N818 - it becomes an error only when retries end

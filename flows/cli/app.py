@@ -79,7 +79,7 @@ def completion(
     return DONE
 
 
-_EXAMPLES: dict[Callable[..., int], str] = {
+_COMMANDS: dict[Callable[..., int], str] = {
     demo: "halo-usm demo --live",
     check: "halo-usm check --env-file /etc/halo-usm.env",
     sync: "halo-usm sync --lookback 1440",
@@ -94,7 +94,7 @@ _EXAMPLES: dict[Callable[..., int], str] = {
     import_connector: "halo-usm import-connector /opt/cloudpassage --write",
     completion: "halo-usm completion bash",
 }
-"""Every command, with an example."""
+"""Every command, with the example that its help shows; a new one is added here."""
 
 app = App(
     name="halo-usm",
@@ -103,7 +103,7 @@ app = App(
     version=_version,
     suppress_keyboard_interrupt=False,  # `exit_code` chooses the exit code
 )
-for _command, _example in _EXAMPLES.items():
+for _command, _example in _COMMANDS.items():
     app.command(_command, help_epilogue=f"Example: {_example}")
 
 

@@ -22,8 +22,8 @@ Only = Annotated[
 Wait = Annotated[
     float | None,
     Parameter(
-        help="Minutes to wait for another run that holds the account or destination; 10 by "
-        "default where something of its own was asked for, such as a range."
+        help="Minutes to wait for another run that holds the account or destination; by default "
+        "10 for a replay, a range or --lookback, else 0."
     ),
 ]
 
@@ -54,4 +54,4 @@ class InPrefect:
 
 
 NO_COMMON = Common()
-NOT_ASKED = InPrefect()
+NO_PREFECT = InPrefect()

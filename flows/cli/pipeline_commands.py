@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from flows.cli.execution import DONE, FAILED, run_pipeline
 from flows.cli.options import (
     NO_COMMON,
-    NOT_ASKED,
+    NO_PREFECT,
     Auth,
     Common,
     InPrefect,
@@ -36,7 +36,7 @@ def sync(
         int | None, Parameter(help="Minutes of covered time to read again, for late events.")
     ] = None,
     wait: Wait = None,
-    in_prefect: InPrefect = NOT_ASKED,
+    in_prefect: InPrefect = NO_PREFECT,
     common: Common = NO_COMMON,
 ) -> int:
     """One pass for all accounts: extract what is new, transform it, load it."""
@@ -126,7 +126,7 @@ def replay(
         ),
     ] = False,
     wait: Wait = None,
-    in_prefect: InPrefect = NOT_ASKED,
+    in_prefect: InPrefect = NO_PREFECT,
     common: Common = NO_COMMON,
 ) -> int:
     """Deliver a range again from staging; no Halo call is made."""

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from flows.cli.execution import DONE
 from flows.cli.options import NO_COMMON, Common, Json, Since, Until
 from flows.cli.output import warn
-from flows.context import first_readings, parse_range, prepare, range_if_given
+from flows.context import first_sync_windows, parse_range, prepare, range_if_given
 from tasks.errors import SettingsError
 from tasks.redaction import foreign_text
 from tasks.time_window import isoformat
@@ -37,7 +37,7 @@ def status(
     if as_json and metrics:
         raise SettingsError("status: say either --json or --metrics")
     work = prepare(common.env_file, sensors=None)
-    answer = read_status(work.store, work.destinations, first_readings(work.settings))
+    answer = read_status(work.store, work.destinations, first_sync_windows(work.settings))
     show = show_metrics if metrics else show_status
     return show_answer(answer, None if as_json else show)
 
@@ -94,7 +94,7 @@ def _write_report(work: RunContext, window: Window, path: Path, common: Common) 
     command += ["--until", isoformat(window.until), "--report", str(path)]
     command += ["--env-file", str(common.env_file)] if common.env_file else []
     with output_file(path, "--report") as sink:
-        facts = gather(work.store, window, work.destinations, first_readings(work.settings))
+        facts = gather(work.store, window, work.destinations, first_sync_windows(work.settings))
         sink.write(page(facts, shlex.join(command), str(work.store)).encode())
     warn(f"the audit is written to {path}")
     return facts.audit

@@ -43,11 +43,12 @@ if TYPE_CHECKING:
     from tasks.staging.ledger import Ledger
 
 _FEW = 8
-"""Up to so many events of a batch that failed alone before are sent alone again."""
+"""Up to this many events of a batch that failed alone before are sent alone again."""
 _DEFERRED = 16_384
-"""So many events wait for others at most: they take memory."""
+"""At most this many events wait for others: they take memory."""
+_PRIME = 7919
 _WAITING = 4
-"""For so many waiting events at most a batch is sent in parts."""
+"""At most this many waiting events count when a batch is split into parts."""
 
 
 class GivenUp(Exception):  # noqa: N818 - reads as a sentence; never leaves `tasks.load.destination`
@@ -187,8 +188,8 @@ class BatchSender:
         """Whether one of two events of a failed batch is delivered alone."""
         if len(batch) == 1:
             return False
-        # attempts are more in every run, and so the second event is another one
-        second = 1 + int(batch.number[-1]) * 7919 % (len(batch) - 1)
+        # the number of the attempt grows with every run; times a prime it picks another event
+        second = 1 + int(batch.number[-1]) * _PRIME % (len(batch) - 1)
         return any(not len(self._send(batch.slice(at, at + 1))) for at in (0, second))
 
     def _search(self, batch: Batch, *, whole: bool = False) -> None:
