@@ -109,13 +109,12 @@ class Receiver:
             exits.enter_context(asleep)
             exits.enter_context(self._awake)
             for at, name in enumerate(self._names):
-                kind = socket.SOCK_DGRAM if name == "udp" else socket.SOCK_STREAM
-                sock = exits.enter_context(socket.socket(family, kind))
-                if name != "udp":  # as servers do, so that a port can be taken again at once
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                sock.bind((self._host, self._first_port and self._first_port + at))
-                if name != "udp":
-                    sock.listen()
+                address = (self._host, self._first_port and self._first_port + at)
+                if name == "udp":
+                    sock = exits.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+                    sock.bind(address)
+                else:
+                    sock = exits.enter_context(socket.create_server(address, family=family))
                 self._sockets[name] = sock
                 self._start(self._read_datagrams if name == "udp" else self._accept, name, asleep)
             self._exits = exits.pop_all()

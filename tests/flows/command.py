@@ -98,10 +98,13 @@ def command_for(
     )
 
 
-def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
-    """Wait for something to become true while a command runs."""
+def wait_until(
+    condition: Callable[[], object], process: subprocess.Popen[str] | None = None
+) -> None:
+    """Wait for something to become true, while a command runs if one is given."""
     until = time.monotonic() + 90
     while not condition():
-        assert process.poll() is None, process.communicate()
+        if process is not None:
+            assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
         time.sleep(0.02)

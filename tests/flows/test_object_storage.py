@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import boto3
 import pyarrow.dataset as ds
@@ -15,12 +14,12 @@ from pyarrow import fs
 
 from sandbox.halo_api import HaloStandIn
 from tests.documented_commands import run
-from tests.flows.command import EVENTS, ROOT, Command, command_for
+from tests.flows.command import EVENTS, ROOT, Command, command_for, wait_until
 from tests.object_storage import BUCKET, KEYS, Proxy, never, s3_proxy, s3_server
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from sandbox.halo_api import StandInProcess
@@ -113,15 +112,6 @@ def assert_once(s3: Proxy, prefix: str, receiver: Receiver) -> None:
     """Every event is staged once and delivered once."""
     ids = staged(s3, prefix)
     assert len(set(ids)) == len(ids) == len(receiver.messages("tcp")) == EVENTS
-
-
-def wait_until(condition: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> None:
-    """Wait for a condition while a process lives."""
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until
-        assert process is None or process.poll() is None
-        time.sleep(0.1)
 
 
 def test_every_stage_works_on_object_storage(
