@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.load.delivery import Delivery, now
+from tasks.load.delivery import Delivery
+from tasks.load.pending_days import now
 from tasks.load.result import LoadResult, ReplayResult
 from tasks.retry_policy import DELIVERY_PAUSES
 from tasks.staging.pending import Selection

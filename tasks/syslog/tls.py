@@ -9,10 +9,10 @@ from pydantic import AfterValidator, Field, ValidationInfo
 
 from tasks.errors import explain
 from tasks.redaction import LONGEST_PATH, foreign_text
-from tasks.syslog.destination import Destination, one_of
+from tasks.syslog.destination import StreamDestination, one_of
 
 if TYPE_CHECKING:
-    from tasks.syslog.transport import Transport
+    from tasks.syslog.transport import StreamTransport
 
 
 def _file_or_folder(path: Path, info: ValidationInfo) -> Path:
@@ -43,7 +43,7 @@ def _key(path: Path, info: ValidationInfo) -> Path:
     return _file(path, info)
 
 
-class TlsDestination(Destination):
+class TlsDestination(StreamDestination):
     """One TLS listener."""
 
     ca: Annotated[Path, AfterValidator(_file_or_folder)] | None = Field(
@@ -70,7 +70,7 @@ class TlsDestination(Destination):
 
             client_context(self)
 
-    def open_transport(self) -> Transport:
+    def open_transport(self) -> StreamTransport:
         """See :class:`Destination`."""
         # A run that has nothing to deliver does not pay for ssl.
         from tasks.syslog.tls_transport import TlsTransport
