@@ -199,8 +199,11 @@ class BatchSender:
         """Whether one of two events of a failed batch is delivered alone."""
         if len(batch) == 1:
             return False
-        # the number of the attempt grows with every run; times a prime it picks another event
-        second = 1 + int(batch.number[-1]) * _PRIME % (len(batch) - 1)
+        # new events are least likely to be those at fault; the number of the attempt grows with
+        # every run: times a prime it picks another one
+        number = batch.number[1:]
+        new = 1 + np.flatnonzero(number == number.min())
+        second = int(new[int(number[-1]) * _PRIME % len(new)])
         return any(not len(self._send(batch.slice(at, at + 1))) for at in (0, second))
 
     def _search(self, batch: Batch, *, whole: bool = False) -> None:
