@@ -66,11 +66,19 @@ class BatchRecord:
                     if rows is None:
                         part.file.write(part.expected, delta, part.encoded)
                     else:
-                        part.file.write(rows.take(pa.array(part.events)), delta)
+                        part.file.write(_of(rows, part.events), delta)
             except LedgerError as broken:
                 fault = fault or broken
         if fault is not None:
             raise fault
+
+
+def _of(rows: pa.Table, events: npt.NDArray[np.intp]) -> pa.Table:
+    """The rows of some events, in ascending order; nothing is copied where they are neighbours."""
+    first, count = int(events[0]), len(events)
+    if events[-1] - first == count - 1:
+        return rows.slice(first, count)
+    return rows.take(pa.array(events))
 
 
 @contextmanager
@@ -87,7 +95,7 @@ def open_record(batch: Batch, expected: pa.Table) -> Iterator[BatchRecord]:
     with ExitStack() as every:
         parts = []
         for ledger, events in batch.by_ledger():
-            rows = expected.take(pa.array(events))
+            rows = _of(expected, events)
             opened = every.enter_context(ExitStack())
             file = opened.enter_context(ledger.attempt(rows["event_id"]))
             parts.append(_Part(events, rows, in_bytes(rows), file, opened))

@@ -20,6 +20,7 @@ from tasks.plugin.fields import NORMALIZED_SCHEMA
 from tasks.retry_policy import REREADS_OF_REPLACED_FILES
 from tasks.staging import normalized
 from tasks.staging.files import FileGone
+from tasks.staging.last_attempts import LastAttempts
 from tasks.staging.pending import states
 from tasks.syslog.message import encode
 
@@ -162,24 +163,33 @@ def _selected(
     ledger: Ledger, segment: Segment, file: NormalizedFile, selection: Selection
 ) -> Iterator[pa.Table]:
     """The chosen rows of a file, with what the ledger says of them in more columns, `_STATE`."""
-    parts = [
-        (selection.select(events, last), last) for events, last in states(ledger, segment, file)
-    ]
-    if not any(mask.any() for mask, _ in parts):
-        return
-    mask = np.concatenate([mask for mask, _ in parts])
-    state = {name: np.concatenate([getattr(last, name) for _, last in parts]) for name in _STATE}
     path = f"{ledger.store.folder('normalized', ledger.account, ledger.day)}/{file.name}"
+    marks: pa.Table | None = None
+    if segment.attempts or selection.takes.by_content:
+        # perhaps none is chosen: the columns that tell are read first
+        known = states(ledger, segment, file)
+        marks = pa.concat_tables([_marks(events, last, selection) for events, last in known])
+        if not pc.any(marks["_chosen"]).as_py():
+            return
     start = 0
-    for table in normalized.batches(ledger.store, path, rows=_ROWS):
-        part = slice(start, start + table.num_rows)
-        start += table.num_rows
-        with_state = table
-        for name in _STATE:
-            with_state = with_state.append_column(f"_{name}", pa.array(state[name][part]))
-        chosen = with_state.filter(pa.array(mask[part]))
-        if chosen.num_rows:
-            yield chosen
+    for events in normalized.batches(ledger.store, path, rows=_ROWS):
+        count = events.num_rows
+        if marks is None:
+            here = _marks(events, LastAttempts.never(count), selection)
+        else:
+            here = marks.slice(start, count)
+        start += count
+        columns = [*events.columns, *here.columns]
+        table = pa.table(columns, [*events.column_names, *here.column_names])
+        table = table.filter(table["_chosen"])
+        if table.num_rows:
+            yield table
+
+
+def _marks(events: pa.Table, last: LastAttempts, selection: Selection) -> pa.Table:
+    """Which events are chosen, and what the ledger last says of them."""
+    state = {f"_{name}": pa.array(getattr(last, name)) for name in _STATE}
+    return pa.table({"_chosen": pa.array(selection.select(events, last)), **state})
 
 
 def _in_order(read: list[_Rows]) -> list[_Rows]:
