@@ -6,7 +6,7 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from tasks.syslog.destination import Destination
 
     _Rows = tuple[Ledger, pa.Table]
+
+T = TypeVar("T")
 
 _ROWS = 16_384
 """Rows that are rendered at a time: enough for columns to pay off, few enough to be bounded."""
@@ -69,8 +71,8 @@ def batches(
 
     Day follows day as given, and within a day events are in order of creation. A batch has events
     of several days where one day does not fill it; over UDP, where nothing waits for a batch, it
-    has events of one. Batches are made in a thread, ahead of their use, but not beyond a day that
-    broke off: it is read on once the caller has dealt with that.
+    has events of one. They are read and made in threads, ahead of their use, but not beyond a day
+    that broke off: it is read on once the caller has dealt with that.
 
     Args:
         days: The days; how far each was read is noted in them.
@@ -78,16 +80,17 @@ def batches(
         destination: Says how many events make a batch, and how they are encoded.
     """
     ledgers = 1 if destination.per_message_outcome else _LEDGERS
-    for made in _ahead(_packs(_selected_rows(days, selection), destination)):
+    read = _ahead(_selected_rows(days, selection))
+    for made in _ahead(_packs(read, destination)):
         if isinstance(made, BrokenOff):
             yield made
         else:
             yield from _cut(made, destination.batch, ledgers)
 
 
-def _ahead(made: Iterator[Batch | BrokenOff]) -> Iterator[Batch | BrokenOff]:
-    """Make the next while the one before it is sent: sending is mostly waiting."""
-    with ThreadPoolExecutor(1, "batches") as pool:
+def _ahead(made: Iterator[T | BrokenOff]) -> Iterator[T | BrokenOff]:
+    """Make the next in a thread while the one before it is used."""
+    with ThreadPoolExecutor(1, "ahead") as pool:
         coming = pool.submit(next, made, None)
         while (one := coming.result()) is not None:
             if isinstance(one, BrokenOff):
