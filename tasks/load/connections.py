@@ -4,6 +4,10 @@ A batch that is begun gets room for its record and its rows at once, connects, a
 turn: so many batches have theirs at the same time as there are connections. A turn ends when the
 batch is on record, and so a crash repeats at most one batch a connection. After the first failure
 no turn is given any more; what still waits comes back unsent.
+
+A receiver that serves fewer connections at once than there are would accept some of them only when
+our end is there already. An end that it sends as soon as it has accepted then looks like a
+confirmation. So it first has to show that it serves as many.
 """
 
 from __future__ import annotations
@@ -50,6 +54,7 @@ class Connections:
         self._number = 0
         self._turns = Turns(count, recorded.stop)
         self._ahead_helps = True  # as far as is known
+        self._serves_all = count == 1
 
     @property
     def begun(self) -> bool:
@@ -63,6 +68,9 @@ class Connections:
 
     def begin(self, batch: Batch) -> None:
         """Begin to deliver a batch."""
+        if not self._serves_all:
+            self._count = self._count if self._are_served() else 1
+            self._serves_all = True
         if not self._begun:
             self._number, self._turns = 0, Turns(self._count, self._recorded.stop)
         deliver = partial(self._deliver, batch, self._turns, self._number)
@@ -101,6 +109,24 @@ class Connections:
                     fault = fault or broken
         if fault is not None:
             raise fault
+
+    def _are_served(self) -> bool:
+        """Whether a connection is ended in order while all others are open; nothing is sent."""
+        with contextlib.ExitStack() as others:
+            try:
+                for _ in range(self._count - 1):
+                    others.callback(self._transport.connect().close)
+                last = self._transport.connect()
+                others.callback(last.close)
+                last.finish()
+            except (SensorError, OSError) as fault:
+                self._recorded.notes.append(
+                    f"destination {self._recorded.destination.name}: batches are sent one after "
+                    f"another, as the receiver does not serve {self._count} connections at the "
+                    f"same time ({fault}); lower connections=, or allow more there"
+                )
+                return False
+        return True
 
     def _deliver(self, batch: Batch, turns: Turns, number: int) -> Attempt | None:
         """Deliver a batch once it has its turn; None where none is given any more."""

@@ -142,6 +142,7 @@ class Delivery:
         finally:
             result.tried, result.delivered = recorded.tried.total(), recorded.delivered
             result.batches = recorded.batches
+            result.notes += recorded.notes
             result.certificate_until = transport.certificate_until
             result.failed = result.tried - recorded.delivered
         for day in days:

@@ -95,6 +95,7 @@ class RecordedTransport:
         unreachable: Whether nothing could be handed over at the last attempt.
         last_delivered: Whether the last attempt that handed over anything delivered anything.
         previous_delivered: Whether the one before that did.
+        notes: What is worth knowing of the receiver.
     """
 
     destination: Destination
@@ -108,6 +109,7 @@ class RecordedTransport:
     unreachable: bool = False
     last_delivered: bool = False
     previous_delivered: bool = False
+    notes: list[str] = field(default_factory=list)
 
     @property
     def per_message(self) -> bool:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from tasks.syslog.destination import Destination
     from tasks.syslog.message_buffers import MessageBuffer
     from tasks.syslog.transport import StreamTransport
 
@@ -43,7 +42,7 @@ class TcpTransport:
 
     certificate_until: datetime | None = None
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, destination: StreamDestination) -> None:
         self._destination = destination
         self._sending_rate = SendingRate(destination.rate)
         self._preferred: Address | None = None
@@ -76,7 +75,8 @@ class TcpTransport:
             connection.abort()
             raise
         connection.close()
-        self._close_grace = PROVEN_SECONDS
+        # so many others may be accepted before this one
+        self._close_grace = PROVEN_SECONDS * self._destination.connections
         return Outcome.of((CONFIRMED, total))
 
     def connect(self) -> Connection:

@@ -42,6 +42,17 @@ def the_rest(
     return replay(store, receiver.url(batch=10), where, only, **options)
 
 
+def stop_after(receiver: RejectingReceiver, count: int, stop: threading.Event) -> None:
+    """Stop with the batch that comes after so many events."""
+
+    def accept(_: list[str]) -> bool:
+        if len(receiver.received) >= count:
+            stop.set()
+        return True
+
+    receiver.accept = accept
+
+
 def counts(done: LoadResult) -> tuple[int, ...]:
     """What a replay says: asked, tried, delivered, failed, not tried."""
     return done.asked, done.tried, done.delivered, done.failed, done.not_tried
@@ -53,7 +64,7 @@ def test_replay_that_is_stopped(store: Store, connections: int) -> None:
     with RejectingReceiver(lambda _: True) as receiver:
         load(store, receiver.url())
         stop = threading.Event()
-        receiver.accept = lambda _: len(receiver.received) < 70 or not stop.set()
+        stop_after(receiver, 70, stop)
         batch = 10 if connections == 1 else 2
         done = replay(store, receiver.url(batch=batch), RANGE, "all", stop=stop)
         tried = done.tried
@@ -113,7 +124,7 @@ def test_replay_of_several_accounts(store: Store, only: Only, connections: int) 
         receiver.accept = lambda _: True
         receiver.batches.clear()
         stop = threading.Event()
-        receiver.accept = lambda _: len(receiver.received) < 40 or not stop.set()
+        stop_after(receiver, 40, stop)
         batch = 10 if connections == 1 else 2
         done = replay(store, receiver.url(batch=batch), RANGE, only, stop=stop)
         assert done.asked == done.tried + done.not_tried == 91
