@@ -42,7 +42,7 @@ _ROWS = 16_384
 """Rows that are rendered at a time: enough for columns to pay off, few enough to be bounded."""
 _BYTES = 32 * 1024 * 1024
 """After so many bytes, events are rendered even where they are fewer than a batch."""
-_LEDGERS = 32
+_LEDGERS = 16
 """Accounts and days of a batch at most: each has a file open while the batch is under way."""
 
 _STATE = ("number", "delivered", "failed_alone")

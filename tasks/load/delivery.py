@@ -15,12 +15,13 @@ from tasks.staging.locks import hold
 from tasks.time_window import Window, isoformat
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable
     from datetime import datetime
 
-    from tasks.load.batch_sender import BatchSender
     from tasks.load.parallel_sender import ParallelSender
     from tasks.load.pending_days import PendingDay
+    from tasks.staging.ledger import Ledger
     from tasks.staging.pending import Selection
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
@@ -50,7 +51,7 @@ class Delivery:
     say_why: bool = True
 
     def run(self) -> LoadResult:
-        """Deliver while the destination is locked, and return what was result."""
+        """Deliver while the destination is locked, and return what was done."""
         result = self.result
         name = self.destination.name
         try:
@@ -136,9 +137,9 @@ class Delivery:
             return False
         stop = self.stop or threading.Event()
         recorded = RecordedTransport(self.destination, transport, self.run_id, stop)
-        sender = BatchSender(recorded, self.pauses)
+        sender = ParallelSender(BatchSender(recorded, self.pauses))
         try:
-            complete = self._deliver_days(days, sender, ParallelSender(sender))
+            complete = self._deliver_days(days, sender, recorded.tried)
         finally:
             result.tried, result.delivered = recorded.tried.total(), recorded.delivered
             result.batches = recorded.batches
@@ -155,7 +156,7 @@ class Delivery:
         return complete
 
     def _deliver_days(
-        self, days: list[PendingDay], sender: BatchSender, parallel: ParallelSender
+        self, days: list[PendingDay], sender: ParallelSender, tried: Counter[Ledger]
     ) -> bool:
         from tasks.load.batch_sender import GivenUp
         from tasks.load.recorded_transport import Stopped
@@ -163,9 +164,9 @@ class Delivery:
         result = self.result
         try:
             try:
-                self._deliver_batches(days, sender, parallel)
+                self._deliver_batches(days, sender, tried)
             finally:
-                parallel.close()
+                sender.close()
         except LedgerError as fault:
             result.problems.append(f"destination {result.subject} cannot be loaded: {fault}")
             for day in days:
@@ -182,26 +183,24 @@ class Delivery:
         return False
 
     def _deliver_batches(
-        self, days: list[PendingDay], sender: BatchSender, parallel: ParallelSender
+        self, days: list[PendingDay], sender: ParallelSender, tried: Counter[Ledger]
     ) -> None:
         from tasks.load.batches import BrokenOff, batches
 
         total = sum(day.events for day in days)
-        tried = sender.transport.tried
         for batch in batches(days, self.selection, self.destination):
             if not isinstance(batch, BrokenOff):
-                parallel.deliver(batch)
+                sender.deliver(batch)
                 if self.progress is not None:
                     self.progress(tried.total(), max(total, tried.total()))
             elif batch.again:
                 # what was tried until now is in the ledger, or kept by the sender
-                parallel.settle()
                 sender.forget(batch.day.ledger)
                 batch.day.selected = tried[batch.day.ledger]
             else:
                 batch.day.reported = True
                 self.result.problems.append(self._unreadable(batch.day, batch.fault))
-        parallel.finish()
+        sender.finish()
 
     def _rest(self, days: list[PendingDay], window: Window) -> Rest | None:
         """Count what a replay did not try, and say how to go on; None where all was tried."""

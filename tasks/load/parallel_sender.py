@@ -17,6 +17,7 @@ from tasks.syslog.destination import StreamDestination
 if TYPE_CHECKING:
     from tasks.load.batch import Batch
     from tasks.load.batch_sender import BatchSender
+    from tasks.staging.ledger import Ledger
     from tasks.syslog.transport import StreamTransport
 
 
@@ -57,6 +58,11 @@ class ParallelSender:
         """Wait until nothing is under way, and deliver what failed; raises as `deliver` does."""
         while self._connections and self._connections.begun:
             self._take(self._connections)
+
+    def forget(self, ledger: Ledger) -> None:
+        """Settle, and forget what is held back of an account and day, to be read again."""
+        self.settle()
+        self._sender.forget(ledger)
 
     def finish(self) -> None:
         """Deliver all that is left; raises as `deliver` does."""
