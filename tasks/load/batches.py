@@ -114,14 +114,25 @@ def _cut(pack: Batch, size: int, ledgers: int) -> Iterator[Batch]:
 def _packs(
     read: Iterable[_Rows | BrokenOff], destination: Destination
 ) -> Iterator[Batch | BrokenOff]:
-    """The events to be delivered, in order; whole batches at a time, unless they are large."""
+    """The events to be delivered, in order; whole batches at a time, unless they are large.
+
+    The very first batch is made alone, so that it is soon on its way.
+    """
     batch = destination.batch
     waiting: list[_Rows] = []
     rows = size = 0
+    alone = batch
+
+    def made(ready: list[_Rows], count: int) -> Iterator[Batch]:
+        nonlocal alone
+        for start, stop in pairwise((0, min(alone, count), count)):
+            if start < stop:
+                yield _pack(_slice(ready, start, stop), destination)
+        alone = 0
+
     for some in read:
         if isinstance(some, BrokenOff):
-            if waiting:
-                yield _pack(_in_order(waiting), destination)
+            yield from made(_in_order(waiting), rows)
             waiting, rows, size = [], 0, 0
             yield some
             continue
@@ -131,12 +142,11 @@ def _packs(
         if rows >= max(batch, _ROWS) or size >= _BYTES:
             ready = _in_order(waiting)
             full = rows // batch * batch or rows
-            yield _pack(_slice(ready, 0, full), destination)
+            yield from made(ready, full)
             waiting = _slice(ready, full, rows)
             rows -= full
             size = sum(table.nbytes for _, table in waiting)
-    if waiting:
-        yield _pack(_in_order(waiting), destination)
+    yield from made(_in_order(waiting), rows)
 
 
 def _selected_rows(days: Iterable[PendingDay], selection: Selection) -> Iterator[_Rows | BrokenOff]:

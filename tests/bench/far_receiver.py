@@ -48,10 +48,11 @@ if TYPE_CHECKING:
 
 ROUND_TRIP_SECONDS = 0.05
 MTU = 60_000
-DAYS = 10
+DAYS = 20
 EVENTS_OF_A_DAY = 2880
 BATCH = 1000
 ROUNDS = 3
+ROUNDS_BY_LINK = 1
 TARGETS = {1: 1.5, 8: 4.0}
 """Times one batch after the other, by connections."""
 
@@ -63,7 +64,7 @@ def measure() -> Iterator[Measured]:
         ReadingReceiver() as receiver,
         DelayingProxy(receiver.port, ROUND_TRIP_SECONDS) as proxy,
     ):
-        found = _rates(Path(name), f"tcp://127.0.0.1:{proxy.port}")
+        found = _rates(Path(name), f"tcp://127.0.0.1:{proxy.port}", ROUNDS)
     yield from _compare(found, "by a proxy", TARGETS)
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.far_receiver"], stdout=subprocess.PIPE, check=False
@@ -94,13 +95,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name, LinkWithDelay(ROUND_TRIP_SECONDS / 2, MTU) as path:
         receiver = ReadingReceiver(THERE)
         path.there(receiver.__enter__)
-        found = _rates(Path(name), f"tcp://{THERE}:{receiver.port}")
+        found = _rates(Path(name), f"tcp://{THERE}:{receiver.port}", ROUNDS_BY_LINK)
         receiver.__exit__()
     print(json.dumps(found))
     return 0
 
 
-def _rates(folder: Path, url: str) -> dict[str, list[float]]:
+def _rates(folder: Path, url: str, rounds: int) -> dict[str, list[float]]:
     """Events a second, one batch after the other and by connections, a figure each round."""
     store = open_store(str(folder / "staging"))
     for day in range(DAYS):
@@ -109,7 +110,7 @@ def _rates(folder: Path, url: str) -> dict[str, list[float]]:
         stage(store, window, realistic_events(window, EVENTS_OF_A_DAY, seed=day))
     transform(store)
     found: dict[str, list[float]] = {}
-    for number in range(ROUNDS):
+    for number in range(rounds):
         for count in ("alone", *map(str, TARGETS)):
             to = f"{url}?name=sensor-{count}-{number}&batch={BATCH}"
             found.setdefault(count, []).append(_rate(store, to, count))
