@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from tasks.syslog.connection import Connection
     from tasks.syslog.transport import StreamTransport
 
-_BEGUN = 2
-"""Batches begun for each connection: one that is slow does not hold up the others at once."""
+_WAITING = 2
+"""Batches that wait for their turn beside those that have it: one connects, one is prepared."""
 
 
 class Connections:
@@ -49,7 +49,7 @@ class Connections:
         self._recorded = recorded
         self._transport = transport
         self._count = count
-        self._pool = ThreadPoolExecutor(count + 1, "connection")
+        self._pool = ThreadPoolExecutor(count + _WAITING, "connection")
         self._begun: deque[tuple[Batch, Future[Attempt | None]]] = deque()
         self._number = 0
         self._turns = Turns(count, recorded.stop)
@@ -64,7 +64,8 @@ class Connections:
     @property
     def full(self) -> bool:
         """Whether a batch has to be taken back before the next is begun."""
-        return len(self._begun) >= _BEGUN * self._count
+        # as many again, for one that is slow is not to hold up the others at once
+        return len(self._begun) >= 2 * self._count - 1 + _WAITING
 
     def begin(self, batch: Batch) -> None:
         """Begin to deliver a batch."""
