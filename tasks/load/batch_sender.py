@@ -129,14 +129,9 @@ class BatchSender:
         self._judge(FAILED_BATCHES, works=works)
 
     def finish(self) -> None:
-        """Deliver the events that are held back until others are delivered.
+        """Deliver the events that are held back until others are delivered; raises as `deliver`.
 
         What was tried least often comes first: not every run may come to the last one.
-
-        Raises:
-            GivenUp: The receiver is not there, or seems faulty.
-            Stopped: The run was asked to end.
-            LedgerError: The ledger cannot be written.
         """
         self.held_back.sort(key=lambda batch: int(batch.number.min()))
         while self.held_back:
