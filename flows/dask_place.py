@@ -91,6 +91,7 @@ class DaskPlace:
         if step.stage is stages.replay:
             return self._here.begin(step)
         task = TASKS[step.stage.__name__]
+        # unquoted: Dask makes a plain tuple of Prefect's `quote`, as of any tuple
         parameters = step.parameters(self._elsewhere, *step.arguments[1:])
         with _without_secrets():
             future: PrefectFuture[Any] = self._cluster.submit(

@@ -82,12 +82,8 @@ class Step:
         return {"after": before} if before else {}
 
     def parameters(self, *arguments: Any) -> dict[str, Any]:
-        """The parameters of its task, by name, for these arguments.
-
-        Quoted, they are not searched for futures.
-        """
-        task = TASKS[self.stage.__name__]
-        return get_call_parameters(task.fn, tuple(map(quote, arguments)), self.options)
+        """The parameters of its task, by name, for these arguments."""
+        return get_call_parameters(TASKS[self.stage.__name__].fn, arguments, self.options)
 
 
 class Place(Protocol):
@@ -122,7 +118,7 @@ class FlowsTaskRunner:
         flow_run = FlowRunContext.get()
         assert flow_run is not None
         task = TASKS[step.stage.__name__]
-        parameters = step.parameters(*step.arguments)
+        parameters = step.parameters(*map(quote, step.arguments))  # not searched for futures
         future: PrefectFuture[Any] = flow_run.task_runner.submit(
             task, parameters, dependencies=step.inputs
         )
