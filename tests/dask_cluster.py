@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LEASE_SECONDS = 6
-_WORKER = (
-    "from tasks.staging import lease; lease.SECONDS = {seconds}; "
-    "from distributed.cli.dask_worker import main; main()"
-)
+_SHORT_LEASES = f"from tasks.staging import lease\nlease.SECONDS = {LEASE_SECONDS}\n"
 
 
 class DaskCluster:
@@ -37,6 +34,7 @@ class DaskCluster:
         self._folder = folder
         self._environment = environment
         self._threads = threads
+        (folder / "short_leases.py").write_text(_SHORT_LEASES)
         self.workers: list[subprocess.Popen[bytes]] = []
         command = ["-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
         self.scheduler = self._start("scheduler", *command, "--no-dashboard", "--no-jupyter")
@@ -64,14 +62,18 @@ class DaskCluster:
             time.sleep(0.1)
         return found.group(found.re.groups)
 
-    def start_workers(self, count: int, address: str | None = None) -> None:
-        """Start so many more workers, and wait until the scheduler knows them."""
+    def start_workers(self, count: int, *, nanny: bool = False) -> None:
+        """Start so many more workers, and wait until the scheduler knows them.
+
+        With a nanny, as Dask does by default, the worker is a child of the process.
+        """
         names = [f"worker-{len(self.workers) + number}" for number in range(count)]
         for name in names:
-            options = ["--no-nanny", "--no-dashboard", "--nthreads", str(self._threads)]
-            options += ["--local-directory", str(self._folder / name)]
-            program = _WORKER.format(seconds=LEASE_SECONDS)
-            self.workers.append(self._start(name, "-c", program, address or self.address, *options))
+            command = ["-m", "distributed.cli.dask_worker", self.address, "--no-dashboard"]
+            command += ["--nthreads", str(self._threads), "--preload", "short_leases.py"]
+            command += ["--nanny" if nanny else "--no-nanny"]
+            command += ["--local-directory", str(self._folder / name)]
+            self.workers.append(self._start(name, *command))
         for name in names:
             self._wait_for(name, r"Registered to: ")
 

@@ -9,10 +9,12 @@ import signal
 import socket
 import socketserver
 import subprocess
+import sys
 import threading
 from collections import Counter
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
@@ -20,8 +22,11 @@ import pyarrow.dataset as ds
 import pytest
 from pyarrow import fs
 
+from flows.dask_scheduler import dask_address
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
+from tasks.errors import SettingsError
+from tasks.settings import read_settings
 from tests.dask_cluster import DaskCluster, dask_cluster
 from tests.flows.command import Command, command_for, wait_until
 from tests.flows.test_object_storage import WITH_SHORT_LEASES
@@ -29,8 +34,7 @@ from tests.object_storage import BUCKET, KEYS, Proxy, s3_proxy, s3_server
 from tests.staging.rejecting_receiver import ids_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.timeout(300)  # each worker process imports Prefect
 
@@ -55,6 +59,7 @@ class Killer:
         owner: Of which lease; the path's own account by default.
         tree: The stage.
         after: How many files.
+        end: How.
         killed: The processes.
     """
 
@@ -62,7 +67,7 @@ class Killer:
     tree: str
     after: int
     owner: str = ""
-    signal: signal.Signals = signal.SIGKILL
+    end: Callable[[int], None] = lambda process: os.kill(process, signal.SIGKILL)
     killed: list[int] = field(default_factory=list)
 
     def __call__(self, method: str, path: str) -> bool:
@@ -73,8 +78,15 @@ class Killer:
             if self.after < 0:
                 owner = self.owner or found[1].replace("%3D", "=")
                 self.killed.append(holder(self.s3, path.split("/")[2], owner)["process"])
-                os.kill(self.killed[0], self.signal)
+                self.end(self.killed[0])
         return False
+
+
+def terminate_parent(process: int) -> None:
+    """Send SIGTERM to the nanny of a worker, which is what `dask worker` starts."""
+    os.kill(
+        int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGTERM
+    )
 
 
 def holder(s3: Proxy, prefix: str, owner: str) -> dict[str, int]:
@@ -227,11 +239,15 @@ def test_a_backfill_of_twenty_accounts_survives_a_kill_in_each_stage(large: Clus
 @pytest.mark.soak
 def test_a_worker_that_is_stopped_ends_its_steps_in_order(small: Cluster) -> None:
     """Its lease is given back, so another worker goes on at once, in the same flow run."""
-    small.s3.refuses = killer = Killer(small.s3, "raw", after=2, signal=signal.SIGTERM)
+    for worker in small.dask.workers:
+        worker.kill()
+    small.dask.start_workers(2, nanny=True)
+    small.s3.refuses = killer = Killer(small.s3, "raw", after=2, end=terminate_parent)
     out, err = small.start().communicate(timeout=200)
     assert "loaded sensor: 600 delivered" in out, err
-    [worker] = [one for one in small.dask.workers if one.pid in killer.killed]
-    assert worker.wait(60) == 0
+    assert killer.killed
+    wait_until(lambda: [worker.poll() for worker in small.dask.workers[2:]].count(0) == 1)
+    assert "still alive" not in small.dask.log("worker-2") + small.dask.log("worker-3")
     small.assert_all_is_there()
 
 
@@ -272,39 +288,39 @@ def test_without_any_worker(small: Cluster) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "program", "said"),
+    ("settings", "said"),
     [
-        ({"HALO_DASK_ADDRESS": ""}, (), "set HALO_DASK_ADDRESS, such as tcp://scheduler:8786"),
-        ({"HALO_STAGING": "folder"}, (), "needs a staging on object storage"),
-        ({"HALO_STAGING_LOCKS": "none"}, (), "unset HALO_STAGING_LOCKS"),
-        (
-            {},
-            ("-c", "import sys; sys.modules['distributed'] = None; "),
-            "pip install 'halo-usm[dask]'",
-        ),
-        ({}, (), "no Dask scheduler answers at tcp://127.0.0.1:1 ("),
+        ({"HALO_DASK_ADDRESS": ""}, "set HALO_DASK_ADDRESS, such as tcp://scheduler:8786"),
+        ({"HALO_STAGING": "folder"}, "needs a staging on object storage"),
+        ({"HALO_STAGING_LOCKS": "none"}, "unset HALO_STAGING_LOCKS"),
+        ({}, "pip install 'halo-usm[dask]'"),
     ],
-    ids=["no address", "a folder", "no leases", "without the extra", "no scheduler"],
+    ids=["no address", "a folder", "no leases", "without the extra"],
 )
 def test_what_cannot_be_used(
-    tmp_path: Path, settings: dict[str, str], program: tuple[str, str], said: str
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], said: str
 ) -> None:
-    """It is said with its remedy, and nothing hangs: here by `check`, which needs no server."""
-    with HaloStandIn() as halo:
-        halo_usm = command_for(tmp_path, halo, "udp://127.0.0.1:9")
-    halo_usm.settings |= {
-        "HALO_STAGING": "s3://bucket/x?endpoint_override=http://127.0.0.1:1",
+    """It is said with its remedy."""
+    usable = {
+        "HALO_STAGING": "s3://bucket/prefix",
         "HALO_TASK_RUNNER": "dask",
-        "HALO_DASK_ADDRESS": "tcp://127.0.0.1:1",
-        **settings,
+        "HALO_DASK_ADDRESS": "tcp://scheduler:8786",
     }
-    if program:
-        start = "from flows.__main__ import main; main()"
-        halo_usm = replace(halo_usm, program=(program[0], program[1] + start))
-    found = halo_usm("check", code=1).stdout
-    [line] = [one for one in found.splitlines() if "task runner dask" in one]
-    assert line.startswith("FAIL")
-    assert said in line
+    for name, value in (usable | settings).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        dask_address(read_settings())
+
+
+@pytest.mark.soak
+def test_without_a_scheduler(small: Cluster) -> None:
+    """Both `check` and `sync` say that none answers, and nothing hangs."""
+    small.halo_usm.settings["HALO_DASK_ADDRESS"] = "tcp://127.0.0.1:1"
+    said = "HALO_DASK_ADDRESS: no Dask scheduler answers at tcp://127.0.0.1:1 ("
+    assert f"FAIL task runner dask: {said}" in small.halo_usm("check", code=1).stdout
+    assert said in small.halo_usm("sync", code=1).stderr
+    assert not small.s3.count("^PUT .*/raw/")
 
 
 @dataclass
