@@ -22,8 +22,8 @@ from prefect_dask import DaskTaskRunner
 from flows import stages
 from flows.dask_scheduler import CONNECT_SECONDS, START_WORKERS, no_scheduler
 from flows.dask_worker import RunElsewhere, end_run
-from flows.prefect_runner import FlowsTaskRunner
 from flows.stage_tasks import TASKS
+from flows.task_place import FlowsTaskRunner
 from tasks.errors import HaloUsmError
 from tasks.redaction import foreign_text
 from tasks.results import StageResult
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from prefect.futures import PrefectFuture
 
     from flows.context import RunContext
-    from flows.prefect_runner import Step
+    from flows.task_place import Step
 
 _STEPS_A_THREAD = 2
 """How many steps are given to the cluster for each of its threads, so that none waits for work."""
@@ -51,7 +51,7 @@ _WORKER_SECONDS = 60.0
 
 
 class DaskPlace:
-    """The workers of a Dask cluster; see `flows.prefect_runner.Place`.
+    """The workers of a Dask cluster; see `flows.task_place.Place`.
 
     Args:
         cluster: Prefect's task runner, connected.
@@ -112,29 +112,28 @@ class DaskPlace:
         try:
             result = step.future.result(raise_on_failure=False)
         except Exception as error:  # noqa: BLE001 - whatever Dask raises: the step has no result
-            return self._lost(step, error)
+            return self._lost(step, str(error) or type(error).__name__)
         if isinstance(result, BaseException):
             raise result
-        again = False
-        if not self._context.stop.is_set() and not result.problems:
-            if result.held and result.held_by == self._context.run_id:
-                since = self._held_since.setdefault(step, time.monotonic())
-                again = time.monotonic() - since < _HELD_LONGEST * lease.SECONDS
-                step.not_before = time.monotonic() + _HELD_PAUSE
-            elif result.interrupted:
-                again = step.runs < _MOST_RUNS
-        return None if again else result
+        if self._context.stop.is_set() or result.problems:
+            return result
+        if result.held and result.held_by == self._context.run_id:
+            since = self._held_since.setdefault(step, time.monotonic())
+            if time.monotonic() - since > _HELD_LONGEST * lease.SECONDS:
+                return self._lost(step, "its worker was lost more than once")
+            step.not_before = time.monotonic() + _HELD_PAUSE
+            return None
+        return None if result.interrupted and step.runs < _MOST_RUNS else result
 
-    def _lost(self, step: Step, error: Exception) -> StageResult:
-        said = foreign_text(str(error) or type(error).__name__)
+    def _lost(self, step: Step, why: object) -> StageResult:
         problem = (
-            f"{step.name}: the Dask cluster gave no result ({said}); look at the logs of its "
-            "workers; the next run goes on"
+            f"{step.name}: the Dask cluster gave no result ({foreign_text(why)}); look at the logs "
+            "of its workers; the next run goes on"
         )
         return StageResult(step.name, problems=[problem])
 
     def stop(self) -> None:
-        """Tell the workers that the run ends; see `flows.prefect_runner.Place`."""
+        """Tell the workers that the run ends; see `flows.task_place.Place`."""
         client = self._cluster.client
         tell = threading.Thread(
             target=client.run,

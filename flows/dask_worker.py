@@ -84,7 +84,7 @@ class RunElsewhere:
 
 
 def _this_machine() -> str:
-    return f"the Dask worker's machine {foreign_text(socket.gethostname())}"
+    return f"the Dask worker {foreign_text(socket.gethostname())}"
 
 
 def _compared(context: RunContext) -> dict[str, str]:
@@ -94,7 +94,7 @@ def _compared(context: RunContext) -> dict[str, str]:
         name.upper(): _text(name, getattr(settings, name))
         for name in type(settings).model_fields
         if name not in _OWN
-    } | {"the list of accounts": hashlib.sha256(accounts.encode()).hexdigest()[:8]}
+    } | {"the accounts": hashlib.sha256(accounts.encode()).hexdigest()[:8]}
 
 
 def _text(name: str, value: object) -> str:
@@ -126,7 +126,7 @@ def ended_with_worker(context: RunContext) -> Iterator[None]:
                 context.stop.set()
                 return
 
-    thread = threading.Thread(target=watch, name="watch of the Dask worker", daemon=True)
+    thread = threading.Thread(target=watch, name="end of step", daemon=True)
     thread.start()
     try:
         yield

@@ -276,6 +276,44 @@ def test_a_worker_with_other_settings_does_nothing(small: Cluster) -> None:
 
 
 @pytest.mark.soak
+def test_an_account_that_kills_each_worker_fails_alone(small: Cluster) -> None:
+    """Its step is given up and named; the other accounts are delivered."""
+    for worker in small.dask.workers:
+        worker.kill()
+    small.dask.start_workers(2, nanny=True)
+    killer = Killer(small.s3, "raw/account(?:=|%3D)alpha", after=0)
+
+    def always(method: str, path: str) -> bool:
+        killer.killed.clear()
+        with suppress(ProcessLookupError):
+            killer(method, path.replace("/date", "/account=alpha/date"))
+        return False
+
+    small.s3.refuses = always
+    process = small.start()
+    out, err = process.communicate(timeout=250)
+    assert process.returncode == 1, (out, err)
+    assert "error: extract alpha: the Dask cluster gave no result" in err
+    assert "loaded sensor: 400 delivered" in out
+
+
+@pytest.mark.soak
+def test_a_scheduler_that_dies(small: Cluster) -> None:
+    """The run fails and says why, the workers end their steps, and the next run does the rest."""
+    process = small.start()
+    wait_until(lambda: small.s3.count(r"PUT .*/raw/.*parquet") > 2, process)
+    small.dask.scheduler.kill()
+    out, err = process.communicate(timeout=250)
+    assert process.returncode == 1, (out, err)
+    assert "the Dask cluster gave no result" in err or "has had no worker" in err
+    assert "Traceback" not in err
+    wait_until(lambda: all(worker.poll() is not None for worker in small.dask.workers))
+    del small.halo_usm.settings["HALO_TASK_RUNNER"]
+    wait_until(lambda: "is held by another run" not in small.halo_usm("sync").stderr)
+    small.assert_all_is_there(repeated=BATCH)
+
+
+@pytest.mark.soak
 def test_without_any_worker(small: Cluster) -> None:
     """The run fails after a minute and says what to start; with one again, the next does it all."""
     for worker in small.dask.workers:
