@@ -17,7 +17,7 @@ from prefect.flows import Flow
 from prefect.results import ResultStore
 from prefect.settings import Profile, Settings, get_current_settings
 from prefect.settings.models.api import APISettings
-from prefect_dask import DaskTaskRunner
+from prefect_dask.task_runners import DaskTaskRunner
 
 from flows import stages
 from flows.dask_scheduler import CONNECT_SECONDS, START_WORKERS, no_scheduler

@@ -63,9 +63,9 @@ class Step:
 
     @property
     def inputs(self) -> dict[str, set[Any]]:
-        """The task runs that Prefect's graph draws before this one."""
+        """The task runs that Prefect's graph draws before this one, as inputs of a parameter."""
         before = {TaskRunResult(id=one.task_run_id) for one in self.after if one.task_run_id}
-        return {"after": before} if before else {}
+        return {"context": before}
 
     def parameters(self, *arguments: Any) -> dict[str, Any]:
         """The parameters of its task, by name, for these arguments."""

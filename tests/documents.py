@@ -13,7 +13,7 @@ from tasks.plugin.derive.families import families
 from tasks.plugin.fields import FIELDS, PLUGIN_FIELD_COUNT, Field
 from tasks.settings import Settings
 from tasks.syslog.sensor_url import KINDS
-from tests.scale.model import Constants, constants_table, table
+from tests.scale.model import Constants, constants_table, scale_table
 
 ROOT = Path(__file__).parent.parent
 FIELDS_PAGE = ROOT / "tasks" / "plugin" / "FIELDS.md"
@@ -115,7 +115,7 @@ _TABLES = {
     "sensor options": options_table,
     "rules": rules_table,
     "constants of scale": lambda: constants_table(Constants.recorded()),
-    "scale": lambda: table(Constants.recorded()),
+    "scale": lambda: scale_table(Constants.recorded()),
 }
 """The tables that are written from the models, by the name in their comments."""
 

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from tests.scale.model import CONSTANTS, Constants, table
+from tests.scale.model import CONSTANTS, Constants, scale_table
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--measure"]:
@@ -20,4 +20,4 @@ if __name__ == "__main__":
             "constants": {name: float(f"{x:.3g}") for name, x in asdict(measured()).items()},
         }
         CONSTANTS.write_text(json.dumps(said, indent=2) + "\n", "utf-8")
-    print(CONSTANTS.read_text("utf-8"), table(Constants.recorded()), sep="\n")
+    print(CONSTANTS.read_text("utf-8"), scale_table(Constants.recorded()), sep="\n")

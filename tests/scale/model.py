@@ -235,7 +235,7 @@ _COLUMNS = (
 )
 
 
-def table(one: Constants) -> str:
+def scale_table(one: Constants) -> str:
     """The plants of the page, a line each."""
     lines = [f"| {' | '.join(_COLUMNS)} |", "|" + " --- |" * len(_COLUMNS)]
     for plant in PLANTS:
