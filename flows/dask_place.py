@@ -110,7 +110,7 @@ class DaskPlace:
         """
         assert step.future is not None
         try:
-            result = step.future.result(raise_on_failure=False)
+            result: StageResult | BaseException = step.future.result(raise_on_failure=False)
         except Exception as error:  # noqa: BLE001 - whatever Dask raises: the step has no result
             return self._lost(step, str(error) or type(error).__name__)
         if isinstance(result, BaseException):

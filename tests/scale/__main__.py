@@ -12,11 +12,12 @@ from tests.scale.model import CONSTANTS, Constants, scale_table
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--measure"]:
-        from tests.scale.measure import measured
+        from tests.scale.measure import import_pyarrow, measured
 
         said = {
             "measured": f"{datetime.now(UTC):%Y-%m-%d}",
             "machine": f"{platform.machine()}, Python {platform.python_version()}",
+            "import_pyarrow": round(import_pyarrow(), 3),
             "constants": {name: float(f"{x:.3g}") for name, x in asdict(measured()).items()},
         }
         CONSTANTS.write_text(json.dumps(said, indent=2) + "\n", "utf-8")

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import math
 import os
+import statistics
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flows.cli.prefect_server import prefect_server
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
 from tests.bench import cpu_seconds
 from tests.dask_cluster import dask_cluster
-from tests.flows.command import command_for
+from tests.flows.command import Command, command_for
 from tests.object_storage import KEYS, s3_proxy, s3_server
 from tests.scale.model import Constants
-
-if TYPE_CHECKING:
-    from tests.flows.command import Command
 
 INTERVAL = timedelta(minutes=5)
 LOOKBACKS = 3
@@ -171,6 +168,12 @@ def measured() -> Constants:
         bytes_event=bytes_event,
         files_busy=few.files / ACCOUNTS - 1,
     )
+
+
+def import_pyarrow() -> float:
+    """CPU seconds that Python takes to import pyarrow, the median of some."""
+    command = Command(Path.cwd(), program=("-c", "import pyarrow"))
+    return statistics.median(cpu_seconds(command) for _ in range(5))
 
 
 def _batches(run: Run, size: int) -> float:

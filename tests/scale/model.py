@@ -64,6 +64,11 @@ class Constants:
         return cls(**json.loads(CONSTANTS.read_text("utf-8"))["constants"])
 
 
+def recorded_import_pyarrow() -> float:
+    """CPU seconds that Python took to import pyarrow on the machine that measured last."""
+    return float(json.loads(CONSTANTS.read_text("utf-8"))["import_pyarrow"])
+
+
 @dataclass(frozen=True)
 class Plant:
     """Accounts, their events, and the machines.
@@ -78,6 +83,7 @@ class Plant:
         api_latency: Seconds that the API takes to answer.
         concurrency: Requests in flight for one account.
         receiver_latency: Seconds from a batch's end to its confirmation.
+        storage_latency: Seconds that the object storage takes for a request.
         workers: Dask workers, a core each.
         threads: Steps that a worker runs at a time.
     """
@@ -91,6 +97,7 @@ class Plant:
     api_latency: float = 0.05
     concurrency: int = 8
     receiver_latency: float = 0.01
+    storage_latency: float = 0.02
     workers: int = 1
     threads: int = 4
 
@@ -149,7 +156,7 @@ def cost(plant: Plant, one: Constants) -> Cost:
         + steps * one.cpu_step,
         staged=plant.accounts * (one.bytes_busy * busy + one.bytes_event * plant.new),
         files=plant.accounts * (one.files_busy * busy + batches * plant.destinations),
-        seconds=_seconds(plant, one, calls, extract, transform, load, batches),
+        seconds=_seconds(plant, one, calls, idle, extract, transform, load, batches),
     )
 
 
@@ -157,19 +164,21 @@ def _seconds(  # noqa: PLR0917 - what `cost` has reckoned
     plant: Plant,
     one: Constants,
     calls: float,
+    requests: float,
     extract: float,
     transform: float,
     load: float,
     batches: float,
 ) -> float:
     """How long a sync takes: accounts first, a step each and another, then destinations."""
-    waits = calls * plant.api_latency / plant.concurrency
+    waits = calls * plant.api_latency / plant.concurrency + requests * plant.storage_latency
     cpu = extract + transform + 2 * one.cpu_step
     steps = [extract + waits + one.cpu_step, transform + one.cpu_step]
     slots = plant.workers * plant.threads
     in_slots = scheduled([sum(steps)] * plant.accounts, slots)
     accounts = max(in_slots, cpu * plant.accounts / plant.workers)
-    loading = load + plant.accounts * batches * plant.receiver_latency + one.cpu_step
+    a_batch = plant.receiver_latency + plant.storage_latency
+    loading = load + plant.accounts * batches * a_batch + one.cpu_step
     loads = max(
         scheduled([loading] * plant.destinations, slots),
         (load + one.cpu_step) * plant.destinations / plant.workers,
