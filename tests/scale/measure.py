@@ -141,8 +141,8 @@ def measured() -> Constants:
     few, many = run(ACCOUNTS, FEW), run(ACCOUNTS, MANY)
     small = run(ACCOUNTS, MANY, batch=100)
     more = many.new - few.new
-    again = (many.cpu["again"] - few.cpu["again"]) / (many.listed_again - few.listed_again)
-    listed = (many.listed - many.new) - (few.listed - few.new)
+    listed = many.listed - few.listed + many.listed_again - few.listed_again
+    reading = sum(many.cpu[stage] - few.cpu[stage] for stage in ("extract", "again"))
     batches = _batches(many, 1000) - _batches(few, 1000)
     # the two runs of many events have not exactly as many
     cpu_small = small.cpu["load"] * many.new / small.new
@@ -158,8 +158,7 @@ def measured() -> Constants:
         requests_busy=(four.requests - two.requests) / 2,
         requests_destination=two_idle.requests_again - 2 * idle_account,
         cpu_account=(idle.cpu["again"] - none.cpu["again"]) / (3 * ACCOUNTS),
-        cpu_again=again,
-        cpu_extract=(many.cpu["extract"] - few.cpu["extract"] - again * listed) / more,
+        cpu_listed=reading / listed,
         cpu_transform=(many.cpu["transform"] - few.cpu["transform"]) / more,
         cpu_batch=batch,
         cpu_load=(many.cpu["load"] - few.cpu["load"] - batches * batch) / more,
