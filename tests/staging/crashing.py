@@ -45,7 +45,7 @@ def pipeline(folder: str, sensor: str) -> None:
     load_destination(store, destination, run_id="run", pauses=(0.0, 0.0))
 
 
-class _Deaths:
+class Deaths:
     """Counts what is done within a folder or to the network, and kills at a given number."""
 
     def __init__(self, folder: str, die_at: int | None, record: Path | None) -> None:
@@ -104,7 +104,7 @@ def _transport() -> Any:
 
 
 def _die(folder: str, sensor: str, die_at: int | None, record: Path | None) -> None:
-    _Deaths(folder, die_at, record).install()
+    Deaths(folder, die_at, record).install()
     pipeline(folder, sensor)
 
 
