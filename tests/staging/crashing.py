@@ -55,6 +55,7 @@ class Deaths:
         self.done = 0
 
     def install(self) -> None:
+        """Watch this process from now on."""
         fsync, deliver = os.fsync, _transport().deliver
 
         def counted_fsync(fd: int) -> None:
@@ -89,6 +90,7 @@ class Deaths:
         )
 
     def step(self, kind: str) -> None:
+        """Count an operation, or die before it."""
         if self.record is not None:
             with self.record.open("a") as kinds:
                 kinds.write(f"{kind}\n")
