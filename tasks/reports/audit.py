@@ -130,7 +130,7 @@ class _Search:
         """Every account's days, those first where an event is most likely asked for."""
         nothing = normalized.read_day((), (), ())
         found = []
-        for account in known_accounts(self.store):
+        for account in self.store.known_accounts():
             days: dict[date, DayFiles] = {}
             with skip_unreadable(self.problems, f"account {account}"):
                 days = normalized.days(self.store, account)
@@ -201,14 +201,6 @@ class _Search:
         return None
 
 
-def known_accounts(store: Store) -> list[str]:
-    """Every account that any of the trees knows."""
-    names = {name for stage in ("raw", "normalized", "rejected") for name in store.accounts(stage)}
-    for destination in store.destinations():
-        names.update(store.accounts("deliveries", destination))
-    return sorted(names)
-
-
 def audit_range(
     store: Store,
     window: Window,
@@ -232,7 +224,7 @@ def audit_range(
     audit = Reconciliation(store, window, problems=store.unexpected_entries())
     names = known_destinations(store, destinations)
     counts = {name: DeliveryCounts() for name, _ in names}
-    for account in known_accounts(store):
+    for account in store.known_accounts():
         days: dict[date, DayFiles] = {}
         with skip_unreadable(audit.problems, f"account {account}"):
             days = normalized.days(store, account)

@@ -1,6 +1,6 @@
 """Names: what a staged file is, whose it is and how much it holds is read from its path alone.
 
-    raw         {since}-{until}-{unique}-{rows}[-part|-beside|-lost|-begin|-range]
+    raw         {since}-{until}-{unique}-{rows}[-part|-beside|-lost|-begin|-range|-dropped-{from}]
     normalized  {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}[-x{lost}][u|-gone]
     rejected    {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}      (stage transform)
                 extract-{unique}-{rows}                                       (stage extract)
@@ -47,7 +47,7 @@ def name_pattern(name: str) -> re.Pattern[str]:
 
 CLOCK = r"(?:(?:[01]\d|2[0-3])[0-5]\d[0-5]\d{7}|240000000000)"
 SPAN = rf"(?P<since>{CLOCK})-(?P<until>{CLOCK})"
-_MARK = rf"(?:-(?P<mark>{'|'.join(MARKS)}))?"
+_MARK = rf"(?:-(?P<mark>{'|'.join(MARKS)}|dropped-\d{{8}}T\d{{12}}))?"
 _RAW = name_pattern(rf"{SPAN}-(?P<unique>[0-9a-f]{{8}})-(?P<rows>\d+){_MARK}")
 _NORMALIZED = name_pattern(
     rf"(?P<key>{SPAN}-[0-9a-f]{{8}}-(?P<raw_rows>\d+){_MARK})-g(?P<generation>\d+)-(?P<rows>\d+)"
@@ -131,6 +131,7 @@ class RawFile(SpannedFile):
     - `lost`: Halo had dropped the window before it was read.
     - `begin`: the account begins in this microsecond.
     - `range`: a range that was extracted before the account's first sync begins in it.
+    - `dropped-…`: retention dropped all up to its end; see `tasks.staging.dropped`.
     """
 
     mark: str = ""

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tasks.staging import file_names
+from tasks.staging.dropped import runs_by_names
+from tasks.time_window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
@@ -56,6 +58,8 @@ class DayFiles:
         leftovers: Stages and names of files that no longer count, or never did.
         orphans: The newest normalized file of each raw file that is gone, to be dropped.
         orphaned: The rejected files beside those.
+        dropped: Whether retention has dropped the day. What it left there when it was killed is
+            among the leftovers, and no orphan.
     """
 
     raw: list[RawFile]
@@ -65,6 +69,7 @@ class DayFiles:
     leftovers: list[tuple[str, str]]
     orphans: list[NormalizedFile]
     orphaned: list[RejectedFile]
+    dropped: bool = False
 
     @property
     def waiting(self) -> list[RawFile]:
@@ -74,7 +79,12 @@ class DayFiles:
 
 
 def read_day(
-    raw: Iterable[str], normalized: Iterable[str], rejected: Iterable[str], folder: str = ""
+    raw: Iterable[str],
+    normalized: Iterable[str],
+    rejected: Iterable[str],
+    folder: str = "",
+    *,
+    dropped: bool = False,
 ) -> DayFiles:
     """Sort out the names of one account and day, whose `folder` it is. No file is opened.
 
@@ -98,16 +108,15 @@ def read_day(
             stale.append(file)
         else:
             (orphaned if file.key in gone else counted).append(file)
-    old = [file.name for file in generations if newest[file.key] is not file]
-    return DayFiles(
-        raw_files,
-        current,
-        counted,
-        malformed,
-        [*(("normalized", name) for name in old), *(("rejected", file.name) for file in stale)],
-        orphans,
-        orphaned,
-    )
+    old = [file for file in generations if newest[file.key] is not file]
+    if dropped:
+        old, stale = [*old, *orphans], [*stale, *orphaned]
+        orphans, orphaned = [], []
+    leftovers = [
+        *(("normalized", file.name) for file in old),
+        *(("rejected", file.name) for file in stale),
+    ]
+    return DayFiles(raw_files, current, counted, malformed, leftovers, orphans, orphaned, dropped)
 
 
 def _newest(generations: Iterable[NormalizedFile]) -> dict[str, NormalizedFile]:
@@ -127,8 +136,8 @@ def _counting(
 def days(store: Store, account: str) -> dict[date, DayFiles]:
     """Every day of an account, oldest first, by names alone."""
     return {
-        day: read_day(raw, normalized, rejected, file_names.partition(account, day))
-        for day, raw, normalized, rejected in _listed(store, account)
+        day: read_day(*names, file_names.partition(account, day), dropped=dropped)
+        for day, dropped, *names in _listed(store, account)
     }
 
 
@@ -148,19 +157,25 @@ def unfinished(store: Store, account: str) -> dict[date, DayFiles]:
     Days that are plainly done cost little more than their listing.
     """
     found = {}
-    for day, raw, normalized, rejected in _listed(store, account):
+    for day, dropped, raw, normalized, rejected in _listed(store, account):
         if rejected or not _plainly_done(raw, normalized):
-            state = read_day(raw, normalized, rejected, file_names.partition(account, day))
+            folder = file_names.partition(account, day)
+            state = read_day(raw, normalized, rejected, folder, dropped=dropped)
             if state.waiting or state.leftovers or state.orphans:
                 found[day] = state
     return found
 
 
-def _listed(store: Store, account: str) -> Iterator[tuple[date, _Names, _Names, _Names]]:
-    """Every day's names in raw, normalized and rejected, oldest day first."""
+def _listed(store: Store, account: str) -> Iterator[tuple[date, bool, _Names, _Names, _Names]]:
+    """Every day, whether it was dropped, and its names in raw, normalized and rejected.
+
+    The oldest day comes first.
+    """
     normalized, rejected, raw = (store.tree(stage, account) for stage in _ORDER)
+    runs = runs_by_names(raw)
     for day in sorted({*raw, *normalized, *rejected}):
-        yield day, raw.get(day, ()), normalized.get(day, ()), rejected.get(day, ())
+        dropped = any(run.overlaps(Window.of_day(day)) for run in runs)
+        yield day, dropped, raw.get(day, ()), normalized.get(day, ()), rejected.get(day, ())
 
 
 def _plainly_done(raw: Sequence[str], normalized: Sequence[str]) -> bool:
