@@ -20,6 +20,7 @@ from tasks.errors import InUseError, StagingError
 from tasks.maintain import kept_days
 from tasks.maintain.kept_days import KeptDays
 from tasks.staging import dropped, file_names, normalized
+from tasks.staging.compacted_names import MERGED
 from tasks.staging.coverage import read_coverage
 from tasks.staging.ledger import Ledger
 from tasks.staging.locks import hold
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
 _WAIT = 10.0
 """Seconds to wait for another run that holds the account or a destination."""
-_DATA = ("", "part", "beside")
-"""The marks of raw files that are dropped; what others say of the account stays."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +160,8 @@ class _Retention:
             with self._locked(("account", self.account), *self._sensors()), self._problems(day):
                 state = listed
                 if not self.dry_run:  # now that nobody else changes it
-                    state = normalized.day_of(self.store, self.account, day)
-                self._drop_day(day, state, orphans_go=listed.dropped)
+                    state = normalized.day_of(self.store, self.account, day, dropped=listed.dropped)
+                self._drop_day(day, state)
             if progress is not None:
                 progress(index + 1, len(days))
 
@@ -179,11 +178,11 @@ class _Retention:
                     self._remove("deliveries", day, destination=name)
                     self.done.ledger_days += 1
 
-    def _drop_day(self, day: date, state: DayFiles, *, orphans_go: bool) -> None:
+    def _drop_day(self, day: date, state: DayFiles) -> None:
         if not _has_data(state):
             return
         part = self._read(day)
-        if reason := self._why_kept(part, state, orphans_go=orphans_go):
+        if reason := self._why_kept(part, state):
             self.kept.add(day, reason)
             return
         pending = {
@@ -202,14 +201,14 @@ class _Retention:
         self.done.days += 1
         self.done.undelivered += sum(pending.values())
 
-    def _why_kept(self, part: Window | None, state: DayFiles, *, orphans_go: bool) -> str:
+    def _why_kept(self, part: Window | None, state: DayFiles) -> str:
         """Why a day is kept, whatever destinations have got of it; empty where it is not."""
         known = [*self.known.covered, *self.known.lost, *self.known.dropped]
         if part is not None and difference(part, known):
             return kept_days.GAP
         if state.waiting:
             return kept_days.NOT_NORMALIZED
-        if state.orphans and not orphans_go:
+        if state.orphans:
             return kept_days.ORPHANS
         if not (self.destinations or self.rules.drop_undelivered):
             return kept_days.UNKNOWN
@@ -252,7 +251,9 @@ class _Retention:
             return
         names = self.store.files(stage, self.account, day, destination)
         if stage == "raw":
-            names = [file.name for file in file_names.raw_files(names) if file.mark in _DATA]
+            files = [file for file in file_names.all_raw_files(names) if file.mark in MERGED]
+            # a compacted file goes after those that it replaces, which else would count again
+            names = [file.name for file in sorted(files, key=lambda file: file.number)]
         folder = self.store.folder(stage, self.account, day, destination)
         for name in names:
             self.store.remove(f"{folder}/{name}")
@@ -293,4 +294,4 @@ class _Retention:
 def _has_data(state: DayFiles) -> bool:
     """Whether there is something of a day to be dropped."""
     others = (state.current, state.rejected, state.malformed, state.leftovers, state.orphaned)
-    return any(file.mark in _DATA for file in state.raw) or any(others)
+    return any(file.mark in MERGED for file in state.raw) or any((*others, state.replaced))
