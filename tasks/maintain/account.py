@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tasks.errors import StagingError
-from tasks.maintain.retention import drop_account
+from tasks.maintain.retention import WAIT, drop_account
 from tasks.results import StageResult
 from tasks.time_window import Window, isoformat
 
@@ -57,6 +57,7 @@ def maintain_account(
     sign: Path | None = None,  # noqa: ARG001 - for the seals
     stop: threading.Event | None = None,
     progress: Callable[[int, int], None] | None = None,
+    wait: float = WAIT,
 ) -> MaintainResult:
     """Maintain one account.
 
@@ -71,6 +72,7 @@ def maintain_account(
         sign: The key that seals are signed with.
         stop: Set when the work is to end early, in order; the next one goes on.
         progress: Told how many of how many days are done.
+        wait: Seconds to wait for another run; what it then still holds is left to it.
 
     Returns:
         What was done. What is left, because something of it is still to be done or because another
@@ -92,6 +94,7 @@ def maintain_account(
             dry_run=dry_run,
             stop=stop,
             progress=progress,
+            wait=wait,
         )
         done.days_dropped, done.ledger_days_dropped = dropped.days, dropped.ledger_days
         done.undelivered_dropped = dropped.undelivered

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
 
-_WAIT = 10.0
+WAIT = 10.0
 """Seconds to wait for another run that holds the account or a destination."""
 
 
@@ -96,7 +96,7 @@ def drop_account(
     dry_run: bool = False,
     stop: threading.Event | None = None,
     progress: Callable[[int, int], None] | None = None,
-    wait: float = _WAIT,
+    wait: float = WAIT,
 ) -> Dropped:
     """Drop an account's days that are older than what is kept, the oldest first.
 
