@@ -55,7 +55,12 @@ def state(folder: Path) -> dict[str, Any]:
         "status": shown(status(store)),
         "raw": ids(store, "raw"),
         "rejected": ids(store, "rejected"),
-        "files": sorted(path.parent.name for path in folder.rglob("*.parquet")),
+        # loads note that nothing is left where sums do not show it
+        "files": sorted(
+            path.parent.name
+            for path in folder.rglob("*.parquet")
+            if not path.name.startswith("settled-")
+        ),
     }
 
 
