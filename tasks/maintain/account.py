@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.errors import StagingError
-from tasks.maintain.retention import WAIT, drop_account
+from tasks.maintain.compaction import GRACE, LOCK_WAIT, compact_account
+from tasks.maintain.retention import drop_account
 from tasks.results import StageResult
 from tasks.time_window import Window, isoformat
 
@@ -26,6 +27,9 @@ class MaintainResult(StageResult):
     """What the maintenance of one account did.
 
     Attributes:
+        days_compacted: Days of which raw, normalized and rejected became a file each.
+        ledgers_compacted: Days of ledgers that did.
+        files_removed: Files that others replace.
         days_dropped: Days of which raw, normalized and rejected were dropped.
         undelivered_dropped: Events among them that a destination had not got, added up.
         ledger_days_dropped: Days of ledgers that were dropped.
@@ -33,6 +37,9 @@ class MaintainResult(StageResult):
 
     DONE = "maintained"
 
+    days_compacted: int = 0
+    ledgers_compacted: int = 0
+    files_removed: int = 0
     days_dropped: int = 0
     undelivered_dropped: int = 0
     ledger_days_dropped: int = 0
@@ -57,7 +64,8 @@ def maintain_account(
     sign: Path | None = None,  # noqa: ARG001 - for the seals
     stop: threading.Event | None = None,
     progress: Callable[[int, int], None] | None = None,
-    wait: float = WAIT,
+    wait: float = LOCK_WAIT,
+    grace: float = GRACE,
 ) -> MaintainResult:
     """Maintain one account.
 
@@ -73,6 +81,7 @@ def maintain_account(
         stop: Set when the work is to end early, in order; the next one goes on.
         progress: Told how many of how many days are done.
         wait: Seconds to wait for another run; what it then still holds is left to it.
+        grace: Seconds before replaced files are removed.
 
     Returns:
         What was done. What is left, because something of it is still to be done or because another
@@ -83,18 +92,23 @@ def maintain_account(
         done.notes.append(
             f"nothing is staged that is newer than {isoformat(now)}: what is kept counts from there"
         )
+    common: dict[str, Any] = {"now": now, "run_id": run_id, "dry_run": dry_run, "stop": stop}
+    compacted = compact_account(
+        store, account, destinations, lookback=rules.lookback, grace=grace, wait=wait, **common
+    )
+    done.days_compacted, done.ledgers_compacted = compacted.days, compacted.ledgers
+    done.files_removed = compacted.removed
+    done.notes += compacted.notes
+    done.problems += compacted.problems
     try:
         dropped = drop_account(
             store,
             account,
             destinations,
             rules,
-            now=now,
-            run_id=run_id,
-            dry_run=dry_run,
-            stop=stop,
             progress=progress,
             wait=wait,
+            **common,
         )
         done.days_dropped, done.ledger_days_dropped = dropped.days, dropped.ledger_days
         done.undelivered_dropped = dropped.undelivered
