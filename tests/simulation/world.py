@@ -7,7 +7,6 @@ loopback, files, processes that are killed.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import signal
 from collections import Counter
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from tasks.accounts import read_accounts
 from tasks.extract.account import extract_account
 from tasks.load.destination import load_destination, replay_destination
 from tasks.maintain.account import maintain_account
+from tasks.maintain.retention import Rules
 from tasks.notebook import staging
 from tasks.reports.audit import audit_range
 from tasks.retry_policy import RetryPolicy
@@ -32,7 +32,7 @@ from tasks.time_window import Window
 from tasks.transform.account import transform_account
 from tests.extract.harness import event
 from tests.simulation.history import ACCOUNTS, BEGIN, LATEST, Moment
-from tests.staging.crashing import Deaths
+from tests.staging.crashing import start
 from tests.staging.rejecting_receiver import RejectingReceiver
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ if TYPE_CHECKING:
     from tests.simulation.history import HaloFault, NewEvent
 
 BATCH = 40
-RETENTION_DAYS = 6
-LEDGER_DAYS = 9
+RULES = Rules(days=6, ledger_days=9, lookback=timedelta(minutes=15))
 DESTINATIONS = ("steady", "unsteady")
 _QUICK = RetryPolicy(total=0.3, attempt=5, connect=5, read=2, first_pause=0.005, longest_pause=0.02)
 _DEEP = LATEST + timedelta(hours=12)
@@ -56,18 +55,23 @@ _FAULTS: dict[HaloFault, Fault] = {
 
 @dataclass(frozen=True)
 class Job:
-    """One run of the product: what a process needs to do it."""
+    """One run of the product: what a process needs to do it.
 
-    folder: Path
+    Attributes:
+        keys: The auth file.
+        api_url: HALO_API_URL.
+        moment: When it is, and what is run.
+    """
+
+    keys: Path
     api_url: str
-    sensors: str
     moment: Moment
 
-    def run(self) -> None:
+    def run(self, folder: str, sensors: str) -> None:
         """Do what the moment asks for; faults are the next runs' business."""
         now, action = self.moment.now, self.moment.action
-        store = open_store(str(self.folder / "data"))
-        destinations = parse_destinations(self.sensors, Path())
+        store = open_store(folder)
+        destinations = parse_destinations(sensors, Path())
         last_days = Window(max(BEGIN, now - timedelta(days=2)), now)
         common: dict[str, Any] = {"run_id": f"{now:%Y%m%dT%H%M}"}
         if action == "maintain":
@@ -76,8 +80,7 @@ class Job:
                     store,
                     name,
                     destinations,
-                    retention_days=RETENTION_DAYS,
-                    ledger_days=LEDGER_DAYS,
+                    RULES,
                     now=now,
                     grace=0.0,
                     **common,
@@ -100,7 +103,7 @@ class Job:
         if action == "deep look":
             given["halo_lookback_minutes"] = _DEEP // timedelta(minutes=1)
         settings = Settings(**given)
-        for account in read_accounts(self.folder / "keys"):
+        for account in read_accounts(self.keys):
             extract_account(
                 store,
                 account,
@@ -118,11 +121,6 @@ class Job:
             )
         for to in destinations:
             load_destination(store, to, pauses=(0.0, 0.0), **common)
-
-
-def _run_and_die(job: Job, dies_at: int) -> None:
-    Deaths(str(job.folder / "data"), dies_at, None).install()
-    job.run()
 
 
 @dataclass
@@ -182,17 +180,15 @@ class World:
         self.state = moment.receiver
         if moment.halo:
             self.halo.fail(_FAULTS[moment.halo], times=None, every=1 + moment.seed % 3)
-        job = Job(self.folder, self.halo.url, self.sensors, moment)
+        job = Job(self.folder / "keys", self.halo.url, moment)
+        folder = self.folder / "data"
         if moment.action == "replay all":
             hour = moment.now - timedelta(hours=1)
             self.sent_again += sum(hour <= new.created_at < moment.now for new in self.events)
         if moment.dies_at is None:
-            job.run()
+            job.run(str(folder), self.sensors)
             return
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["tests.simulation.world", "tasks.plugin.normalize"])
-        child = context.Process(target=_run_and_die, args=(job, moment.dies_at))
-        child.start()
+        child = start(folder, self.sensors, moment.dies_at, work=job.run)
         child.join()
         assert child.exitcode in {0, -signal.SIGKILL}
         self.killed += child.exitcode != 0
