@@ -17,7 +17,6 @@ from tests.extract.harness import START, Harness, event, events
 from tests.load.helpers import load, replay, rows
 from tests.maintain.aged import DAYS, KEPT, NOW, age, iso, maintain
 from tests.reports.shown import shown
-from tests.staging.rejecting_receiver import RejectingReceiver
 from tests.staging.staged_data import (
     at,
     broken,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from sandbox.halo_api import HaloStandIn
     from tasks.staging.store import Store
+    from tests.staging.rejecting_receiver import RejectingReceiver
 
 ALL = window(0, 24 * DAYS)
 OLD = DAYS - KEPT
