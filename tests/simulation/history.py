@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
+BEGIN = datetime(2026, 3, 1, 20, tzinfo=UTC)
 STEP = timedelta(minutes=5)
 ACCOUNTS = ("alpha", "beta")
 LATEST = timedelta(days=2)

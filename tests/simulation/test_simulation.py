@@ -25,9 +25,9 @@ def simulate(folder: Path, seed: int, days: float) -> None:
         world.check(now)
 
 
-def test_a_day(tmp_path: Path) -> None:
-    """After a day of faults on both sides, every event is delivered once or counted."""
-    simulate(tmp_path, _drawn(), 1.15)
+def test_a_night(tmp_path: Path) -> None:
+    """After a night of faults on both sides, every event is delivered once or counted."""
+    simulate(tmp_path, _drawn(), 0.35)
 
 
 @pytest.mark.soak
