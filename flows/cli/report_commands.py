@@ -80,7 +80,7 @@ def audit(
 
 
 def _write_report(work: RunContext, window: Window, path: Path, common: Common) -> RangeAudit:
-    """Write an audit as a page; the audit."""
+    """Write an audit as a page, and return the audit."""
     from tasks.reports.output_file import output_file
 
     try:
