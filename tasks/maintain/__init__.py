@@ -1,0 +1,1 @@
+"""Keeping a staging small and provable: compaction, retention and seals."""

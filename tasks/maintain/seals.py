@@ -1,0 +1,231 @@
+"""Seals: the hashes and sums of each day that is over, numbered and chained; see `docs/seals.md`.
+
+A day is sealed once it is compacted, and again when its files have changed since: late events, a
+replay, or normalizing anew do that.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import timedelta
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from tasks.errors import InUseError, StagingError
+from tasks.plugin.fields import MAPPING_VERSION_KEY
+from tasks.staging import normalized
+from tasks.staging.day_sums import by_tree, counting_rows, sums_of
+from tasks.staging.files import FileGone
+from tasks.staging.footers import footer_of, sha256_of_file
+from tasks.staging.locks import hold
+from tasks.staging.seal import Seal, SealedFile
+from tasks.staging.seal_chain import SealChain
+from tasks.time_window import Window
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping, Sequence
+    from datetime import date, datetime
+
+    from tasks.staging.footers import Footer
+    from tasks.staging.normalized import DayFiles
+    from tasks.staging.seal_chain import SealInFile
+    from tasks.staging.signatures import SigningKey
+    from tasks.staging.store import Store
+    from tasks.syslog.destination import Destination
+
+    Ledgers = Mapping[str, Sequence[str]]
+    """Names of the ledger's files of a day, by destination."""
+
+
+@dataclass(frozen=True)
+class SealResult:
+    """What sealing did for one account.
+
+    Attributes:
+        sealed: Days that were sealed; in a dry run, that would be.
+        notes: What is worth knowing, and what was left to a later run.
+        problems: What is wrong: a sentence each, with what to do.
+    """
+
+    sealed: int = 0
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def seal_account(
+    store: Store,
+    account: str,
+    destinations: Sequence[Destination],
+    *,
+    now: datetime,
+    lookback: timedelta = timedelta(minutes=15),
+    dry_run: bool = False,
+    sign_key: SigningKey | None = None,
+    run_id: str = "",
+    stop: threading.Event | None = None,
+    wait: float = 0.0,
+) -> SealResult:
+    """Seal the days of an account that are compacted and have no seal, or changed since theirs.
+
+    Args:
+        store: The staging.
+        account: Whose days.
+        destinations: Those that are set up.
+        now: The time.
+        lookback: How much of covered time syncs read again: a day is over so much after its end.
+        dry_run: Only count the days.
+        sign_key: The key that signs each seal; none by default.
+        run_id: Shown to other runs that want the account's lock.
+        stop: Set when the run is to end early; the seal in hand is finished.
+        wait: Seconds to wait for another run that holds the account, for each day.
+
+    Returns:
+        What was done. Expected faults are among its problems; an account that another run holds is
+        left to that run, with a note.
+    """
+    run = _Sealing(store, account, now, now - lookback, sign_key)
+    try:
+        run.chain.refresh()
+        run.problems += run.chain.faults()
+        for day in run.due_days():
+            if stop is not None and stop.is_set():
+                break
+            if dry_run:
+                run.sealed += 1
+                continue
+            with hold(store, "account", account, run_id=run_id, wait=wait, stop=stop):
+                run.seal_day(day)
+    except InUseError as held:
+        run.notes.append(str(held))
+    except StagingError as fault:
+        run.problems.append(f"account {account} cannot be sealed: {fault}")
+    return run.result()
+
+
+@dataclass
+class _Sealing:
+    """The sealing of one account, and what it did so far."""
+
+    store: Store
+    account: str
+    now: datetime
+    over: datetime
+    sign_key: SigningKey | None
+    sealed: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.chain = SealChain(self.store, self.account)
+
+    def result(self) -> SealResult:
+        """What was done, in words."""
+        if self.sealed and (last := self.chain.last) and last.seal.sealed_at == self.now:
+            self.notes.append(
+                f"account {self.account}: sealed {self.sealed:,} days; the newest seal is number "
+                f"{last.seal.number} ({last.name}), its SHA-256 {last.sha256}: keep both elsewhere"
+            )
+        self.notes += [
+            f"account {self.account}: {count:,} days are left to a later run: {why}"
+            for why, count in self.left.items()
+        ]
+        return SealResult(self.sealed, self.notes, self.problems)
+
+    def due_days(self) -> list[date]:
+        """The days to be sealed, oldest first, by names alone."""
+        trees = {
+            name: self.store.tree("deliveries", self.account, name)
+            for name in self.store.destinations()
+        }
+        newest = self.chain.newest()
+        due = []
+        for day, state in normalized.days(self.store, self.account).items():
+            ledgers = {name: tree[day] for name, tree in trees.items() if day in tree}
+            if self._unsealed_files(day, state, ledgers, newest.get(day)):
+                due.append(day)
+        if due and (why := self.chain.why_not_continued()):
+            self.problems.append(f"account {self.account}: {len(due):,} days are not sealed: {why}")
+            return []
+        return due
+
+    def _unsealed_files(
+        self, day: date, state: DayFiles, ledgers: Ledgers, newest: SealInFile | None
+    ) -> dict[str, int]:
+        """The files of a day that is to be sealed, with their rows; nothing of any other day."""
+        if Window.of_day(day).until > self.over or state.waiting or state.leftovers:
+            return {}
+        rows = counting_rows(self.store, self.account, day, state, ledgers)
+        return {} if newest and newest.seal.paths == rows.keys() else rows
+
+    def seal_day(self, day: date) -> None:
+        """Seal a day, under the account's lock, unless another run has done it meanwhile."""
+        self.chain.refresh()
+        if why := self.chain.why_not_continued():
+            raise StagingError(why)
+        before = self.chain.newest().get(day)
+        state = normalized.day_of(self.store, self.account, day)
+        ledgers = {
+            name: names
+            for name in self.store.destinations()
+            if (names := self.store.files("deliveries", self.account, day, name))
+        }
+        try:
+            rows = self._unsealed_files(day, state, ledgers, before)
+            seal = self._next_seal(day, rows) if rows else None
+        except FileGone:
+            self.left["their files were replaced meanwhile"] += 1
+            return
+        except StagingError as fault:
+            self.problems.append(f"account {self.account}, {day} is not sealed: {fault}")
+            return
+        if seal is None:
+            return
+        added = self.chain.add(seal.signed(self.sign_key) if self.sign_key else seal)
+        self.sealed += 1
+        if before and (less := seal.sums.less_than(before.seal.sums)):
+            self.problems.append(
+                f"account {self.account}, {day}: {added} tells of {less} than {before}: something "
+                "was taken away since; restore it, or know why"
+            )
+
+    def _next_seal(self, day: date, rows: Mapping[str, int]) -> Seal:
+        hashes = {path: sha256_of_file(self.store, path) for path in rows}
+        footers = [footer_of(self.store, path) for path in rows]
+        for footer in footers:
+            if footer.rows != rows[footer.path]:
+                raise StagingError(
+                    f"{footer.path} has {footer.rows} rows, its name tells of {rows[footer.path]}"
+                )
+        sums = sums_of(self.store, day, footers)
+        if not sums.add_up:
+            raise StagingError(
+                f"its {sums.raw} raw events are not its {sums.normalized} normalized and "
+                f"{sums.rejected.transform} rejected ones; `halo-usm audit --since {day}` says more"
+            )
+        last = self.chain.last
+        return Seal(
+            account=self.account,
+            number=last.seal.number + 1 if last else 1,
+            previous=last.sha256 if last else None,
+            day=day,
+            files=tuple(
+                SealedFile(path=f.path, rows=f.rows, sha256=hashes[f.path]) for f in footers
+            ),
+            sums=sums,
+            mapping_versions=_mapping_versions(footers),
+            program_version=version("halo-usm"),
+            sealed_at=self.now,
+        )
+
+
+def _mapping_versions(footers: Sequence[Footer]) -> tuple[str, ...]:
+    """The versions of the mapping that made normalized files."""
+    found = {
+        footer.metadata.get(MAPPING_VERSION_KEY.encode(), b"unknown").decode(errors="replace")
+        for footer in by_tree(footers).get("normalized", [])
+        if footer.rows
+    }
+    return tuple(sorted(found))
