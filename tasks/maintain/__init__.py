@@ -1,1 +1,1 @@
-"""Keeping a staging small and provable: compaction, retention and seals."""
+"""Maintain: compact small files, seal the days that are over, drop what is older than kept."""

@@ -33,6 +33,7 @@ def hold(
     *,
     run_id: str = "",
     wait: float = 0.0,
+    leave: bool = False,
     stop: threading.Event | None = None,
 ) -> Iterator[None]:
     """Hold the lock of an account or a destination for the body.
@@ -45,11 +46,13 @@ def hold(
         name: Which account or destination.
         run_id: Shown to other runs that want the lock.
         wait: Seconds to wait for another run that holds it.
+        leave: Whether it is left to that run where all of `wait` was in vain.
         stop: Ends the waiting once it is set. Is set itself where the lock is lost: the body is
             to end in order.
 
     Raises:
-        InUseError: Another run holds it; with `wait`, the waiting was ended by `stop`.
+        InUseError: Another run holds it, and it is left to that one; with `wait` and without
+            `leave`, the waiting was ended by `stop`.
         StagingError: It cannot be taken, or was lost, or another run held it for all of `wait`.
     """
     stop = stop or threading.Event()
@@ -64,14 +67,14 @@ def hold(
                 break
             except InUseError as held:
                 left = until - time.monotonic()
-                if not wait or stop.is_set():
+                if not wait or stop.is_set() or (leave and left <= 0):
                     raise InUseError(f"{held}, and is left to it", held.run) from held
                 if left <= 0:
                     raise StagingError(
                         f"{held}, and was for the {wait / 60:g} minutes that this one waited; run "
                         "the command again when that one is done, or with a longer --wait"
                     ) from held
-                if not warned:
+                if not (warned or leave):
                     _LOG.warning("waiting: %s", held)
                     warned = True
             stop.wait(min(pause, left))
