@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from tasks.time_window import Window
 if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping, Sequence
-    from datetime import date, datetime
+    from datetime import date
 
     from tasks.staging.footers import Footer
     from tasks.staging.normalized import DayFiles
@@ -73,7 +73,7 @@ def seal_account(
         store: The staging.
         account: Whose days.
         destinations: Those that are set up.
-        now: The time.
+        now: Days that ended before it are over.
         lookback: How much of covered time syncs read again: a day is over so much after its end.
         dry_run: Only count the days.
         sign_key: The key that signs each seal; none by default.
@@ -85,7 +85,7 @@ def seal_account(
         What was done. Expected faults are among its problems; an account that another run holds is
         left to that run, with a note.
     """
-    run = _Sealing(store, account, now, now - lookback, sign_key)
+    run = _Sealing(store, account, now - lookback, sign_key)
     try:
         run.chain.refresh()
         run.problems += run.chain.faults()
@@ -110,10 +110,10 @@ class _Sealing:
 
     store: Store
     account: str
-    now: datetime
     over: datetime
     sign_key: SigningKey | None
     sealed: int = 0
+    added: SealInFile | None = None
     left: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -123,7 +123,7 @@ class _Sealing:
 
     def result(self) -> SealResult:
         """What was done, in words."""
-        if self.sealed and (last := self.chain.last) and last.seal.sealed_at == self.now:
+        if last := self.added:
             self.notes.append(
                 f"account {self.account}: sealed {self.sealed:,} days; the newest seal is number "
                 f"{last.seal.number} ({last.name}), its SHA-256 {last.sha256}: keep both elsewhere"
@@ -183,11 +183,11 @@ class _Sealing:
             return
         if seal is None:
             return
-        added = self.chain.add(seal.signed(self.sign_key) if self.sign_key else seal)
+        self.added = self.chain.add(seal.signed(self.sign_key) if self.sign_key else seal)
         self.sealed += 1
         if before and (less := seal.sums.less_than(before.seal.sums)):
             self.problems.append(
-                f"account {self.account}, {day}: {added} tells of {less} than {before}: something "
+                f"account {self.account}: {self.added} tells of {less} than {before}: something "
                 "was taken away since; restore it, or know why"
             )
 
@@ -217,7 +217,7 @@ class _Sealing:
             sums=sums,
             mapping_versions=_mapping_versions(footers),
             program_version=version("halo-usm"),
-            sealed_at=self.now,
+            sealed_at=datetime.now(UTC),
         )
 
 

@@ -112,7 +112,9 @@ def _compare(check: LineCheck, lines: pa.Table, attempts: pa.Table) -> pa.Table:
     expected = pa.nulls(attempts.num_rows, pa.string())
     for name in lines.column_names[1:]:
         expected = lines[name].take(place)
-        agree = pc.or_(agree, pc.fill_null(pc.equal(expected, attempts["line_sha256"]), fill_value=False))
+        agree = pc.or_(
+            agree, pc.fill_null(pc.equal(expected, attempts["line_sha256"]), fill_value=False)
+        )
     differ = attempts.append_column("expected", expected).filter(pc.invert(agree))
     check.agree += attempts.num_rows - differ.num_rows
     return differ

@@ -16,6 +16,7 @@ from tasks.reports.answer import Answer
 from tasks.reports.day_verification import DayCounts, verify_day
 from tasks.staging import normalized
 from tasks.staging.day_sums import counting_rows
+from tasks.staging.dropped import marks
 from tasks.staging.files import skip_unreadable
 from tasks.staging.seal_chain import SealChain
 from tasks.time_window import Window
@@ -183,7 +184,7 @@ class _AccountVerification:
             for name in self.store.destinations()
         }
         states = normalized.days(self.store, self.account)
-        dropped = dropped_days(self.store, self.account)
+        dropped = [mark.window for mark in marks({day: state.raw for day, state in states.items()})]
         for day in sorted({*newest, *states}):
             if self.window and not self.window.overlaps(Window.of_day(day)):
                 continue
@@ -193,10 +194,9 @@ class _AccountVerification:
             ledgers = {name: tree[day] for name, tree in trees.items() if day in tree}
             state = states.get(day, normalized.read_day((), (), ()))
             current = counting_rows(self.store, self.account, day, state, ledgers)
+            is_dropped = any(Window.of_day(day).overlaps(run) for run in dropped)
             try:
-                verify_day(
-                    self.store, newest[day].seal, current, self.counts, dropped=day in dropped
-                )
+                verify_day(self.store, newest[day].seal, current, self.counts, dropped=is_dropped)
             except StagingError as fault:
                 self.answer.problems.append(f"account {self.account}, {newest[day]}: {fault}")
         self._say()
@@ -227,8 +227,3 @@ class _AccountVerification:
                 f"the mapping than {MAPPING_VERSION} made their lines, or their day was normalized "
                 "anew"
             )
-
-
-def dropped_days(store: Store, account: str) -> set[date]:
-    """The days of an account that retention dropped."""
-    return set()

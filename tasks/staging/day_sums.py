@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _LEDGER = "deliveries/destination="
 _ATTEMPTS = ["event_id", "created_at", "attempt", "status", "error", "attempted_at"]
-_TEMPORARY = "range"
-"""The mark that goes once the account is synced from its beginning on; see `file_names.RawFile`."""
+_TEMPORARY = ("range", "dropped-")
+"""The marks that go or move although nothing of the day changes; see `file_names.RawFile`."""
 
 
 def counting_rows(
@@ -31,7 +31,7 @@ def counting_rows(
 ) -> dict[str, int]:
     """The rows that names tell of each file of a day that counts, by its path, sorted.
 
-    Notes of the ledger, which come and go, and the mark `range` are left out.
+    Notes of the ledger and marks that come and go are left out.
 
     Args:
         store: The staging.
@@ -43,9 +43,9 @@ def counting_rows(
     Raises:
         StagingError: A name is not one of ours.
     """
-    found = {}
+    found: dict[str, int] = {}
     for stage, files in (
-        ("raw", [file for file in state.raw if file.mark != _TEMPORARY]),
+        ("raw", [file for file in state.raw if not file.mark.startswith(_TEMPORARY)]),
         ("normalized", [*state.current.values()]),
         ("rejected", [*state.rejected, *state.malformed]),
     ):

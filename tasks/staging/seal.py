@@ -17,9 +17,6 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 if TYPE_CHECKING:
     from tasks.staging.signatures import SigningKey, VerifyingKey
 
-FORMAT = 1
-"""The version of the form of seals."""
-
 Count = Annotated[int, Field(ge=0, strict=True)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 _NAME = r"[A-Za-z0-9_-]+"
@@ -129,7 +126,7 @@ class Seal(_Part):
         signature: Its Ed25519 signature of `signed_bytes`, in hex.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     account: Annotated[str, Field(pattern=rf"^{_NAME}$")]
     number: Annotated[int, Field(ge=1, strict=True)]
     previous: Sha256 | None

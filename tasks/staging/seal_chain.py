@@ -156,9 +156,11 @@ class SealChain:
         Raises:
             StagingError: It cannot be written.
         """
-        # behind the last one: one before it may have been removed, and come back
         of_day = [_number_of_day(name) for name in self._found if name.startswith(f"{seal.day}.")]
-        name = f"{seal.day}.{max(of_day) + 1}{SUFFIX}" if of_day else f"{seal.day}{SUFFIX}"
+        # the names of those that were removed stay free, so that they can be restored
+        removed = seal.number - 1 - len({one.seal.number for one in self})
+        number = max(of_day, default=0) + removed + 1
+        name = f"{seal.day}.{number}{SUFFIX}" if number > 1 else f"{seal.day}{SUFFIX}"
         content = seal.to_bytes()
         with self.store.backend.create(self.folder, f"account={self.account}") as pending:
             pending.sink.write(content)

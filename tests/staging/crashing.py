@@ -45,7 +45,7 @@ def pipeline(folder: str, sensor: str) -> None:
     load_destination(store, destination, run_id="run", pauses=(0.0, 0.0))
 
 
-class _Deaths:
+class Deaths:
     """Counts what is done within a folder or to the network, and kills at a given number."""
 
     def __init__(self, folder: str, die_at: int | None, record: Path | None) -> None:
@@ -55,6 +55,7 @@ class _Deaths:
         self.done = 0
 
     def install(self) -> None:
+        """Count from now on, in this process."""
         fsync, deliver = os.fsync, _transport().deliver
 
         def counted_fsync(fd: int) -> None:
@@ -89,6 +90,7 @@ class _Deaths:
         )
 
     def step(self, kind: str) -> None:
+        """Count an operation, and die before it if that is its number."""
         if self.record is not None:
             with self.record.open("a") as kinds:
                 kinds.write(f"{kind}\n")
@@ -104,7 +106,7 @@ def _transport() -> Any:
 
 
 def _die(folder: str, sensor: str, die_at: int | None, record: Path | None) -> None:
-    _Deaths(folder, die_at, record).install()
+    Deaths(folder, die_at, record).install()
     pipeline(folder, sensor)
 
 
