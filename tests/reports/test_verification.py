@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 
 from flows.cli.app import run
 from tasks.reports.verification import verify
-from tasks.staging.seal import parse_seal
 from tasks.staging.signatures import read_signing_key, read_verifying_key
 from tasks.staging.store import open_store
+from tests.maintain import tampering
 from tests.maintain.sealed_days import DAYS, EVENTS, deliver_days, late_event, seal, write_keys
 from tests.staging.staged_data import transform, window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
+
+    from tests.maintain.tampering import Tampering
 
 
 @pytest.fixture(scope="module")
@@ -49,98 +50,24 @@ def staging(sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return tmp_path / "staging"
 
 
-def rewritten(path: Path, **changes: Any) -> None:
-    """Change what a seal says; its form stays right."""
-    was = parse_seal(path.read_bytes())
-    assert was is not None
-    path.write_bytes(was.model_copy(update=changes).to_bytes())
-
-
-def sums_of(path: Path, **changes: Any) -> Any:
-    """The sums of a seal, some of them changed."""
-    was = parse_seal(path.read_bytes())
-    assert was is not None
-    return was.sums.model_copy(update=changes)
-
-
-def one(folder: Path, pattern: str) -> Path:
-    """The one file that a pattern names."""
-    [path] = folder.glob(pattern)
-    return path
-
-
-def change_byte(staging: Path) -> None:
-    """A byte of a Parquet file."""
-    path = one(staging, "normalized/*/date=2026-03-02/*")
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def exchange(staging: Path) -> None:
-    """A file has the content of another one."""
-    one(staging, "deliveries/*/*/date=2026-03-02/*").write_bytes(
-        one(staging, "deliveries/*/*/date=2026-03-01/*").read_bytes()
-    )
-
-
-def remove_file(staging: Path) -> None:
-    """A ledger file is removed."""
-    one(staging, "deliveries/*/*/date=2026-03-02/*").unlink()
-
-
-def remove_seal(staging: Path) -> None:
-    """A seal in the middle is removed."""
-    (staging / "seals/account=alpha/2026-03-02.json").unlink()
-
-
-def edit_seal(staging: Path) -> None:
-    """The sums of a seal are edited."""
-    path = staging / "seals/account=alpha/2026-03-02.json"
-    rewritten(path, sums=sums_of(path, raw=21, normalized=20))
-
-
-def edit_newest_seal(staging: Path) -> None:
-    """The sums of the newest seal are edited, and its signature is taken off."""
-    path = staging / "seals/account=alpha/2026-03-03.json"
-    rewritten(path, sums=sums_of(path, raw=21, normalized=20), signature=None)
-
-
-def copy_seal(staging: Path) -> None:
-    """A seal is there twice."""
-    path = staging / "seals/account=alpha/2026-03-02.json"
-    path.with_name("2026-03-02.2.json").write_bytes(path.read_bytes())
-
-
-def rename_seal(staging: Path) -> None:
-    """A seal bears the name of another day."""
-    path = staging / "seals/account=alpha/2026-03-03.json"
-    path.rename(path.with_name("2026-03-04.json"))
-
-
-def remove_all_seals(staging: Path) -> None:
-    """All seals are removed."""
-    shutil.rmtree(staging / "seals")
-
-
 @pytest.mark.parametrize(
     ("tamper", "said"),
     [
-        (change_byte, "2026-03-02.json): normalized/"),
-        (exchange, "was changed: its SHA-256 is "),
-        (remove_file, "is not there any more"),
-        (remove_seal, "seal 2 is not there; restore what was removed"),
-        (edit_seal, "seal 2 (2026-03-02.json) was changed"),
-        (edit_newest_seal, "its files have 19 normalized events, it tells of 20"),
-        (copy_seal, "bear the same number"),
-        (rename_seal, "it was renamed or moved; put it back"),
-        (remove_all_seals, "no day is sealed, so that nothing can be verified"),
+        (tampering.change_byte, "2026-03-02.json): normalized/"),
+        (tampering.exchange, "was changed: its SHA-256 is "),
+        (tampering.remove_file, "is not there any more"),
+        (tampering.remove_seal, "seal 2 is not there; restore what was removed"),
+        (tampering.edit_seal, "seal 2 (2026-03-02.json) was changed"),
+        (tampering.edit_newest_seal, "its files have 19 normalized events, it tells of 20"),
+        (tampering.copy_seal, "bear the same number"),
+        (tampering.rename_seal, "it was renamed or moved; put it back"),
+        (tampering.remove_all_seals, "no day is sealed, so that nothing can be verified"),
     ],
 )
 def test_tampering(
     staging: Path,
     capsys: pytest.CaptureFixture[str],
-    tamper: Callable[[Path], None],
+    tamper: Tampering,
     said: str,
 ) -> None:
     """The command says that all agrees, and after each kind of tampering what does not."""
@@ -166,7 +93,7 @@ def test_signatures(staging: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert shown["accounts"]["alpha"]["signatures"] == DAYS
     assert shown["accounts"]["alpha"]["keys"] == {key.name: DAYS}
     last = staging / "seals/account=alpha/2026-03-03.json"
-    rewritten(last, signature=f"{1:0128x}")
+    tampering.rewritten(last, signature=f"{1:0128x}")
     assert run(["audit", "--verify", "--public-key", "public.pem"]) == 1
     assert "has no right signature of the key" in capsys.readouterr().err
 
@@ -216,7 +143,7 @@ def test_lines_are_rendered_anew(delivered: Path, tmp_path: Path, column: str) -
     """What was sealed with a wrong line, or with another event than was sent, does not agree."""
     shutil.copytree(delivered, tmp_path, dirs_exist_ok=True)
     tree = "raw" if column == "event" else "deliveries/*"
-    path = one(tmp_path / "staging", f"{tree}/*/date=2026-03-02/*")
+    path = tampering.one(tmp_path / "staging", f"{tree}/*/date=2026-03-02/*")
     table = pq.read_table(path, partitioning=None)
     values = table[column].to_pylist()
     values[3] = values[3].translate(str.maketrans("0123", "1234"))
