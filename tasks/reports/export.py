@@ -71,8 +71,10 @@ def _events(store: Store, window: Window) -> Iterator[pa.Table]:
                 for table in _day(store, account, day, window):
                     left = table
                     if again:  # the day's files were replaced in the middle of it
-                        ids = pa.chunked_array([part for ids in done for part in ids.chunks])
-                        known = pc.is_in(table["event_id"], value_set=ids.cast(pa.string()))
+                        ids = pa.chunked_array(
+                            [part for ids in done for part in ids.chunks], pa.string()
+                        )
+                        known = pc.is_in(table["event_id"], value_set=ids)
                         left = table.filter(pc.invert(known))
                     yield left
                     done.append(left["event_id"])

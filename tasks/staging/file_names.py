@@ -165,7 +165,7 @@ class NormalizedFile(SpannedFile):
     `lost` counts the events that earlier generations had and the one after them had no more;
     `unknown` tells that the file has events of types the catalogue does not know. `gone` tells
     that the raw file was moved out of the staging: the file has no rows, and only counts `lost`.
-    `mark` and `number` are the raw file's.
+    `mark`, `number` and `compacted` are the raw file's.
     """
 
     key: str
@@ -176,6 +176,7 @@ class NormalizedFile(SpannedFile):
     gone: bool
     mark: str
     number: int
+    compacted: bool
 
     def without_raw(self) -> NormalizedFile:
         """What counts of it when its raw file is gone."""
@@ -294,6 +295,7 @@ def normalized_files(names: Iterable[str], folder: str = "") -> list[NormalizedF
                 bool(match["gone"]),
                 match["mark"] or "",
                 number_of(match),
+                bool(match["compaction"]),
             )
         )
     return sorted(files, key=lambda file: (file.since, file.until, file.key, file.generation))

@@ -46,13 +46,13 @@ def hold(
         name: Which account or destination.
         run_id: Shown to other runs that want the lock.
         wait: Seconds to wait for another run that holds it.
-        leave: Whether it is left to that run where all of `wait` was in vain.
+        leave: Whether it is left to a run that held it for all of `wait`.
         stop: Ends the waiting once it is set. Is set itself where the lock is lost: the body is
             to end in order.
 
     Raises:
-        InUseError: Another run holds it, and it is left to that one; with `wait` and without
-            `leave`, the waiting was ended by `stop`.
+        InUseError: Another run holds it; with `wait`, the waiting was ended by `stop`, or by
+            time and `leave` is on.
         StagingError: It cannot be taken, or was lost, or another run held it for all of `wait`.
     """
     stop = stop or threading.Event()
@@ -74,7 +74,7 @@ def hold(
                         f"{held}, and was for the {wait / 60:g} minutes that this one waited; run "
                         "the command again when that one is done, or with a longer --wait"
                     ) from held
-                if not (warned or leave):
+                if not warned:
                     _LOG.warning("waiting: %s", held)
                     warned = True
             stop.wait(min(pause, left))
