@@ -154,7 +154,9 @@ def _plan(  # noqa: PLR0917 - what is wanted, and what is known
     lookback = timedelta(minutes=settings.halo_lookback_minutes)
     if window is not None:
         if gone := days_within(known.dropped, window):
-            result.notes.append(f"account {account.name}: {describe(gone)}; it is not read again")
+            result.notes.append(
+                f"account {account.name}: {describe(gone)}, and it is not read again"
+            )
         return plan_range(
             known.covered,
             known.begin,

@@ -14,6 +14,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.errors import InUseError, StagingError
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
 
-_WAIT = 10.0
+WAIT = 10.0
 """Seconds to wait for another run that holds the account or a destination."""
 
 
@@ -95,7 +96,7 @@ def drop_account(
     dry_run: bool = False,
     stop: threading.Event | None = None,
     progress: Callable[[int, int], None] | None = None,
-    wait: float = _WAIT,
+    wait: float = WAIT,
 ) -> Dropped:
     """Drop an account's days that are older than what is kept, the oldest first.
 
@@ -275,8 +276,8 @@ class _Retention:
         """Hold some locks, in a dry run none."""
         with ExitStack() as stack:
             for kind, name in () if self.dry_run else owners:
-                options = {"run_id": self.run_id, "wait": self.wait, "stop": self.stop}
-                stack.enter_context(hold(self.store, kind, name, leave=True, **options))
+                lock = partial(hold, self.store, kind, name, run_id=self.run_id, stop=self.stop)
+                stack.enter_context(lock(wait=self.wait, leave=True))
             yield
 
     @contextmanager

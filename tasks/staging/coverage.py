@@ -62,6 +62,11 @@ def read_coverage(store: Store, account: str) -> Coverage:
         day: file_names.raw_files(names, file_names.partition(account, day))
         for day, names in store.tree("raw", account).items()
     }
+    return coverage_of(days)
+
+
+def coverage_of(days: dict[date, list[RawFile]]) -> Coverage:
+    """What an account's raw files that count tell of its time."""
     covered, lost = (
         union(window for day, files in days.items() for window in covered_by(files, day, mark))
         for mark in ("", "lost")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tasks.staging.file_names import RawFile
     from tasks.staging.store import Store
 
+ALL_TIME = Window(*(datetime(year, 1, 1, tzinfo=UTC) for year in (1, 9999)))
 _MARK = "dropped-"
 _STAMP = "%Y%m%dT%H%M%S%f"
 
@@ -65,7 +66,7 @@ def runs_by_names(tree: Mapping[date, Collection[str]]) -> list[Window]:
     return union(mark.window for mark in marks(files))
 
 
-def days_within(windows: Iterable[Window], bounds: Window) -> set[date]:
+def days_within(windows: Iterable[Window], bounds: Window = ALL_TIME) -> set[date]:
     """The UTC days of some windows that have time within bounds."""
     return {
         part.day
@@ -75,7 +76,7 @@ def days_within(windows: Iterable[Window], bounds: Window) -> set[date]:
     }
 
 
-def dropped_days(store: Store, bounds: Window) -> set[date]:
+def dropped_days(store: Store, bounds: Window = ALL_TIME) -> set[date]:
     """The UTC days within bounds of which any account's events were dropped.
 
     Raises:
@@ -88,10 +89,20 @@ def dropped_days(store: Store, bounds: Window) -> set[date]:
     }
 
 
-def describe(days: Collection[date]) -> str:
-    """That days of a range are no longer staged: a sentence."""
-    many = f"{len(days):,} days of the range are" if len(days) > 1 else "1 day of the range is"
-    return f"{many} no longer staged, {span_of(days)}: retention dropped what was there"
+def describe(days: Collection[date], of: str = "of the range") -> str:
+    """That days are no longer staged: a sentence."""
+    many = f"{len(days):,} days {of} are" if len(days) > 1 else f"1 day {of} is"
+    return f"{many} no longer staged ({span_of(days)}): retention dropped what was there"
+
+
+def no_longer_staged(store: Store, bounds: Window) -> list[str]:
+    """What is to be said where days within bounds were dropped: a sentence, or none.
+
+    Raises:
+        StagingError: The names of raw files cannot be read.
+    """
+    days = dropped_days(store, bounds)
+    return [describe(days)] if days else []
 
 
 def span_of(days: Collection[date]) -> str:

@@ -187,10 +187,12 @@ def days(store: Store, account: str) -> dict[date, DayFiles]:
     """Every day of an account, oldest first, by names alone."""
     return {
         day: _whole(
-            read_day(*names, file_names.partition(account, day), dropped=dropped),
+            read_day(
+                raw, normalized, rejected, file_names.partition(account, day), dropped=dropped
+            ),
             partial(day_of, store, account, day, dropped=dropped),
         )
-        for day, dropped, *names in _listed(store, account)
+        for day, dropped, raw, normalized, rejected in _listed(store, account)
     }
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -28,7 +27,7 @@ from tests.maintain.sealed_days import (
     seals,
     write_keys,
 )
-from tests.staging.crashing import Deaths
+from tests.staging.crashing import start
 from tests.staging.staged_data import at
 
 if TYPE_CHECKING:
@@ -153,20 +152,16 @@ def test_object_storage(tmp_path: Path) -> None:
     assert verify(store).verified
 
 
-def _seal_and_die(folder: str, die_at: int) -> None:
-    Deaths(folder, die_at, None).install()
+def _seal(folder: str, sensor: str) -> None:
     seal(open_store(folder))
 
 
 def test_a_kill_at_any_point(tmp_path: Path) -> None:
     """Whatever it was doing, the next one finishes it, with a chain that has no fault."""
     deliver_days(open_store(str(tmp_path)), days=2)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.maintain.test_seals"])
     kills = 0
     while True:
-        child = context.Process(target=_seal_and_die, args=(str(tmp_path), kills))
-        child.start()
+        child = start(tmp_path, "", kills, work=_seal)
         child.join()
         store = open_store(str(tmp_path))
         if child.exitcode == 0:

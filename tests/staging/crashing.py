@@ -19,6 +19,7 @@ from tasks.syslog.sensor_url import parse_destinations
 from tests.staging.staged_data import at, broken, malformed, raw, stage, transform, window
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.context import ForkServerProcess
 
 BATCH = 4
@@ -45,7 +46,7 @@ def pipeline(folder: str, sensor: str) -> None:
     load_destination(store, destination, run_id="run", pauses=(0.0, 0.0))
 
 
-class Deaths:
+class _Deaths:
     """Counts what is done within a folder or to the network, and kills at a given number."""
 
     def __init__(self, folder: str, die_at: int | None, record: Path | None) -> None:
@@ -55,7 +56,6 @@ class Deaths:
         self.done = 0
 
     def install(self) -> None:
-        """Count from now on, in this process."""
         fsync, deliver = os.fsync, _transport().deliver
 
         def counted_fsync(fd: int) -> None:
@@ -90,7 +90,6 @@ class Deaths:
         )
 
     def step(self, kind: str) -> None:
-        """Count an operation, and die before it if that is its number."""
         if self.record is not None:
             with self.record.open("a") as kinds:
                 kinds.write(f"{kind}\n")
@@ -105,20 +104,31 @@ def _transport() -> Any:
     return TcpTransport
 
 
-def _die(folder: str, sensor: str, die_at: int | None, record: Path | None) -> None:
-    Deaths(folder, die_at, record).install()
-    pipeline(folder, sensor)
+def _die(
+    folder: str,
+    sensor: str,
+    die_at: int | None,
+    record: Path | None,
+    work: Callable[[str, str], None],
+) -> None:
+    _Deaths(folder, die_at, record).install()
+    work(folder, sensor)
 
 
 def start(
-    folder: Path, sensor: str, die_at: int | None = None, record: Path | None = None
+    folder: Path,
+    sensor: str,
+    die_at: int | None = None,
+    record: Path | None = None,
+    work: Callable[[str, str], None] = pipeline,
 ) -> ForkServerProcess:
     """Run the pipeline in a child that dies before its `die_at`-th operation, if it is to die.
 
-    Each operation is recorded, a line each, where `record` is given.
+    Each operation is recorded, a line each, where `record` is given. `work` is other work that is
+    done with the folder and the sensor's URL.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.staging.crashing", "tasks.plugin.normalize"])
-    child = context.Process(target=_die, args=(str(folder), sensor, die_at, record))
+    child = context.Process(target=_die, args=(str(folder), sensor, die_at, record, work))
     child.start()
     return child
