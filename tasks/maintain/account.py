@@ -54,7 +54,7 @@ def maintain_account(
     run_id: str,
     now: datetime,
     dry_run: bool = False,
-    sign: Path | None = None,  # noqa: ARG001 - for the seals
+    sign: Path | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[int, int], None] | None = None,
     wait: float = WAIT,

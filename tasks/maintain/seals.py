@@ -6,21 +6,26 @@ replay, or normalizing anew do that.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from tasks.errors import InUseError, StagingError
+from tasks.maintain.compaction_plan import plan_day
 from tasks.plugin.fields import MAPPING_VERSION_KEY
 from tasks.staging import normalized
+from tasks.staging.compacted_names import MERGED
+from tasks.staging.coverage import read_coverage
 from tasks.staging.day_sums import by_tree, counting_rows, sums_of
+from tasks.staging.dropped import span_of
 from tasks.staging.files import FileGone
 from tasks.staging.footers import footer_of, sha256_of_file
+from tasks.staging.ledger import Ledger
 from tasks.staging.locks import hold
 from tasks.staging.seal import Seal, SealedFile
 from tasks.staging.seal_chain import SealChain
+from tasks.staging.settle import count_pending
 from tasks.time_window import Window
 
 if TYPE_CHECKING:
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
+    from tasks.event_filter import EventFilter
     from tasks.staging.footers import Footer
     from tasks.staging.normalized import DayFiles
     from tasks.staging.seal_chain import SealInFile
@@ -85,7 +91,8 @@ def seal_account(
         What was done. Expected faults are among its problems; an account that another run holds is
         left to that run, with a note.
     """
-    run = _Sealing(store, account, now - lookback, sign_key)
+    takes = {destination.name: destination.takes for destination in destinations}
+    run = _Sealing(store, account, takes, now - lookback, sign_key, dry_run)
     try:
         run.chain.refresh()
         run.problems += run.chain.faults()
@@ -95,7 +102,7 @@ def seal_account(
             if dry_run:
                 run.sealed += 1
                 continue
-            with hold(store, "account", account, run_id=run_id, wait=wait, stop=stop):
+            with hold(store, "account", account, run_id=run_id, wait=wait, leave=True, stop=stop):
                 run.seal_day(day)
     except InUseError as held:
         run.notes.append(str(held))
@@ -110,11 +117,13 @@ class _Sealing:
 
     store: Store
     account: str
+    takes: dict[str, EventFilter]
     over: datetime
     sign_key: SigningKey | None
+    dry_run: bool
     sealed: int = 0
     added: SealInFile | None = None
-    left: Counter[str] = field(default_factory=Counter)
+    left: set[date] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -128,10 +137,11 @@ class _Sealing:
                 f"account {self.account}: sealed {self.sealed:,} days; the newest seal is number "
                 f"{last.seal.number} ({last.name}), its SHA-256 {last.sha256}: keep both elsewhere"
             )
-        self.notes += [
-            f"account {self.account}: {count:,} days are left to a later run: {why}"
-            for why, count in self.left.items()
-        ]
+        if self.left:
+            self.notes.append(
+                f"account {self.account}: {len(self.left):,} days are not sealed yet, "
+                f"{span_of(self.left)}: they are not complete, delivered and compacted"
+            )
         return SealResult(self.sealed, self.notes, self.problems)
 
     def due_days(self) -> list[date]:
@@ -141,6 +151,7 @@ class _Sealing:
             for name in self.store.destinations()
         }
         newest = self.chain.newest()
+        self.begin = read_coverage(self.store, self.account).begin
         due = []
         for day, state in normalized.days(self.store, self.account).items():
             ledgers = {name: tree[day] for name, tree in trees.items() if day in tree}
@@ -155,10 +166,30 @@ class _Sealing:
         self, day: date, state: DayFiles, ledgers: Ledgers, newest: SealInFile | None
     ) -> dict[str, int]:
         """The files of a day that is to be sealed, with their rows; nothing of any other day."""
-        if Window.of_day(day).until > self.over or state.waiting or state.leftovers:
+        is_empty = not any(file.mark in MERGED for file in state.raw)
+        if Window.of_day(day).until > self.over or state.dropped or is_empty:
             return {}
         rows = counting_rows(self.store, self.account, day, state, ledgers)
-        return {} if newest and newest.seal.paths == rows.keys() else rows
+        if newest and newest.seal.paths == rows.keys():
+            return {}
+        if not self._is_compacted(day, state, ledgers):
+            self.left.add(day)
+            return {}
+        return rows
+
+    def _is_compacted(self, day: date, state: DayFiles, ledgers: Ledgers) -> bool:
+        """Whether a day is settled and has nothing more to compact; in a dry run, would have."""
+        plan = plan_day(day, state, self.begin)
+        if plan.obstacle or state.orphans:
+            return False
+        several = plan.worth_it
+        for name in {*ledgers, *self.takes}:
+            ledger, names = Ledger(self.store, name, self.account, day), ledgers.get(name, ())
+            takes = self.takes.get(name)
+            if takes and count_pending(ledger, [*state.current.values()], names, takes):
+                return False
+            several |= len(ledger.files(names)[0]) > 1
+        return self.dry_run or not several
 
     def seal_day(self, day: date) -> None:
         """Seal a day, under the account's lock, unless another run has done it meanwhile."""
@@ -176,7 +207,7 @@ class _Sealing:
             rows = self._unsealed_files(day, state, ledgers, before)
             seal = self._next_seal(day, rows) if rows else None
         except FileGone:
-            self.left["their files were replaced meanwhile"] += 1
+            self.left.add(day)
             return
         except StagingError as fault:
             self.problems.append(f"account {self.account}, {day} is not sealed: {fault}")
