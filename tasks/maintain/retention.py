@@ -236,15 +236,17 @@ class _Retention:
             return
         runs = union([*(mark.window for mark in self.marks), part])
         run = next(run for run in runs if part.since in run)
-        if any(mark.window == run for mark in self.marks):
-            return
-        where, mark = dropped.mark_for(run)
-        name = publish(self.store, self.account, where, RAW_SCHEMA.empty_table(), mark)
-        for old in [one for one in self.marks if one.window.since in run]:
-            self.store.remove(f"{self.store.folder('raw', self.account, old.day)}/{old.name}")
-            self.store.backend.remove_folder(self.store.folder("raw", self.account, old.day))
-            self.marks.remove(old)
-        self.marks.append(dropped.DroppedMark(run, where.day, name))
+        mark = next((mark for mark in self.marks if mark.window == run), None)
+        if mark is None:
+            where, text = dropped.mark_for(run)
+            name = publish(self.store, self.account, where, RAW_SCHEMA.empty_table(), text)
+            mark = dropped.DroppedMark(run, where.day, name)
+        inside = [one for one in self.marks if one.window.since in run and one != mark]
+        for old in inside:
+            folder = self.store.folder("raw", self.account, old.day)
+            self.store.remove(f"{folder}/{old.name}")
+            self.store.backend.remove_folder(folder)
+        self.marks = [mark, *(one for one in self.marks if one.window.since not in run)]
 
     def _remove(self, stage: str, day: date, destination: str = "") -> None:
         """Remove a day's files of a tree; of raw, marks stay."""
