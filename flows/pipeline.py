@@ -124,6 +124,10 @@ def maintain(
     """
     from tasks.maintain.account import ages_count_from
 
+    if sign is not None:  # before anything is touched
+        from tasks.staging.signatures import read_signing_key
+
+        read_signing_key(sign)
     now = ages_count_from(context.store)
     submitted: list[Any] = []
     for account in context.store.known_accounts():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.errors import StagingError
+from tasks.maintain.compaction import compact_account
 from tasks.maintain.retention import WAIT, drop_account
+from tasks.maintain.seals import seal_account
 from tasks.results import StageResult
+from tasks.staging.signatures import read_signing_key
 from tasks.time_window import Window, isoformat
 
 if TYPE_CHECKING:
@@ -26,6 +29,9 @@ class MaintainResult(StageResult):
     """What the maintenance of one account did.
 
     Attributes:
+        days_compacted: Days of which raw, normalized and rejected were compacted.
+        ledger_days_compacted: Days of ledgers that were.
+        days_sealed: Days that were sealed.
         days_dropped: Days of which raw, normalized and rejected were dropped.
         undelivered_dropped: Events among them that a destination had not got, added up.
         ledger_days_dropped: Days of ledgers that were dropped.
@@ -33,6 +39,9 @@ class MaintainResult(StageResult):
 
     DONE = "maintained"
 
+    days_compacted: int = 0
+    ledger_days_compacted: int = 0
+    days_sealed: int = 0
     days_dropped: int = 0
     undelivered_dropped: int = 0
     ledger_days_dropped: int = 0
@@ -69,7 +78,7 @@ def maintain_account(
         run_id: Shown to other runs that want a lock.
         now: The time that ages count from; see `ages_count_from`.
         dry_run: Only say what would be done.
-        sign: The key that seals are signed with.
+        sign: The file of the key that seals are signed with.
         stop: Set when the work is to end early, in order; the next one goes on.
         progress: Told how many of how many days are done.
         wait: Seconds to wait for another run; what it then still holds is left to it.
@@ -83,23 +92,23 @@ def maintain_account(
         done.notes.append(
             f"nothing is staged that is newer than {isoformat(now)}: what is kept counts from there"
         )
+    key = read_signing_key(sign) if sign else None
+    done.warnings += [key.warning] if key and key.warning else []
     try:
-        dropped = drop_account(
-            store,
-            account,
-            destinations,
-            rules,
-            now=now,
-            run_id=run_id,
-            dry_run=dry_run,
-            stop=stop,
-            progress=progress,
-            wait=wait,
-        )
+        options: dict[str, Any] = {"run_id": run_id, "dry_run": dry_run, "stop": stop, "wait": wait}
+        # whatever the clock says, only days that are covered are over
+        over: dict[str, Any] = {"now": datetime.now(UTC), "lookback": rules.lookback}
+        compacted = compact_account(store, account, destinations, **over, **options)
+        sealed = seal_account(store, account, destinations, sign_key=key, **over, **options)
+        old: dict[str, Any] = {"now": now, "unsealed": sealed.unsealed, "progress": progress}
+        dropped = drop_account(store, account, destinations, rules, **old, **options)
+        done.days_compacted, done.ledger_days_compacted = compacted.days, compacted.ledgers
+        done.days_sealed = sealed.sealed
         done.days_dropped, done.ledger_days_dropped = dropped.days, dropped.ledger_days
         done.undelivered_dropped = dropped.undelivered
-        done.notes += dropped.notes
-        done.problems += dropped.problems
+        for part in (compacted, sealed, dropped):
+            done.notes += part.notes
+            done.problems += part.problems
     except StagingError as fault:
         done.problems.append(f"account {account} cannot be maintained: {fault}")
     if done.undelivered_dropped and not dry_run:

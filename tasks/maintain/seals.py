@@ -31,6 +31,7 @@ from tasks.time_window import Window
 if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import date
 
     from tasks.event_filter import EventFilter
@@ -53,11 +54,13 @@ class SealResult:
         sealed: Days that were sealed; in a dry run, that would be.
         notes: What is worth knowing, and what was left to a later run.
         problems: What is wrong: a sentence each, with what to do.
+        unsealed: Days that were to be sealed and are not.
     """
 
     sealed: int = 0
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    unsealed: AbstractSet[date] = frozenset()
 
 
 def seal_account(
@@ -94,13 +97,12 @@ def seal_account(
     takes = {destination.name: destination.takes for destination in destinations}
     run = _Sealing(store, account, takes, now - lookback, sign_key, dry_run)
     try:
-        run.chain.refresh()
-        run.problems += run.chain.faults()
-        for day in run.due_days():
+        for day in run.plan():
             if stop is not None and stop.is_set():
                 break
             if dry_run:
                 run.sealed += 1
+                run.unsealed.remove(day)
                 continue
             with hold(store, "account", account, run_id=run_id, wait=wait, leave=True, stop=stop):
                 run.seal_day(day)
@@ -124,6 +126,7 @@ class _Sealing:
     sealed: int = 0
     added: SealInFile | None = None
     left: set[date] = field(default_factory=set)
+    unsealed: set[date] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -142,25 +145,28 @@ class _Sealing:
                 f"account {self.account}: {len(self.left):,} days are not sealed yet, "
                 f"{span_of(self.left)}: they are not complete, delivered and compacted"
             )
-        return SealResult(self.sealed, self.notes, self.problems)
+        return SealResult(self.sealed, self.notes, self.problems, self.unsealed)
 
-    def due_days(self) -> list[date]:
-        """The days to be sealed, oldest first, by names alone."""
+    def plan(self) -> list[date]:
+        """Read the chain; the days to be sealed, oldest first, none where it is not continued."""
+        self.chain.refresh()
+        self.problems += self.chain.faults()
         trees = {
             name: self.store.tree("deliveries", self.account, name)
             for name in self.store.destinations()
         }
         newest = self.chain.newest()
         self.begin = read_coverage(self.store, self.account).begin
-        due = []
         for day, state in normalized.days(self.store, self.account).items():
             ledgers = {name: tree[day] for name, tree in trees.items() if day in tree}
             if self._unsealed_files(day, state, ledgers, newest.get(day)):
-                due.append(day)
-        if due and (why := self.chain.why_not_continued()):
-            self.problems.append(f"account {self.account}: {len(due):,} days are not sealed: {why}")
+                self.unsealed.add(day)
+        if self.unsealed and (why := self.chain.why_not_continued()):
+            self.problems.append(
+                f"account {self.account}: {len(self.unsealed):,} days are not sealed: {why}"
+            )
             return []
-        return due
+        return sorted(self.unsealed)
 
     def _unsealed_files(
         self, day: date, state: DayFiles, ledgers: Ledgers, newest: SealInFile | None
@@ -212,6 +218,7 @@ class _Sealing:
         except StagingError as fault:
             self.problems.append(f"account {self.account}, {day} is not sealed: {fault}")
             return
+        self.unsealed.remove(day)
         if seal is None:
             return
         self.added = self.chain.add(seal.signed(self.sign_key) if self.sign_key else seal)
