@@ -261,9 +261,10 @@ class _Sealing:
 
 def _mapping_versions(footers: Sequence[Footer]) -> tuple[str, ...]:
     """The versions of the mapping that made normalized files."""
-    found = {
+    told = {
         footer.metadata.get(MAPPING_VERSION_KEY.encode(), b"unknown").decode(errors="replace")
         for footer in by_tree(footers).get("normalized", [])
         if footer.rows
     }
-    return tuple(sorted(found))
+    # a compacted file names all of those that it was made of
+    return tuple(sorted({one for text in told for one in text.split(", ")}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from tasks.errors import StagingError
@@ -13,7 +13,7 @@ from tasks.staging.files import FileGone
 from tasks.staging.footers import footer_of, sha256_of_file
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from tasks.staging.footers import Footer
     from tasks.staging.seal import Seal, SealedFile
@@ -43,23 +43,35 @@ class DayCounts:
     replaced_days: int = 0
     dropped_days: int = 0
 
+    def add(self, part: DayCounts) -> None:
+        """Add the counts of a part."""
+        for one in fields(DayCounts):
+            setattr(self, one.name, getattr(self, one.name) + getattr(part, one.name))
+
 
 def verify_day(
-    store: Store, seal: Seal, current: Mapping[str, int], counts: DayCounts, *, dropped: bool
+    store: Store,
+    seal: Seal,
+    counts: DayCounts,
+    list_now: Callable[[], Mapping[str, int]],
+    is_dropped: Callable[[], bool],
 ) -> None:
     """Verify a day against its newest seal.
 
     Args:
         store: The staging.
         seal: The seal.
-        current: The files of the day that count now, with the rows that their names tell.
         counts: What is verified is counted here.
-        dropped: Whether retention dropped the day.
+        list_now: Lists the files of the day that count now, with the rows that their names tell.
+        is_dropped: Whether retention has dropped the day; asked where files are missing.
 
     Raises:
+        FileGone: A file was replaced meanwhile.
         StagingError: Something does not agree, or cannot be read.
     """
     missing = _hash(store, seal, counts)
+    current = list_now()  # after that: what replaces a file is there before the file goes
+    dropped = bool(missing) and is_dropped()
     if dropped:
         counts.dropped_days += 1
     else:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from tasks.redaction import foreign_text
 from tasks.staging.footers import read_slice, slices
-from tasks.staging.normalized import batches
+from tasks.staging.normalized import ANEW_KEY, batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -60,7 +60,7 @@ def check_lines(store: Store, day: date, trees: dict[str, list[Footer]]) -> Line
     """
     raw, normalized = trees.get("raw", []), trees.get("normalized", [])
     ledgers = {tree: files for tree, files in trees.items() if tree.startswith("deliveries/")}
-    anew = any(_ANEW.search(file.path) for file in normalized)
+    anew = any(_ANEW.search(file.path) or ANEW_KEY.encode() in file.metadata for file in normalized)
     addresses = _addresses(store, normalized)
     check = LineCheck()
     for window in slices(day, [*raw, *(file for files in ledgers.values() for file in files)]):

@@ -7,17 +7,19 @@ of its seals: the SHA-256 of its files, the sums, and each event's line, rendere
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.errors import StagingError
 from tasks.plugin.fields import MAPPING_VERSION
 from tasks.reports.answer import Answer
 from tasks.reports.day_verification import DayCounts, verify_day
-from tasks.staging import normalized
-from tasks.staging.day_sums import counting_rows
-from tasks.staging.dropped import marks
-from tasks.staging.files import skip_unreadable
+from tasks.retry_policy import REREADS_OF_REPLACED_FILES
+from tasks.staging.day_sums import counting_now
+from tasks.staging.dropped import runs_by_names
+from tasks.staging.files import FileGone, skip_unreadable
 from tasks.staging.seal_chain import SealChain
 from tasks.time_window import Window
 
@@ -120,6 +122,7 @@ class _AccountVerification:
     def __post_init__(self) -> None:
         self.counts = AccountSeals()
         self.chain = SealChain(self.store, self.account)
+        self.dropped: list[Window] = []
 
     def note(self, text: str) -> None:
         """Say something of this account that is no fault."""
@@ -179,27 +182,49 @@ class _AccountVerification:
 
     def _days(self) -> None:
         newest = self.chain.newest()
-        trees = {
-            name: self.store.tree("deliveries", self.account, name)
-            for name in self.store.destinations()
-        }
-        states = normalized.days(self.store, self.account)
-        dropped = [mark.window for mark in marks({day: state.raw for day, state in states.items()})]
-        for day in sorted({*newest, *states}):
+        self.dropped = runs_by_names(self.store.tree("raw", self.account))
+        for day in sorted({*newest, *self.store.dates("raw", self.account)}):
             if self.window and not self.window.overlaps(Window.of_day(day)):
                 continue
             if day not in newest:
-                self.counts.unsealed_days += 1
+                self.counts.unsealed_days += not self._is_dropped(day, just_now=False)
                 continue
-            ledgers = {name: tree[day] for name, tree in trees.items() if day in tree}
-            state = states.get(day, normalized.read_day((), (), ()))
-            current = counting_rows(self.store, self.account, day, state, ledgers)
-            is_dropped = any(Window.of_day(day).overlaps(run) for run in dropped)
             try:
-                verify_day(self.store, newest[day].seal, current, self.counts, dropped=is_dropped)
+                self.counts.add(self._day(day))
             except StagingError as fault:
                 self.answer.problems.append(f"account {self.account}, {newest[day]}: {fault}")
         self._say()
+
+    def _day(self, day: date) -> DayCounts:
+        """Verify a day; again where its files were replaced, and it was sealed anew, meanwhile."""
+        for _ in range(REREADS_OF_REPLACED_FILES):
+            counts = DayCounts()
+            sealed = self.chain.newest()[day]
+            with suppress(FileGone):
+                verify_day(
+                    self.store,
+                    sealed.seal,
+                    counts,
+                    partial(counting_now, self.store, self.account, day),
+                    partial(self._is_dropped, day),
+                )
+                if not counts.replaced_days:
+                    return counts
+            self.chain.refresh()
+            if counts.replaced_days and self.chain.newest()[day] == sealed:
+                return counts
+        raise StagingError(
+            "its files are replaced faster than they are read; run the command again"
+        )
+
+    def _is_dropped(self, day: date, *, just_now: bool = True) -> bool:
+        """Whether retention has dropped a day, or may have done so just now."""
+        whole = Window.of_day(day)
+        known = any(run.overlaps(whole) for run in self.dropped)
+        if not known and just_now:
+            self.dropped = runs_by_names(self.store.tree("raw", self.account))
+            return self._is_dropped(day, just_now=False)
+        return known
 
     def _say(self) -> None:
         """Note what was not verified, and why."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tasks.staging import normalized
 from tasks.staging.footers import Footer, read_slice, slices
 from tasks.staging.last_attempts import last_of
 from tasks.staging.ledger import Ledger
@@ -56,6 +57,20 @@ def counting_rows(
         attempts, _ = ledger.files(names)
         found |= {f"{ledger.folder}/{file.name}": file.rows for file in attempts}
     return dict(sorted(found.items()))
+
+
+def counting_now(store: Store, account: str, day: date) -> dict[str, int]:
+    """The same of a day as it is now.
+
+    Raises:
+        StagingError: The day cannot be listed.
+    """
+    ledgers = {
+        name: names
+        for name in store.destinations()
+        if (names := store.files("deliveries", account, day, name))
+    }
+    return counting_rows(store, account, day, normalized.day_of(store, account, day), ledgers)
 
 
 def sums_of(store: Store, day: date, files: Iterable[Footer]) -> Sums:

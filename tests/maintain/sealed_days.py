@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from tasks.maintain.compaction import compact_account
 from tasks.maintain.seals import SealResult, seal_account
 from tasks.staging.raw import stage_window
 from tasks.staging.seal_chain import SealChain
@@ -45,7 +46,8 @@ def deliver_days(store: Store, days: int = DAYS) -> None:
 
 
 def seal(store: Store, key: SigningKey | None = None) -> SealResult:
-    """Seal what can be sealed."""
+    """Compact and seal what can be."""
+    assert compact_account(store, "alpha", [], now=OVER, grace=0).problems == []
     return seal_account(store, "alpha", [], now=OVER, sign_key=key, wait=30)
 
 
