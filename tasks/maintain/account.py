@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import StagingError
-from tasks.maintain.compaction import compact_account
-from tasks.maintain.retention import WAIT, drop_account
+from tasks.maintain.compaction import GRACE, LOCK_WAIT, compact_account
+from tasks.maintain.retention import drop_account
 from tasks.maintain.seals import seal_account
 from tasks.results import StageResult
 from tasks.staging.signatures import read_signing_key
@@ -29,8 +29,9 @@ class MaintainResult(StageResult):
     """What the maintenance of one account did.
 
     Attributes:
-        days_compacted: Days of which raw, normalized and rejected were compacted.
-        ledger_days_compacted: Days of ledgers that were.
+        days_compacted: Days of which raw, normalized and rejected became a file each.
+        ledgers_compacted: Days of ledgers that did.
+        files_removed: Files that others replace.
         days_sealed: Days that were sealed.
         days_dropped: Days of which raw, normalized and rejected were dropped.
         undelivered_dropped: Events among them that a destination had not got, added up.
@@ -40,7 +41,8 @@ class MaintainResult(StageResult):
     DONE = "maintained"
 
     days_compacted: int = 0
-    ledger_days_compacted: int = 0
+    ledgers_compacted: int = 0
+    files_removed: int = 0
     days_sealed: int = 0
     days_dropped: int = 0
     undelivered_dropped: int = 0
@@ -66,7 +68,8 @@ def maintain_account(
     sign: Path | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[int, int], None] | None = None,
-    wait: float = WAIT,
+    wait: float = LOCK_WAIT,
+    grace: float = GRACE,
 ) -> MaintainResult:
     """Maintain one account.
 
@@ -82,6 +85,7 @@ def maintain_account(
         stop: Set when the work is to end early, in order; the next one goes on.
         progress: Told how many of how many days are done.
         wait: Seconds to wait for another run; what it then still holds is left to it.
+        grace: Seconds before replaced files are removed.
 
     Returns:
         What was done. What is left, because something of it is still to be done or because another
@@ -94,21 +98,35 @@ def maintain_account(
         )
     key = read_signing_key(sign) if sign else None
     done.warnings += [key.warning] if key and key.warning else []
+    common: dict[str, Any] = {"now": now, "run_id": run_id, "dry_run": dry_run, "stop": stop}
+    compacted = compact_account(
+        store, account, destinations, lookback=rules.lookback, grace=grace, wait=wait, **common
+    )
+    done.days_compacted, done.ledgers_compacted = compacted.days, compacted.ledgers
+    done.files_removed = compacted.removed
+    done.notes += compacted.notes
+    done.problems += compacted.problems
+    sealed = seal_account(
+        store, account, destinations, lookback=rules.lookback, sign_key=key, wait=wait, **common
+    )
+    done.days_sealed = sealed.sealed
+    done.notes += sealed.notes
+    done.problems += sealed.problems
     try:
-        options: dict[str, Any] = {"run_id": run_id, "dry_run": dry_run, "stop": stop, "wait": wait}
-        # whatever the clock says, only days that are covered are over
-        over: dict[str, Any] = {"now": datetime.now(UTC), "lookback": rules.lookback}
-        compacted = compact_account(store, account, destinations, **over, **options)
-        sealed = seal_account(store, account, destinations, sign_key=key, **over, **options)
-        old: dict[str, Any] = {"now": now, "unsealed": sealed.unsealed, "progress": progress}
-        dropped = drop_account(store, account, destinations, rules, **old, **options)
-        done.days_compacted, done.ledger_days_compacted = compacted.days, compacted.ledgers
-        done.days_sealed = sealed.sealed
+        dropped = drop_account(
+            store,
+            account,
+            destinations,
+            rules,
+            progress=progress,
+            wait=wait,
+            unsealed=sealed.unsealed,
+            **common,
+        )
         done.days_dropped, done.ledger_days_dropped = dropped.days, dropped.ledger_days
         done.undelivered_dropped = dropped.undelivered
-        for part in (compacted, sealed, dropped):
-            done.notes += part.notes
-            done.problems += part.problems
+        done.notes += dropped.notes
+        done.problems += dropped.problems
     except StagingError as fault:
         done.problems.append(f"account {account} cannot be maintained: {fault}")
     if done.undelivered_dropped and not dry_run:

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING
 
 from tasks.errors import InUseError, StagingError
 from tasks.maintain import kept_days
+from tasks.maintain.compaction import LOCK_WAIT
 from tasks.maintain.kept_days import KeptDays
 from tasks.staging import dropped, file_names, normalized
 from tasks.staging.compacted_names import MERGED
 from tasks.staging.coverage import read_coverage
 from tasks.staging.ledger import Ledger
 from tasks.staging.locks import hold
-from tasks.staging.pending import count_segment
 from tasks.staging.raw import publish
 from tasks.staging.schemas import RAW_SCHEMA
-from tasks.staging.segments import surely_settled
+from tasks.staging.settle import count_pending
 from tasks.time_window import Window, difference, union
 
 if TYPE_CHECKING:
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
     from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
-
-WAIT = 10.0
-"""Seconds to wait for another run that holds the account or a destination."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ def drop_account(
     dry_run: bool = False,
     stop: threading.Event | None = None,
     progress: Callable[[int, int], None] | None = None,
-    wait: float = WAIT,
+    wait: float = LOCK_WAIT,
     unsealed: AbstractSet[date] = frozenset(),
 ) -> Dropped:
     """Drop an account's days that are older than what is kept, the oldest first.
@@ -190,11 +187,11 @@ class _Retention:
         if reason := self._why_kept(part, state) or (day in self.unsealed and kept_days.UNSEALED):
             self.kept.add(day, reason)
             return
-        pending = {
-            destination.name: count
-            for destination in self.destinations
-            if (count := self._count_pending(destination, day, state))
-        }
+        pending = {}
+        for one in self.destinations:
+            ledger = Ledger(self.store, one.name, self.account, day)
+            if count := count_pending(ledger, [*state.current.values()], ledger.names(), one.takes):
+                pending[one.name] = count
         if pending and not self.rules.drop_undelivered:
             self.kept.add_undelivered(day, pending)
             return
@@ -215,6 +212,8 @@ class _Retention:
             return kept_days.NOT_NORMALIZED
         if state.orphans:
             return kept_days.ORPHANS
+        if state.replaced:
+            return kept_days.REPLACED
         if not (self.destinations or self.rules.drop_undelivered):
             return kept_days.UNKNOWN
         return ""
@@ -225,14 +224,6 @@ class _Retention:
         since = max(bounds.since, known.begin or bounds.until)
         until = min(bounds.until, known.end or bounds.since)
         return Window(since, until) if since < until else None
-
-    def _count_pending(self, destination: Destination, day: date, state: DayFiles) -> int:
-        ledger = Ledger(self.store, destination.name, self.account, day)
-        current, names = [*state.current.values()], ledger.names()
-        if surely_settled(day, [file.name for file in current], names, destination.takes):
-            return 0
-        segments = ledger.segments(current, names, destination.takes)
-        return sum(count_segment(ledger, segment, oldest=False).pending for segment in segments)
 
     def _mark(self, part: Window) -> None:
         """Say that a part of a day was dropped, in one mark with the time that touches it."""
@@ -258,9 +249,7 @@ class _Retention:
             return
         names = self.store.files(stage, self.account, day, destination)
         if stage == "raw":
-            files = [file for file in file_names.all_raw_files(names) if file.mark in MERGED]
-            # a compacted file goes after those that it replaces, which else would count again
-            names = [file.name for file in sorted(files, key=lambda file: file.number)]
+            names = [file.name for file in file_names.raw_files(names) if file.mark in MERGED]
         folder = self.store.folder(stage, self.account, day, destination)
         for name in names:
             self.store.remove(f"{folder}/{name}")

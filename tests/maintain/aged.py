@@ -39,7 +39,7 @@ def maintain(store: Store, *urls: str, **options: Any) -> MaintainResult:
         timedelta(minutes=15),
         options.pop("drop_undelivered", False),
     )
-    given = {"run_id": "maintain", "now": NOW, **options}
+    given = {"run_id": "maintain", "now": NOW, "grace": 0.0, **options}
     account = given.pop("account", "alpha")
     return maintain_account(store, account, [destination(url) for url in urls], rules, **given)
 

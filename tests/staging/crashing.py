@@ -105,11 +105,7 @@ def _transport() -> Any:
 
 
 def _die(
-    folder: str,
-    sensor: str,
-    die_at: int | None,
-    record: Path | None,
-    work: Callable[[str, str], None],
+    folder: str, sensor: str, die_at: int | None, record: Path | None, work: Callable[..., None]
 ) -> None:
     _Deaths(folder, die_at, record).install()
     work(folder, sensor)
@@ -124,8 +120,7 @@ def start(
 ) -> ForkServerProcess:
     """Run the pipeline in a child that dies before its `die_at`-th operation, if it is to die.
 
-    Each operation is recorded, a line each, where `record` is given. `work` is other work that is
-    done with the folder and the sensor's URL.
+    Each operation is recorded, a line each, where `record` is given; `work` is what is run.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.staging.crashing", "tasks.plugin.normalize"])
