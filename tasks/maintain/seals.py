@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from tasks.errors import InUseError, StagingError
 from tasks.maintain.compaction_plan import plan_day
-from tasks.plugin.fields import MAPPING_VERSION_KEY
 from tasks.staging import normalized
 from tasks.staging.compacted_names import MERGED
 from tasks.staging.coverage import read_coverage
@@ -261,6 +260,8 @@ class _Sealing:
 
 def _mapping_versions(footers: Sequence[Footer]) -> tuple[str, ...]:
     """The versions of the mapping that made normalized files."""
+    from tasks.plugin.fields import MAPPING_VERSION_KEY
+
     told = {
         footer.metadata.get(MAPPING_VERSION_KEY.encode(), b"unknown").decode(errors="replace")
         for footer in by_tree(footers).get("normalized", [])

@@ -76,7 +76,7 @@ def verify_day(
         counts.dropped_days += 1
     else:
         if missing and not _are_replaced(missing, seal, current):
-            raise StagingError(f"{missing[0].path} is not there any more")
+            raise StagingError(f"{missing[0].path} is not there any more; restore it from a backup")
         counts.changed_days += current.keys() != seal.paths
         if missing:
             counts.replaced_days += 1
@@ -99,7 +99,8 @@ def _hash(store: Store, seal: Seal, counts: DayCounts) -> list[SealedFile]:
             continue
         if found != file.sha256:
             raise StagingError(
-                f"{file.path} was changed: its SHA-256 is {found}, not {file.sha256}"
+                f"{file.path} was changed: its SHA-256 is {found}, not {file.sha256}; restore it "
+                "from a backup"
             )
         counts.files += 1
     return missing
