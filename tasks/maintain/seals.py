@@ -6,6 +6,7 @@ replay, or normalizing anew do that.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -29,7 +30,7 @@ from tasks.time_window import Window
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import date
 
@@ -158,8 +159,9 @@ class _Sealing:
         self.begin = read_coverage(self.store, self.account).begin
         for day, state in normalized.days(self.store, self.account).items():
             ledgers = {name: tree[day] for name, tree in trees.items() if day in tree}
-            if self._unsealed_files(day, state, ledgers, newest.get(day)):
-                self.unsealed.add(day)
+            with self._reported(day):
+                if self._unsealed_files(day, state, ledgers, newest.get(day)):
+                    self.unsealed.add(day)
         if self.unsealed and (why := self.chain.why_not_continued()):
             self.problems.append(
                 f"account {self.account}: {len(self.unsealed):,} days are not sealed: {why}"
@@ -208,16 +210,11 @@ class _Sealing:
             for name in self.store.destinations()
             if (names := self.store.files("deliveries", self.account, day, name))
         }
-        try:
+        seal = None
+        with self._reported(day):
             rows = self._unsealed_files(day, state, ledgers, before)
             seal = self._next_seal(day, rows) if rows else None
-        except FileGone:
-            self.left.add(day)
-            return
-        except StagingError as fault:
-            self.problems.append(f"account {self.account}, {day} is not sealed: {fault}")
-            return
-        self.unsealed.remove(day)
+            self.unsealed.remove(day)
         if seal is None:
             return
         self.added = self.chain.add(seal.signed(self.sign_key) if self.sign_key else seal)
@@ -227,6 +224,16 @@ class _Sealing:
                 f"account {self.account}: {self.added} tells of {less} than {before}: something "
                 "was taken away since; restore it, or know why"
             )
+
+    @contextmanager
+    def _reported(self, day: date) -> Iterator[None]:
+        """Leave a day whose files are replaced meanwhile, or are damaged, and go on."""
+        try:
+            yield
+        except FileGone:
+            self.left.add(day)
+        except StagingError as fault:
+            self.problems.append(f"account {self.account}, {day} is not sealed: {fault}")
 
     def _next_seal(self, day: date, rows: Mapping[str, int]) -> Seal:
         hashes = {path: sha256_of_file(self.store, path) for path in rows}

@@ -230,7 +230,9 @@ class _AccountVerification:
         """Note what was not verified, and why."""
         counts = self.counts
         if counts.unsealed_days:
-            self.note(f"{counts.unsealed_days:,} days have no seal; `halo-usm maintain` seals them")
+            self.note(
+                f"{counts.unsealed_days:,} days have no seal yet; `halo-usm maintain` seals those that are over"
+            )
         if counts.changed_days:
             self.note(
                 f"{counts.changed_days:,} days have files that no seal names yet, of what came "

@@ -80,4 +80,4 @@ def test_a_maintenance_is_a_flow_run(halo_usm: Command, server: dict[str, str]) 
     assert (set(names), set(names.values())) == (expected, {"COMPLETED"})
     pages = {"key": {"any_": ["halo-usm-maintain"]}}
     [page] = ask(server, "artifacts", artifacts=pages, flow_runs={"id": {"any_": [run["id"]]}})
-    assert "| ` alpha ` | 2 |" in page["data"]
+    assert "| ` alpha ` | 3 | 2 |" in page["data"]
