@@ -5,7 +5,7 @@ A runner decides where the steps run: threads of this process, or Prefect's task
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flows import stages
 
@@ -118,10 +118,7 @@ def maintain(
     sign: Path | None = None,
     drop_undelivered: bool = False,
 ) -> list[StageResult]:
-    """Maintain all accounts of the staging, be they set up or not.
-
-    One after the other: each holds the destinations, and would else wait for its neighbours.
-    """
+    """Maintain all accounts of the staging, be they set up or not."""
     from tasks.maintain.account import ages_count_from
 
     if sign is not None:  # before anything is touched
@@ -129,20 +126,20 @@ def maintain(
 
         read_signing_key(sign)
     now = ages_count_from(context.store)
-    submitted: list[Any] = []
-    for account in context.store.known_accounts():
-        step = runner.submit(
-            stages.maintain,
-            context,
-            account,
-            now,
-            after=submitted[-1:],
-            dry_run=dry_run,
-            sign=sign,
-            drop_undelivered=drop_undelivered,
-        )
-        submitted.append(step)
-    return runner.results(submitted)
+    return runner.results(
+        [
+            runner.submit(
+                stages.maintain,
+                context,
+                account,
+                now,
+                dry_run=dry_run,
+                sign=sign,
+                drop_undelivered=drop_undelivered,
+            )
+            for account in context.store.known_accounts()
+        ]
+    )
 
 
 def _accounts_to_transform(context: RunContext) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import StagingError
@@ -15,13 +17,16 @@ from tasks.staging.signatures import read_signing_key
 from tasks.time_window import Window, isoformat
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from tasks.maintain.retention import Rules
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
+
+
+_TURN = threading.Lock()
+"""Accounts of one process take turns: each holds the destinations, and a day of it in memory."""
 
 
 @dataclass
@@ -92,6 +97,7 @@ def maintain_account(
         run holds it, is among the notes; expected faults are among the problems.
     """
     done = (PlannedMaintenance if dry_run else MaintainResult)(account)
+    stop = stop or threading.Event()
     if datetime.now(UTC) - now > timedelta(days=1):
         done.notes.append(
             f"nothing is staged that is newer than {isoformat(now)}: what is kept counts from there"
@@ -99,43 +105,66 @@ def maintain_account(
     key = read_signing_key(sign) if sign else None
     done.warnings += [key.warning] if key and key.warning else []
     common: dict[str, Any] = {"now": now, "run_id": run_id, "dry_run": dry_run, "stop": stop}
-    compacted = compact_account(
-        store, account, destinations, lookback=rules.lookback, grace=grace, wait=wait, **common
-    )
-    done.days_compacted, done.ledgers_compacted = compacted.days, compacted.ledgers
-    done.files_removed = compacted.removed
-    done.notes += compacted.notes
-    done.problems += compacted.problems
-    sealed = seal_account(
-        store, account, destinations, lookback=rules.lookback, sign_key=key, wait=wait, **common
-    )
-    done.days_sealed = sealed.sealed
-    done.notes += sealed.notes
-    done.problems += sealed.problems
-    try:
-        dropped = drop_account(
+    with _TURN:
+        compacted = compact_account(
             store,
             account,
             destinations,
-            rules,
-            progress=progress,
+            lookback=rules.lookback,
+            grace=grace,
+            pause=partial(_pause, stop),
             wait=wait,
-            unsealed=sealed.unsealed,
             **common,
         )
-        done.days_dropped, done.ledger_days_dropped = dropped.days, dropped.ledger_days
-        done.undelivered_dropped = dropped.undelivered
-        done.notes += dropped.notes
-        done.problems += dropped.problems
-    except StagingError as fault:
-        done.problems.append(f"account {account} cannot be maintained: {fault}")
+        done.days_compacted, done.ledgers_compacted = compacted.days, compacted.ledgers
+        done.files_removed = compacted.removed
+        done.notes += compacted.notes
+        done.problems += compacted.problems
+        sealed = seal_account(
+            store,
+            account,
+            destinations,
+            lookback=rules.lookback,
+            sign_key=key,
+            wait=wait,
+            **common,
+        )
+        done.days_sealed = sealed.sealed
+        done.notes += sealed.notes
+        done.problems += sealed.problems
+        try:
+            dropped = drop_account(
+                store,
+                account,
+                destinations,
+                rules,
+                progress=progress,
+                wait=wait,
+                unsealed=sealed.unsealed,
+                **common,
+            )
+            done.days_dropped, done.ledger_days_dropped = dropped.days, dropped.ledger_days
+            done.undelivered_dropped = dropped.undelivered
+            done.notes += dropped.notes
+            done.problems += dropped.problems
+        except StagingError as fault:
+            done.problems.append(f"account {account} cannot be maintained: {fault}")
     if done.undelivered_dropped and not dry_run:
         done.warnings.append(
             f"account {account}: {done.undelivered_dropped:,} deliveries that were pending were "
             "dropped with their events, as --drop-undelivered says"
         )
-    done.interrupted = stop is not None and stop.is_set()
+    done.interrupted = stop.is_set()
     return done
+
+
+def _pause(stop: threading.Event, seconds: float) -> bool:
+    """Wait, and let another account have its turn meanwhile; whether to end early."""
+    _TURN.release()
+    try:
+        return stop.wait(seconds)
+    finally:
+        _TURN.acquire()
 
 
 def ages_count_from(store: Store) -> datetime:

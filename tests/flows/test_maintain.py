@@ -66,7 +66,7 @@ def test_every_account_of_the_staging_is_maintained(halo_usm: Command, halo: Hal
 
 
 def test_a_maintenance_is_a_flow_run(halo_usm: Command, server: dict[str, str]) -> None:
-    """A task run an account, one after the other, and an artifact that says what was done."""
+    """A task run an account, and an artifact that says what was done."""
     halo_usm.settings |= server
     halo_usm("maintain", "--dry-run")
     assert re.fullmatch(r"maintain dry run [-\d]+ [:\d]+", last_run(server)["name"])

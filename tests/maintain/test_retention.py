@@ -3,8 +3,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from tasks.notebook import staging
 from tasks.reports.audit import audit_event, audit_range
 from tasks.reports.export import export_to
@@ -19,7 +17,6 @@ from tests.extract.harness import START, Harness, event, events
 from tests.load.helpers import load, replay, rows
 from tests.maintain.aged import DAYS, KEPT, NOW, age, iso, maintain
 from tests.reports.shown import shown
-from tests.staging.rejecting_receiver import RejectingReceiver
 from tests.staging.staged_data import (
     at,
     broken,
@@ -34,21 +31,14 @@ from tests.staging.staged_data import (
 from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from sandbox.halo_api import HaloStandIn
     from tasks.staging.store import Store
+    from tests.staging.rejecting_receiver import RejectingReceiver
 
 ALL = window(0, 24 * DAYS)
 OLD = DAYS - KEPT
-
-
-@pytest.fixture
-def receiver() -> Iterator[RejectingReceiver]:
-    """A receiver that takes everything."""
-    with RejectingReceiver(lambda _: True) as receiver:
-        yield receiver
 
 
 def files(folder: Path) -> dict[str, int]:

@@ -58,7 +58,7 @@ def state(folder: Path) -> dict[str, Any]:
         # loads note that nothing is left where sums do not show it
         "files": sorted(
             path.parent.name
-            for path in folder.rglob("*.parquet")
+            for path in folder.rglob("date=*/*.parquet")
             if not path.name.startswith("settled-")
         ),
     }
