@@ -231,8 +231,8 @@ class _AccountVerification:
         counts = self.counts
         if counts.unsealed_days:
             self.note(
-                f"{counts.unsealed_days:,} days have no seal yet; `halo-usm maintain` seals those that "
-                "are over"
+                f"{counts.unsealed_days:,} days have no seal yet; `halo-usm maintain` seals those "
+                "that are over"
             )
         if counts.changed_days:
             self.note(
