@@ -149,7 +149,10 @@ class _Sealing:
 
     def plan(self) -> list[date]:
         """Read the chain; the days to be sealed, oldest first, none where it is not continued."""
+        days = normalized.days(self.store, self.account)
+        self.unsealed = {*days}  # as long as nobody knows which are sealed
         self.chain.refresh()
+        self.unsealed.clear()
         self.problems += self.chain.faults()
         trees = {
             name: self.store.tree("deliveries", self.account, name)
@@ -157,7 +160,7 @@ class _Sealing:
         }
         newest = self.chain.newest()
         self.begin = read_coverage(self.store, self.account).begin
-        for day, state in normalized.days(self.store, self.account).items():
+        for day, state in days.items():
             ledgers = {name: tree[day] for name, tree in trees.items() if day in tree}
             with self._reported(day):
                 if self._unsealed_files(day, state, ledgers, newest.get(day)):

@@ -17,6 +17,9 @@ from tasks.reports.verification import verify
 from tasks.staging.remote_files import RemoteFiles
 from tasks.staging.signatures import read_signing_key, read_verifying_key
 from tasks.staging.store import Store, open_store
+from tests.load.helpers import load
+from tests.maintain.aged import DAYS as DAYS_STAGED
+from tests.maintain.aged import KEPT, age, maintain
 from tests.maintain.sealed_days import (
     DAYS,
     EVENTS,
@@ -32,6 +35,8 @@ from tests.staging.staged_data import at
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.staging.rejecting_receiver import RejectingReceiver
 
 
 def test_seals_of_days_are_numbered_and_chained(store: Store, tmp_path: Path) -> None:
@@ -132,6 +137,24 @@ def test_a_number_is_given_once(store: Store, tmp_path: Path) -> None:
     removed.write_bytes(content)
     names = [(one.seal.number, one.name) for one in seals(store)]
     assert names[-2:] == [(4, "2026-03-01.3.json"), (5, "2026-03-02.2.json")]
+
+
+def test_retention_keeps_what_is_still_to_be_sealed(
+    store: Store, receiver: RejectingReceiver, tmp_path: Path
+) -> None:
+    """A maintenance that cannot seal drops nothing; the next one that can does both."""
+    url = receiver.url()
+    age(store)
+    load(store, url)
+    folder = tmp_path / "seals" / "account=alpha"
+    (folder / "2026-03-01.json").mkdir(parents=True)
+    done = maintain(store, url)
+    assert (done.days_sealed, done.days_dropped) == (0, 0)
+    assert "they are not sealed yet" in str(done.notes)
+    (folder / "2026-03-01.json").rmdir()
+    done = maintain(store, url)
+    assert (done.days_sealed, done.days_dropped) == (DAYS_STAGED - 1, DAYS_STAGED - KEPT)
+    assert verify(store).accounts["alpha"].dropped_days == DAYS_STAGED - KEPT
 
 
 def test_what_does_not_add_up_is_not_sealed(store: Store, tmp_path: Path) -> None:
