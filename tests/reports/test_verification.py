@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from flows.cli.app import run
 from tasks.reports.verification import verify
+from tasks.staging.normalized import ANEW_KEY
 from tasks.staging.signatures import read_signing_key, read_verifying_key
 from tasks.staging.store import open_store
+from tasks.transform.account import transform_account
 from tests.maintain import tampering
 from tests.maintain.sealed_days import DAYS, EVENTS, deliver_days, late_event, seal, write_keys
-from tests.staging.staged_data import transform, window
+from tests.staging.staged_data import at, stage, transform, window
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,6 +140,23 @@ def test_another_version_of_the_mapping(staging: Path, monkeypatch: pytest.Monke
     assert "not comparable" in str(found.notes)
 
 
+def test_a_day_that_was_normalized_anew(delivered: Path, tmp_path: Path) -> None:
+    """Lines that were sent before, with another address, are not comparable, once compacted too."""
+    shutil.copytree(delivered, tmp_path, dirs_exist_ok=True)
+    store = open_store(str(tmp_path / "staging"))
+    late_event(store, 0)
+    transform_account(store, "alpha", device_address="10.9.8.7", run_id="run", window=window(0, 24))
+    seal(store)
+    found = verify(store)
+    assert (found.verified, found.accounts["alpha"].lines_not_comparable) == (True, EVENTS)
+    stage(store, window(22, 23), [("later", at(22.5))])
+    transform(store)
+    seal(store)
+    path = tampering.one(tmp_path / "staging", "normalized/*/date=2026-03-01/*")
+    assert ANEW_KEY.encode() in pq.read_metadata(path).metadata
+    assert verify(store).verified
+
+
 @pytest.mark.parametrize("column", ["line_sha256", "event", "event_id"])
 def test_lines_are_rendered_anew(delivered: Path, tmp_path: Path, column: str) -> None:
     """What was sealed with a wrong line, or with another event than was sent, does not agree."""
@@ -161,6 +180,7 @@ def test_wrong_use(staging: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["audit", "--verify", "--event", "x"]) == 2
     assert run(["audit", "--public-key", "public.pem", "--since", "2026-03-01"]) == 2
     assert run(["audit", "--verify", "--public-key", "key.pem"]) == 2
+    assert run(["maintain", "--sign", "public.pem"]) == 2
     assert "is no Ed25519 public key" in capsys.readouterr().err
 
 
