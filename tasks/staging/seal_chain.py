@@ -110,7 +110,7 @@ class SealChain:
     @property
     def last(self) -> SealInFile | None:
         """The seal of the highest number."""
-        return max(self, key=lambda one: one.seal.number, default=None)
+        return max(self._found.values(), key=lambda one: one.seal.number, default=None)
 
     def newest(self) -> dict[date, SealInFile]:
         """The seal of each day that counts: that of the highest number."""
@@ -138,9 +138,9 @@ class SealChain:
         """Why no seal can be added: it could get a number that another one has; "" if it can."""
         if self.unreadable:
             return f"{self.unreadable[0]}, so that the number of the next seal is unknown"
-        last = [one for one in self if self.last and one.seal.number == self.last.seal.number]
-        if len(last) > 1:
-            return f"{last[0]} and {last[1]} bear the same number; move the false one out"
+        *_, before, last = [None, None, *self]
+        if before and last and before.seal.number == last.seal.number:
+            return f"{before} and {last} bear the same number; move the false one out"
         return ""
 
     def _missing(self, first: int, last: int) -> str:

@@ -123,6 +123,18 @@ def test_a_number_that_is_unknown_is_not_given(store: Store, tmp_path: Path, nam
     assert len(seals(store)) == DAYS + 1
 
 
+def test_the_highest_number_twice(store: Store, tmp_path: Path) -> None:
+    """Nobody knows which of the two the next seal is to name, and so there is none."""
+    deliver_days(store)
+    seal(store)
+    late_event(store, 0)
+    last = tmp_path / "seals" / "account=alpha" / "2026-03-03.json"
+    last.with_name("2026-03-03.2.json").write_bytes(last.read_bytes())
+    done = seal(store)
+    assert done.sealed == 0
+    assert "bear the same number; move the false one out" in done.problems[-1]
+
+
 def test_a_number_is_given_once(store: Store, tmp_path: Path) -> None:
     """Where a seal was removed the numbers go on behind the highest, and the gap stays known."""
     deliver_days(store)
