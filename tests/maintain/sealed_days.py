@@ -17,6 +17,7 @@ from tasks.maintain.seals import SealResult, seal_account
 from tasks.staging.raw import stage_window
 from tasks.staging.seal_chain import SealChain
 from tasks.staging.signatures import SigningKey, read_signing_key
+from tasks.staging.store import open_store
 from tests.load.helpers import load
 from tests.staging.rejecting_receiver import RejectingReceiver
 from tests.staging.staged_data import at, broken, malformed, raw, stage, transform, window
@@ -49,6 +50,11 @@ def seal(store: Store, key: SigningKey | None = None) -> SealResult:
     """Compact and seal what can be."""
     assert compact_account(store, "alpha", [], now=OVER, grace=0).problems == []
     return seal_account(store, "alpha", [], now=OVER, sign_key=key, wait=30)
+
+
+def only_seal(folder: str, sensor: str) -> None:
+    """Seal what is compacted; for a child that is killed."""
+    assert seal_account(open_store(folder), "alpha", [], now=OVER).problems == []
 
 
 def seals(store: Store) -> list[SealInFile]:

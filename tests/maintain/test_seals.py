@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from tests.maintain.sealed_days import (
     OVER,
     deliver_days,
     late_event,
+    only_seal,
     seal,
     seals,
     write_keys,
@@ -192,28 +194,27 @@ def test_object_storage(tmp_path: Path) -> None:
     assert verify(store).verified
 
 
-def _seal(folder: str, sensor: str) -> None:
-    seal(open_store(folder))
-
-
-def test_a_kill_at_any_point(tmp_path: Path) -> None:
-    """Whatever it was doing, the next one finishes it, with a chain that has no fault."""
-    deliver_days(open_store(str(tmp_path)), days=2)
-    kills = 0
-    while True:
-        child = start(tmp_path, "", kills, work=_seal)
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.soak)])
+def test_a_kill(tmp_path: Path, every: bool) -> None:  # noqa: FBT001 - a parameter
+    """Killed at one operation of each kind, or at any: the next run goes on, with no seal twice."""
+    source, whole, record = (tmp_path / name for name in ("source", "whole", "record"))
+    deliver_days(open_store(str(source)), days=2)
+    shutil.copytree(source, whole)
+    start(whole, "", None, record, only_seal).join()
+    kinds = record.read_text().splitlines()
+    last_of_kind = {kind: step for step, kind in enumerate(kinds)}
+    assert len(last_of_kind) > 4
+    for step in range(len(kinds)) if every else last_of_kind.values():
+        folder = tmp_path / str(step)
+        shutil.copytree(source, folder)
+        child = start(folder, "", step, None, only_seal)
         child.join()
-        store = open_store(str(tmp_path))
-        if child.exitcode == 0:
-            break
         assert child.exitcode == -signal.SIGKILL
-        seals(store)
-        for path in tmp_path.glob("seals/account=alpha/*"):
-            path.unlink()
-        kills += 1
-    assert kills > 8
-    assert len(seals(store)) == 2
-    assert verify(store).verified
+        store = open_store(str(folder))
+        before = seals(store) if (folder / "seals").exists() else []
+        assert seal(store).sealed == 2 - len(before)
+        assert seals(store)[: len(before)] == before
+        assert verify(store).verified
 
 
 def test_keys(tmp_path: Path) -> None:
