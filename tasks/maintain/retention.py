@@ -177,8 +177,9 @@ class _Retention:
                 if self._stopped():
                     return
                 with self._locked(("destination", name)), self._problems(day):
-                    self._remove("deliveries", day, destination=name)
-                    self.done.ledger_days += 1
+                    if not self._is_staged(day):  # now that nobody delivers
+                        self._remove("deliveries", day, destination=name)
+                        self.done.ledger_days += 1
 
     def _drop_day(self, day: date, state: DayFiles) -> None:
         if not _has_data(state):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.staging.event_masks import FILTERED, IDS, inside
-from tasks.staging.normalized import conform
+from tasks.staging.normalized_rows import conform
 from tasks.staging.pending import DeliveryCounts, count_events, settled_windows
 from tasks.staging.schemas import schema_of
 

@@ -1,8 +1,7 @@
 """Names: what a staged file is, whose it is and how much it holds is read from its path alone.
 
     raw         {since}-{until}-{unique}-{rows}[-part|-beside|-lost|-begin|-range][-a{n}]
-                {since}-{until}-{unique}-{rows}-c{n}                          (compacted)
-                {since}-{until}-{unique}-0-dropped-{from}                     (by retention)
+                {since}-{until}-{unique}-{rows}-c{n}, or -0-dropped-{from}
     normalized  {name of the raw file}-g{generation}-{rows}[-x{lost}][u|-gone]
     rejected    {name of the raw file}-g{generation}-{rows}                   (stage transform)
                 extract-{unique}-{rows}[-a{n}|-c{n}]                          (stage extract)

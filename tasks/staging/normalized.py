@@ -27,8 +27,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from tasks.staging import file_names, rejected_file_names
 from tasks.staging.compacted_names import compacted_of, counting, counting_in_folder
 from tasks.staging.dropped import runs_by_names
@@ -45,6 +43,7 @@ if TYPE_CHECKING:
     from tasks.staging.store import Store
 
     _Names = Sequence[str]
+    _Trees = tuple[_Names, _Names, _Names]
 
 _EMPTY = re.compile(rf"-0(?:-(?:{'|'.join(file_names.MARKS)}))?(?:-[ac]\d+)?$")
 _LISTINGS = 4
@@ -192,14 +191,14 @@ def _counting(
 def days(store: Store, account: str) -> dict[date, DayFiles]:
     """Every day of an account, oldest first, by names alone."""
     return {
-        day: _whole(
-            read_day(
-                raw, normalized, rejected, file_names.partition(account, day), dropped=dropped
-            ),
-            partial(day_of, store, account, day, dropped=dropped),
-        )
-        for day, dropped, raw, normalized, rejected in _listed(store, account)
+        day: _day(store, account, day, names, dropped=dropped)
+        for day, dropped, names in _listed(store, account)
     }
+
+
+def _day(store: Store, account: str, day: date, names: _Trees, *, dropped: bool) -> DayFiles:
+    state = read_day(*names, file_names.partition(account, day), dropped=dropped)
+    return _whole(state, partial(day_of, store, account, day, dropped=dropped))
 
 
 def day_of(store: Store, account: str, day: date, *, dropped: bool = False) -> DayFiles:
@@ -231,20 +230,16 @@ def unfinished(store: Store, account: str) -> dict[date, DayFiles]:
     Days that are plainly done cost little more than their listing.
     """
     found = {}
-    for day, dropped, raw, normalized, rejected in _listed(store, account):
+    for day, dropped, names in _listed(store, account):
+        raw, normalized, rejected = names
         if rejected or not _plainly_done(raw, normalized):
-            state = _whole(
-                read_day(
-                    raw, normalized, rejected, file_names.partition(account, day), dropped=dropped
-                ),
-                partial(day_of, store, account, day, dropped=dropped),
-            )
+            state = _day(store, account, day, names, dropped=dropped)
             if state.waiting or state.leftovers or state.orphans:
                 found[day] = state
     return found
 
 
-def _listed(store: Store, account: str) -> Iterator[tuple[date, bool, _Names, _Names, _Names]]:
+def _listed(store: Store, account: str) -> Iterator[tuple[date, bool, _Trees]]:
     """Every day, whether it was dropped, and its names in raw, normalized and rejected.
 
     The oldest day comes first.
@@ -253,7 +248,7 @@ def _listed(store: Store, account: str) -> Iterator[tuple[date, bool, _Names, _N
     runs = runs_by_names(raw)
     for day in sorted({*raw, *normalized, *rejected}):
         dropped = any(run.overlaps(Window.of_day(day)) for run in runs)
-        yield day, dropped, raw.get(day, ()), normalized.get(day, ()), rejected.get(day, ())
+        yield day, dropped, (raw.get(day, ()), normalized.get(day, ()), rejected.get(day, ()))
 
 
 def _plainly_done(raw: Sequence[str], normalized: Sequence[str]) -> bool:
@@ -291,39 +286,3 @@ def current_files(
         if not _crossed(counting(compacted, compacted), newest):
             break
     return list(_counting(newest, {file.key for file in raw}).values())
-
-
-def batches(
-    store: Store, path: str, columns: list[str] | None = None, rows: int = 65_536
-) -> Iterator[pa.Table]:
-    """Normalized rows, at most `rows` at a time, whichever mapping version wrote them.
-
-    A column that an older version did not have is null.
-
-    Raises:
-        FileGone: It was normalized anew since it was listed.
-        StagingError: It cannot be read.
-    """
-    from tasks.plugin.fields import NORMALIZED_SCHEMA
-
-    schema = NORMALIZED_SCHEMA
-    if columns is not None:
-        schema = pa.schema([schema.field(name) for name in columns])
-    for batch in store.batches(path, columns, rows):
-        yield conform(pa.Table.from_batches([batch]), schema)
-
-
-def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table's columns that `schema` names, null where it has none."""
-    if table.schema.equals(schema):
-        return table
-    have = set(table.column_names)
-    return pa.table(
-        [
-            table[field.name].cast(field.type)
-            if field.name in have
-            else pa.nulls(table.num_rows, field.type)
-            for field in schema
-        ],
-        schema=schema,
-    )

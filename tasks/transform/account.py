@@ -274,15 +274,14 @@ def _lost(file: _File, made: _Made) -> int:
     """Events that were normalized once and are rejected now, over all generations.
 
     Counts tell which days are settled. Without these events in the count, a later event would take
-    the place of one that was delivered and is no longer normalized, and would never be sent; so
-    would one that appears in a day that retention has dropped.
+    the place of one that was delivered and is no longer there, and would never be sent.
     """
-    if file.previous is None:
-        from tasks.staging.ledger import most_delivered
-
-        return most_delivered(file.run.store, file.run.account, file.day) if file.dropped else 0
     import pyarrow.compute as pc
 
+    from tasks.staging.ledger import most_delivered
+
+    if file.previous is None:
+        return most_delivered(file.run.store, file.run.account, file.day) if file.dropped else 0
     path = file.path("normalized", file.previous.name)
     try:
         before = file.run.store.read(path, ["event_id"])["event_id"]

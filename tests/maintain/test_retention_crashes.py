@@ -3,16 +3,18 @@ from __future__ import annotations
 import shutil
 import signal
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tasks.maintain.retention import Rules, drop_account
 from tasks.reports.audit import audit_range
 from tasks.reports.status import status
 from tasks.staging.coverage import read_coverage
 from tasks.staging.store import open_store
 from tests.load.helpers import load, replay
-from tests.maintain.aged import DAYS, KEPT, age, iso, maintain
+from tests.maintain.aged import DAYS, KEPT, NOW, age, iso, maintain
 from tests.reports.shown import shown
 from tests.staging.crashing import start
 from tests.staging.rejecting_receiver import RejectingReceiver
@@ -20,17 +22,27 @@ from tests.staging.staged_data import broken, ids, raw, stage, transform, window
 from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    Work = Callable[[str, str], None]
 
 ALL = window(0, 24 * DAYS)
 OLD = DAYS - KEPT
 
 
-def drop(folder: str, url: str) -> None:
+def all_of_it(folder: str, url: str) -> None:
     """The maintenance that is killed: days in two steps, then ledgers, too."""
     store = open_store(folder)
     maintain(store, url, days=DAYS - 1, ledger_days=400)
     maintain(store, url, days=KEPT, ledger_days=DAYS - 1)
+
+
+def drop(folder: str, url: str) -> None:
+    """Retention alone."""
+    store, lookback = open_store(folder), timedelta(minutes=15)
+    for rules in (Rules(DAYS - 1, 400, lookback), Rules(KEPT, DAYS - 1, lookback)):
+        drop_account(store, "alpha", [destination(url)], rules, now=NOW, run_id="maintain")
 
 
 def prepare(folder: Path, receiver: RejectingReceiver) -> None:
@@ -64,11 +76,13 @@ def state(folder: Path) -> dict[str, Any]:
     }
 
 
-def die_and_go_on(source: Path, folder: Path, step: int, receiver: RejectingReceiver) -> None:
-    """Kill a maintenance at a step: all agrees then, and after what else runs; it then goes on."""
+def die_and_go_on(
+    source: Path, folder: Path, step: int, receiver: RejectingReceiver, work: Work
+) -> None:
+    """Kill work at a step: all agrees then, and after what else runs; the next time it goes on."""
     shutil.copytree(source, folder)
     url = receiver.url()
-    child = start(folder, url, step, None, drop)
+    child = start(folder, url, step, None, work)
     child.join()
     assert child.exitcode == -signal.SIGKILL
     store = open_store(str(folder))
@@ -81,19 +95,19 @@ def die_and_go_on(source: Path, folder: Path, step: int, receiver: RejectingRece
         assert (counts.staged, counts.gaps) == (counts.normalized + counts.rejected, [])
         assert not [note for note in transform(store).notes if "staged no longer" in note]
         assert load(store, url).tried == 0
-    drop(str(folder), url)
+    work(str(folder), url)
     assert len(receiver.received) == sent
     known = state(folder)
     expected = state(source.parent / "whole")
     assert known == expected, step
 
 
-def kinds(folder: Path, receiver: RejectingReceiver) -> list[str]:
-    """What the maintenance does, step by step, in a staging of its own."""
+def kinds(folder: Path, receiver: RejectingReceiver, work: Work) -> list[str]:
+    """What work does, step by step, in a staging of its own."""
     prepare(folder / "source", receiver)
     shutil.copytree(folder / "source", folder / "whole")
     record = folder / "kinds"
-    child = start(folder / "whole", receiver.url(), None, record, drop)
+    child = start(folder / "whole", receiver.url(), None, record, work)
     child.join()
     assert child.exitcode == 0
     assert state(folder / "whole")["status"]["accounts"]["alpha"]["dropped"] == [[iso(0), iso(OLD)]]
@@ -104,20 +118,20 @@ def test_one_death_of_each_kind(tmp_path: Path) -> None:
     """Killed at one operation of each kind, retention drops the rest the next time."""
     with RejectingReceiver(lambda _: True) as receiver:
         steps: dict[str, list[int]] = {}
-        for step, kind in enumerate(kinds(tmp_path, receiver)):
+        for step, kind in enumerate(kinds(tmp_path, receiver, drop)):
             steps.setdefault(kind, []).append(step)
         assert {"os.rename raw/*.parquet", "os.remove normalized/*.parquet"} <= steps.keys()
         for of_kind in steps.values():
             step = of_kind[len(of_kind) // 2]
-            die_and_go_on(tmp_path / "source", tmp_path / str(step), step, receiver)
+            die_and_go_on(tmp_path / "source", tmp_path / str(step), step, receiver, drop)
 
 
 @pytest.mark.soak
 def test_every_death(tmp_path: Path) -> None:
-    """Killed at any operation whatever, too."""
+    """So it is with all of a maintenance, at any operation whatever."""
     with RejectingReceiver(lambda _: True) as receiver:
-        for step in range(len(kinds(tmp_path, receiver))):
-            die_and_go_on(tmp_path / "source", tmp_path / str(step), step, receiver)
+        for step in range(len(kinds(tmp_path, receiver, all_of_it))):
+            die_and_go_on(tmp_path / "source", tmp_path / str(step), step, receiver, all_of_it)
 
 
 def test_beside_other_runs(tmp_path: Path) -> None:
@@ -140,11 +154,11 @@ def test_beside_other_runs(tmp_path: Path) -> None:
         thread = threading.Thread(target=others)
         thread.start()
         try:
-            dropped = [maintain(store, url, days=days) for days in range(DAYS - 1, 0, -1)]
+            dropped = [maintain(store, url, days=days) for days in (DAYS - 1, KEPT)]
         finally:
             over.set()
             thread.join()
-        assert sum(done.days_dropped for done in dropped) == DAYS - 1
+        assert sum(done.days_dropped for done in dropped) == OLD
         assert [text for done in dropped for text in done.problems] + found == []
         assert audit_range(store, ALL, [destination(url)]).consistent
         assert load(store, url).tried == 0
