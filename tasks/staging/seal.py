@@ -174,7 +174,9 @@ def parse_seal(content: bytes) -> Seal | None:
         seal = Seal.model_validate_json(content)
     except ValidationError:
         return None
-    return seal if seal.to_bytes() == content else None
+    place = f"/account={seal.account}/date={seal.day}/"
+    ours = all(place in file.path for file in seal.files)
+    return seal if ours and seal.to_bytes() == content else None
 
 
 def sha256_of(content: bytes) -> str:

@@ -46,11 +46,14 @@ def verify(folder: Path, *key: str) -> tuple[int, str]:
 
 
 def test_a_good_staging(folder: Path) -> None:
-    """They agree with a good staging, and not with a key that did not sign it."""
+    """They agree with a good staging, name dropped days, and refuse a key that did not sign it."""
     last = seals(open_store(str(folder / "staging")))[-1]
     agree = f"seals 1 to {DAYS + 1} agree; the SHA-256 of the last one is {last.sha256}\n"
     assert verify(folder) == (0, agree)
     assert verify(folder, "public.pem") == (0, agree)
+    for path in (folder / "staging").glob("*/account=alpha/date=2026-03-02/*"):
+        path.unlink()
+    assert verify(folder) == (0, f"2026-03-02 is not staged any more\n{agree}")
     other = folder / "other"
     other.mkdir()
     write_keys(other)
