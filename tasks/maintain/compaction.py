@@ -27,7 +27,7 @@ from tasks.staging.known_ids import KnownIds
 from tasks.staging.ledger import Ledger
 from tasks.staging.ledger_file_names import counting_names
 from tasks.staging.locks import hold
-from tasks.staging.orphans import drop_orphans
+from tasks.staging.orphans import describe, drop_orphans
 from tasks.staging.settle import count_pending, settle
 from tasks.time_window import Window
 
@@ -116,7 +116,7 @@ def compact_account(
         run.ledgers,
         run.merged,
         run.removed,
-        run.left.notes(account),
+        [*run.notes, *run.left.notes(account)],
         run.problems,
     )
 
@@ -144,6 +144,7 @@ class _Compaction:
     merged: int = 0
     removed: int = 0
     left: Left = field(default_factory=Left)
+    notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     replaced: dict[tuple[date, str], set[str]] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
@@ -208,7 +209,8 @@ class _Compaction:
         """Merge the files of a day; its account is locked."""
         state = normalized.day_of(self.store, self.account, day)
         if any(file.compacted for file in state.orphans):  # a compaction was killed
-            drop_orphans(self.store, self.account, day)
+            if dropped := drop_orphans(self.store, self.account, day):
+                self.notes.append(describe(self.account, dropped))
             state = normalized.day_of(self.store, self.account, day)
         plan = plan_day(day, state, self.begin)
         if plan.obstacle:
