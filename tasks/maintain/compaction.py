@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from tasks.maintain.compaction_writer import merge_day, merge_ledger
 from tasks.maintain.replaced_files import remove_attempts, remove_replaced
 from tasks.staging import normalized
 from tasks.staging.coverage import read_coverage
+from tasks.staging.files import FileGone
 from tasks.staging.known_ids import KnownIds
 from tasks.staging.ledger import Ledger
 from tasks.staging.ledger_file_names import counting_names
@@ -165,7 +166,8 @@ class _Compaction:
                 with self._reported(day):
                     self._compact(day, state, names)
         if self.days and not self.dry_run:
-            with self._locked("account", account):
+            # else the next sync reads the ids of the new files
+            with suppress(InUseError), self._locked("account", account):
                 KnownIds(store, account).renew()
 
     def _compact(self, day: date, state: DayFiles, names: dict[str, list[str]]) -> None:
@@ -272,5 +274,7 @@ class _Compaction:
             yield
         except InUseError as held:
             self.left.add(str(held), day)
+        except FileGone:
+            self.left.add("its files were replaced meanwhile", day)
         except StagingError as fault:
             self.problems.append(f"account {self.account}, {day} cannot be compacted: {fault}")
