@@ -15,6 +15,8 @@ from tasks.reports.answer import Answer
 from tasks.reports.reconciliation import Reconciliation
 from tasks.reports.status import known_destinations
 from tasks.staging import file_names, normalized
+from tasks.staging.coverage import coverage_of
+from tasks.staging.dropped import days_within, describe, dropped_days
 from tasks.staging.files import read_stable, skip_unreadable
 from tasks.staging.ledger import Ledger
 from tasks.staging.pending import DeliveryCounts
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
     """A row of a staged file by its columns, and the `file` it lies in."""
+
+_DROPPED = normalized.read_day((), (), (), dropped=True)
+"""A day that is there no more."""
 
 
 @dataclass(kw_only=True)
@@ -74,6 +79,8 @@ class RangeAudit(Answer):
         staged: Events in raw.
         normalized: Events in normalized.
         rejected: Events in rejected, of stage transform.
+        dropped_days: UTC days of the range of which retention has dropped events of an account;
+            what is still there, or came later, is counted and judged as any other.
         destinations: What each destination got.
         consistent: Whether every raw event is normalized or rejected, once; each ledger agrees with
             its own names and with raw; what names call delivered is delivered; and all of it could
@@ -83,6 +90,7 @@ class RangeAudit(Answer):
     staged: int
     normalized: int
     rejected: int
+    dropped_days: int
     destinations: dict[str, RangeCounts]
     consistent: bool
 
@@ -99,6 +107,8 @@ def audit_event(store: Store, event_id: str) -> EventHistory:
     history = read_stable(_Search(store, event_id).run)
     if history.account is None:
         history.problems.append(f"event {foreign_text(event_id)} is not in this staging")
+    if history.staged is None and (gone := dropped_days(store)):
+        history.notes.append(describe(gone, "of the staging"))
     return history
 
 
@@ -134,9 +144,8 @@ class _Search:
 
     def days_newest_first(self) -> list[tuple[str, date, DayFiles]]:
         """Every account's days, those first where an event is most likely asked for."""
-        nothing = normalized.read_day((), (), ())
         found = []
-        for account in known_accounts(self.store):
+        for account in self.store.known_accounts():
             days: dict[date, DayFiles] = {}
             with skip_unreadable(self.problems, f"account {account}"):
                 days = normalized.days(self.store, account)
@@ -144,7 +153,7 @@ class _Search:
             for destination in self.store.destinations():
                 with skip_unreadable(self.problems, f"destination {destination}"):
                     known.update(self.store.dates("deliveries", account, destination))
-            found += [(account, day, days.get(day, nothing)) for day in known]
+            found += [(account, day, days.get(day, _DROPPED)) for day in known]
         return sorted(found, key=lambda entry: (entry[1], entry[0]), reverse=True)
 
     def staged(self, account: str, day: date, state: DayFiles) -> EventHistory | None:
@@ -211,14 +220,6 @@ class _Search:
         return []
 
 
-def known_accounts(store: Store) -> list[str]:
-    """Every account that any of the trees knows."""
-    names = {name for stage in ("raw", "normalized", "rejected") for name in store.accounts(stage)}
-    for destination in store.destinations():
-        names.update(store.accounts("deliveries", destination))
-    return sorted(names)
-
-
 def audit_range(
     store: Store,
     window: Window,
@@ -241,11 +242,14 @@ def audit_range(
     """
     audit = Reconciliation(store, window, problems=store.unexpected_entries())
     names = known_destinations(store, destinations)
+    dropped: set[date] = set()
     counts = {name: DeliveryCounts() for name, _ in names}
-    for account in known_accounts(store):
+    for account in store.known_accounts():
         days: dict[date, DayFiles] = {}
         with skip_unreadable(audit.problems, f"account {account}"):
             days = normalized.days(store, account)
+        known = coverage_of({day: state.raw for day, state in days.items()})
+        dropped |= days_within(known.dropped, window)
         for day, state in days.items():
             if not window.overlaps(Window.of_day(day)):
                 continue
@@ -257,6 +261,7 @@ def audit_range(
         staged=audit.staged,
         normalized=audit.normalized,
         rejected=audit.rejected,
+        dropped_days=len(dropped),
         destinations={
             name: RangeCounts(found.delivered, found.pending, found.failed, found.excluded)
             for name, found in counts.items()
@@ -278,7 +283,8 @@ def _day(
 
     def reconcile() -> tuple[Reconciliation, dict[str, DeliveryCounts]]:
         nonlocal listed
-        state, listed = listed or normalized.day_of(audit.store, account, day), None
+        state = listed or normalized.days(audit.store, account).get(day, _DROPPED)
+        listed = None
         part = Reconciliation(audit.store, audit.window)
         found: dict[str, DeliveryCounts] = {}
         with skip_unreadable(part.problems, f"account {account}, {day}"):

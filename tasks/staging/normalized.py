@@ -27,11 +27,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from tasks.staging import file_names, rejected_file_names
 from tasks.staging.compacted_names import compacted_of, counting, counting_in_folder
+from tasks.staging.dropped import runs_by_names
 from tasks.staging.file_names import SUFFIX
+from tasks.time_window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from tasks.staging.store import Store
 
     _Names = Sequence[str]
+    _Trees = tuple[_Names, _Names, _Names]
 
 _EMPTY = re.compile(rf"-0(?:-(?:{'|'.join(file_names.MARKS)}))?(?:-[ac]\d+)?$")
 _LISTINGS = 4
@@ -70,6 +71,8 @@ class DayFiles:
         orphaned: The rejected files beside those.
         replaced: Stages and names of files that compacted ones replace, to be removed by
             `tasks.maintain` alone: readers may still be about to open them.
+        dropped: Whether retention has dropped the day. What it left there when it was killed is
+            among the leftovers, and no orphan.
     """
 
     raw: list[RawFile]
@@ -80,6 +83,7 @@ class DayFiles:
     orphans: list[NormalizedFile]
     orphaned: list[RejectedFile]
     replaced: list[tuple[str, str]]
+    dropped: bool = False
 
     @property
     def crossed(self) -> bool:
@@ -97,7 +101,12 @@ class DayFiles:
 
 
 def read_day(
-    raw: Iterable[str], normalized: Iterable[str], rejected: Iterable[str], folder: str = ""
+    raw: Iterable[str],
+    normalized: Iterable[str],
+    rejected: Iterable[str],
+    folder: str = "",
+    *,
+    dropped: bool = False,
 ) -> DayFiles:
     """Sort out the names of one account and day, whose `folder` it is. No file is opened.
 
@@ -126,13 +135,16 @@ def read_day(
             stale.append(file)
         else:
             (orphaned if file.key in gone else counted).append(file)
-    old = [file.name for file in generations if newest[file.key] is not file]
+    old = [file for file in generations if newest[file.key] is not file]
+    if dropped:
+        old, stale = [*old, *orphans], [*stale, *orphaned]
+        orphans, orphaned = [], []
     return DayFiles(
         raw_files,
         current,
         counted,
         malformed,
-        [*(("normalized", name) for name in old), *(("rejected", file.name) for file in stale)],
+        [*(("normalized", file.name) for file in old), *(("rejected", f.name) for f in stale)],
         orphans,
         orphaned,
         [
@@ -141,6 +153,7 @@ def read_day(
             *_less("rejected", of_extract, malformed),
             *_less("raw", all_raw, raw_files),
         ],
+        dropped,
     )
 
 
@@ -171,16 +184,18 @@ def _counting(
 def days(store: Store, account: str) -> dict[date, DayFiles]:
     """Every day of an account, oldest first, by names alone."""
     return {
-        day: _whole(
-            read_day(raw, normalized, rejected, file_names.partition(account, day)),
-            partial(day_of, store, account, day),
-        )
-        for day, raw, normalized, rejected in _listed(store, account)
+        day: _day(store, account, day, names, dropped=dropped)
+        for day, dropped, names in _listed(store, account)
     }
 
 
-def day_of(store: Store, account: str, day: date) -> DayFiles:
-    """One day of an account, by names alone.
+def _day(store: Store, account: str, day: date, names: _Trees, *, dropped: bool) -> DayFiles:
+    state = read_day(*names, file_names.partition(account, day), dropped=dropped)
+    return _whole(state, partial(day_of, store, account, day, dropped=dropped))
+
+
+def day_of(store: Store, account: str, day: date, *, dropped: bool = False) -> DayFiles:
+    """One day of an account, by names alone; `dropped` where retention has dropped it.
 
     Raises:
         StagingError: A name is not one of ours.
@@ -188,7 +203,7 @@ def day_of(store: Store, account: str, day: date) -> DayFiles:
 
     def listed() -> DayFiles:
         names, rejected, raw = (store.files(stage, account, day) for stage in _ORDER)
-        return read_day(raw, names, rejected, file_names.partition(account, day))
+        return read_day(raw, names, rejected, file_names.partition(account, day), dropped=dropped)
 
     return _whole(listed(), listed)
 
@@ -208,22 +223,25 @@ def unfinished(store: Store, account: str) -> dict[date, DayFiles]:
     Days that are plainly done cost little more than their listing.
     """
     found = {}
-    for day, raw, normalized, rejected in _listed(store, account):
+    for day, dropped, names in _listed(store, account):
+        raw, normalized, rejected = names
         if rejected or not _plainly_done(raw, normalized):
-            state = _whole(
-                read_day(raw, normalized, rejected, file_names.partition(account, day)),
-                partial(day_of, store, account, day),
-            )
+            state = _day(store, account, day, names, dropped=dropped)
             if state.waiting or state.leftovers or state.orphans:
                 found[day] = state
     return found
 
 
-def _listed(store: Store, account: str) -> Iterator[tuple[date, _Names, _Names, _Names]]:
-    """Every day's names in raw, normalized and rejected, oldest day first."""
+def _listed(store: Store, account: str) -> Iterator[tuple[date, bool, _Trees]]:
+    """Every day, whether it was dropped, and its names in raw, normalized and rejected.
+
+    The oldest day comes first.
+    """
     normalized, rejected, raw = (store.tree(stage, account) for stage in _ORDER)
+    runs = runs_by_names(raw)
     for day in sorted({*raw, *normalized, *rejected}):
-        yield day, raw.get(day, ()), normalized.get(day, ()), rejected.get(day, ())
+        dropped = any(run.overlaps(Window.of_day(day)) for run in runs)
+        yield day, dropped, (raw.get(day, ()), normalized.get(day, ()), rejected.get(day, ()))
 
 
 def _plainly_done(raw: Sequence[str], normalized: Sequence[str]) -> bool:
@@ -261,39 +279,3 @@ def current_files(
         if not _crossed(counting(compacted, compacted), newest):
             break
     return list(_counting(newest, {file.key for file in raw}).values())
-
-
-def batches(
-    store: Store, path: str, columns: list[str] | None = None, rows: int = 65_536
-) -> Iterator[pa.Table]:
-    """Normalized rows, at most `rows` at a time, whichever mapping version wrote them.
-
-    A column that an older version did not have is null.
-
-    Raises:
-        FileGone: It was normalized anew since it was listed.
-        StagingError: It cannot be read.
-    """
-    from tasks.plugin.fields import NORMALIZED_SCHEMA
-
-    schema = NORMALIZED_SCHEMA
-    if columns is not None:
-        schema = pa.schema([schema.field(name) for name in columns])
-    for batch in store.batches(path, columns, rows):
-        yield conform(pa.Table.from_batches([batch]), schema)
-
-
-def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table's columns that `schema` names, null where it has none."""
-    if table.schema.equals(schema):
-        return table
-    have = set(table.column_names)
-    return pa.table(
-        [
-            table[field.name].cast(field.type)
-            if field.name in have
-            else pa.nulls(table.num_rows, field.type)
-            for field in schema
-        ],
-        schema=schema,
-    )

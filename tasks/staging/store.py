@@ -252,6 +252,13 @@ class Store:
         """Remove a file, by its path in the staging; one that is not there is fine."""
         self.backend.remove(path)
 
+    def known_accounts(self) -> list[str]:
+        """Every account that any of the trees knows."""
+        names = {name for stage in STAGES[:3] for name in self.accounts(stage)}
+        for destination in self.destinations():
+            names.update(self.accounts("deliveries", destination))
+        return sorted(names)
+
 
 def open_store(uri: str, locks: Literal["auto", "none"] = "auto") -> Store:
     """The staging at a path of this machine or a URI that pyarrow's file systems open.

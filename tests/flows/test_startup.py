@@ -36,6 +36,7 @@ UNNEEDED = {
     "extract": WORKING | SHOWING,
     "transform": TALKING | WORKING | SHOWING | {"msgspec"},
     "load": TALKING | WORKING | SHOWING | {"msgspec"},
+    "maintain": TALKING | WORKING | SHOWING | {"msgspec"},
     "status": TALKING | WORKING | {"msgspec"},
     "audit --since 2000-01-01": TALKING | {"msgspec"},
 }
