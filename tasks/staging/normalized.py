@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 _EMPTY = re.compile(rf"-0(?:-(?:{'|'.join(file_names.MARKS)}))?(?:-[ac]\d+)?$")
 _LISTINGS = 4
 
-
 ANEW_KEY = "halo_usm.normalized_anew"
 """In the metadata of a compacted file of which something was normalized anew.
 
