@@ -121,6 +121,10 @@ def maintain(
     """Maintain all accounts of the staging, be they set up or not."""
     from tasks.maintain.account import ages_count_from
 
+    if sign is not None:  # before anything is touched
+        from tasks.staging.signatures import read_signing_key
+
+        read_signing_key(sign)
     now = ages_count_from(context.store)
     return runner.results(
         [

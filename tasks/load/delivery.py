@@ -145,6 +145,7 @@ class Delivery:
         try:
             complete = self._deliver_days(days, sender)
         finally:
+            transport.close()
             self.done.tried, self.done.delivered = recorded.tried, recorded.delivered
             self.done.batches = recorded.batches
             self.done.certificate_until = transport.certificate_until

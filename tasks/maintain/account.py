@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from tasks.errors import StagingError
 from tasks.maintain.compaction import GRACE, LOCK_WAIT, compact_account
 from tasks.maintain.retention import drop_account
+from tasks.maintain.seals import seal_account
 from tasks.results import StageResult
+from tasks.staging.signatures import read_signing_key
 from tasks.time_window import Window, isoformat
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class MaintainResult(StageResult):
         days_compacted: Days of which raw, normalized and rejected became a file each.
         ledgers_compacted: Days of ledgers that did.
         files_removed: Files that others replace.
+        days_sealed: Days that were sealed.
         days_dropped: Days of which raw, normalized and rejected were dropped.
         undelivered_dropped: Events among them that a destination had not got, added up.
         ledger_days_dropped: Days of ledgers that were dropped.
@@ -45,6 +48,7 @@ class MaintainResult(StageResult):
     days_compacted: int = 0
     ledgers_compacted: int = 0
     files_removed: int = 0
+    days_sealed: int = 0
     days_dropped: int = 0
     undelivered_dropped: int = 0
     ledger_days_dropped: int = 0
@@ -66,7 +70,7 @@ def maintain_account(
     run_id: str,
     now: datetime,
     dry_run: bool = False,
-    sign: Path | None = None,  # noqa: ARG001 - for the seals
+    sign: Path | None = None,
     stop: threading.Event | None = None,
     progress: Callable[[int, int], None] | None = None,
     wait: float = LOCK_WAIT,
@@ -82,7 +86,7 @@ def maintain_account(
         run_id: Shown to other runs that want a lock.
         now: The time that ages count from; see `ages_count_from`.
         dry_run: Only say what would be done.
-        sign: The key that seals are signed with.
+        sign: The file of the key that seals are signed with.
         stop: Set when the work is to end early, in order; the next one goes on.
         progress: Told how many of how many days are done.
         wait: Seconds to wait for another run; what it then still holds is left to it.
@@ -98,6 +102,8 @@ def maintain_account(
         done.notes.append(
             f"nothing is staged that is newer than {isoformat(now)}: what is kept counts from there"
         )
+    key = read_signing_key(sign) if sign else None
+    done.warnings += [key.warning] if key and key.warning else []
     common: dict[str, Any] = {"now": now, "run_id": run_id, "dry_run": dry_run, "stop": stop}
     with _TURN:
         compacted = compact_account(
@@ -114,6 +120,18 @@ def maintain_account(
         done.files_removed = compacted.removed
         done.notes += compacted.notes
         done.problems += compacted.problems
+        sealed = seal_account(
+            store,
+            account,
+            destinations,
+            lookback=rules.lookback,
+            sign_key=key,
+            wait=wait,
+            **common,
+        )
+        done.days_sealed = sealed.sealed
+        done.notes += sealed.notes
+        done.problems += sealed.problems
         try:
             dropped = drop_account(
                 store,
@@ -122,6 +140,7 @@ def maintain_account(
                 rules,
                 progress=progress,
                 wait=wait,
+                unsealed=sealed.unsealed,
                 **common,
             )
             done.days_dropped, done.ledger_days_dropped = dropped.days, dropped.ledger_days

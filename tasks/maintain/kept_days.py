@@ -15,6 +15,7 @@ GAP = "there is a gap, which the next sync fills or marks as lost"
 NOT_NORMALIZED = "not all is normalized; `halo-usm transform` does it"
 ORPHANS = "raw files were moved out; `halo-usm transform` drops what came of them"
 REPLACED = "files that a compaction has replaced are still there; the next maintenance removes them"
+UNSEALED = "they are not sealed yet"
 UNKNOWN = (
     "USM_SENSOR is not set, so that nothing tells what is delivered; set it, or say "
     "--drop-undelivered"

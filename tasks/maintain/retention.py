@@ -34,6 +34,7 @@ from tasks.time_window import Window, difference, union
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import date, datetime
 
     from tasks.staging.locks import Kind
@@ -94,6 +95,7 @@ def drop_account(
     stop: threading.Event | None = None,
     progress: Callable[[int, int], None] | None = None,
     wait: float = LOCK_WAIT,
+    unsealed: AbstractSet[date] = frozenset(),
 ) -> Dropped:
     """Drop an account's days that are older than what is kept, the oldest first.
 
@@ -110,11 +112,12 @@ def drop_account(
         stop: Ends the work early, in order, once it is set.
         progress: Told how many of how many days are done.
         wait: Seconds to wait for another run; what it then still holds is left to it.
+        unsealed: Days that are still to be sealed, and kept until then.
 
     Raises:
         StagingError: The staging cannot be listed.
     """
-    run = _Retention(store, account, destinations, rules, run_id, dry_run, stop, wait)
+    run = _Retention(store, account, destinations, rules, run_id, dry_run, stop, wait, unsealed)
     try:
         run.drop_days(now, progress)
         run.drop_ledgers(now)
@@ -136,6 +139,7 @@ class _Retention:
     dry_run: bool
     stop: threading.Event | None
     wait: float
+    unsealed: AbstractSet[date]
 
     def __post_init__(self) -> None:
         self.done = Dropped()
@@ -181,7 +185,7 @@ class _Retention:
         if not _has_data(state):
             return
         part = self._read(day)
-        if reason := self._why_kept(part, state):
+        if reason := self._why_kept(part, state) or (day in self.unsealed and kept_days.UNSEALED):
             self.kept.add(day, reason)
             return
         pending = {}

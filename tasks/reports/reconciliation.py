@@ -62,7 +62,7 @@ class Reconciliation:
         orphans = [
             file
             for file in state.orphans
-            if not (file.number and self._is_copy(account, day, file, rows))
+            if not (file.compacted and self._is_copy(account, day, file, rows))
         ]
         self._require(
             not orphans,

@@ -101,13 +101,13 @@ class LocalFiles:
             except FileNotFoundError:
                 return []
 
-    def names(self, path: str) -> list[str]:
+    def names(self, path: str, suffix: str = SUFFIX) -> list[str]:
         """See `Files`."""
         folder = self.root / path
         names = []
         with faults(folder), contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.endswith(SUFFIX):
+                if entry.name.endswith(suffix):
                     if not entry.is_file():  # known from the listing; only a link is looked at
                         _refuse(folder / entry.name)
                     names.append(entry.name)

@@ -48,6 +48,11 @@ if TYPE_CHECKING:
 _EMPTY = re.compile(rf"-0(?:-(?:{'|'.join(file_names.MARKS)}))?(?:-[ac]\d+)?$")
 _LISTINGS = 4
 
+ANEW_KEY = "halo_usm.normalized_anew"
+"""In the metadata of a compacted file of which something was normalized anew.
+
+Its name does not tell that any more. What was sent before that may have been another line.
+"""
 
 _ORDER = ("normalized", "rejected", "raw")
 """How trees are listed: against the order in which files come into being.

@@ -96,6 +96,10 @@ class Store:
         """Accounts that a stage knows."""
         return self._named(self.folder(stage, destination=destination), "account")[0]
 
+    def sealed_accounts(self) -> list[str]:
+        """Accounts that have seals."""
+        return self._named("seals", "account")[0]
+
     def unexpected_entries(self, stage: str = "", destination: str = "") -> list[str]:
         """What is foreign beside a stage's accounts: a sentence each, with what to do.
 
@@ -109,7 +113,7 @@ class Store:
         inside = [
             text for name in destinations for text in self.unexpected_entries("deliveries", name)
         ]
-        return [*found, *beside, *inside]
+        return [*found, *beside, *inside, *self._named("seals", "account")[1]]
 
     def _named(self, parent: str, key: str) -> tuple[list[str], list[str]]:
         """The values of a folder's `key=value` folders, and what is said of all others."""

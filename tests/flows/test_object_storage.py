@@ -134,6 +134,8 @@ def test_every_stage_works_on_object_storage(
 
     halo_usm.settings["HALO_RETENTION_DAYS"] = "1"
     assert "2 days dropped" in halo_usm("maintain").stdout
+    verified = halo_usm("audit", "--verify")
+    assert ("All agrees." in verified.stdout, "2 days were dropped" in verified.stderr) == (1, 1)
     found = halo_usm.status()
     assert len(found["accounts"]["alpha"]["dropped"]) == 1
     assert 0 < found["accounts"]["alpha"]["staged"] == len(staged(direct, prefix)) < EVENTS

@@ -47,6 +47,7 @@ def idle(tmp_path: Path, halo: HaloStandIn, receiver: Receiver) -> Command:
     """A command line with nothing left to do."""
     halo_usm = command_for(tmp_path, halo, receiver.url("tcp"), days=3)
     halo_usm("sync")
+    halo_usm("maintain")
     return halo_usm
 
 

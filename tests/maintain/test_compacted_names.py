@@ -145,8 +145,8 @@ class Histories(RuleBasedStateMachine):
             del getattr(self.trees, stage)[name]
         for orphan in state.orphans:
             del self.trees.normalized[orphan.name]
-        for file in state.orphaned:
-            del self.trees.rejected[file.name]
+        for beside in state.orphaned:
+            del self.trees.rejected[beside.name]
         keys = {file.key: file for file in state.current.values() if file not in state.orphans}
         ours = sorted(keys.keys() & {file.key for file in state.raw})
         if ours:

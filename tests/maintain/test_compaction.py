@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
@@ -15,8 +16,6 @@ from tests.staging.staged_data import MALFORMED, at, ids, raw, read, stage, tran
 from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
     from tasks.staging.store import Store
@@ -80,9 +79,9 @@ def test_dry_run(store: Store, sensor: Destination) -> None:
     """A dry run counts what would be merged, and writes nothing."""
     dense_day(store)
     load(store, sensor)
-    before = sorted(store.root.rglob("*"))
+    before = sorted(Path(str(store)).rglob("*"))
     planned = compact(store, sensor, dry_run=True)
-    assert sorted(store.root.rglob("*")) == before
+    assert sorted(Path(str(store)).rglob("*")) == before
     done = compact(store, sensor)
     assert (planned.days, planned.ledgers, planned.merged) == (done.days, done.ledgers, done.merged)
 
@@ -113,6 +112,11 @@ def test_ids_of_a_compacted_day_are_known(store: Store, sensor: Destination) -> 
     known = KnownIds(store, "alpha")
     assert known.staged(read(store, "raw")["event_id"]) is not None
     assert known.unreadable == []
+
+
+def on_disk(store: Store, tree: str, destination: str = "", account: str = "alpha") -> Path:
+    """The folder of the first day."""
+    return Path(str(store)) / store.folder(tree, account, at(0).date(), destination)
 
 
 def left(store: Store, *sensors: Destination) -> list[str]:
@@ -187,7 +191,7 @@ def test_damaged_file_is_named(store: Store) -> None:
     dense_day(store, 0)
     dense_day(store, 1)
     name = files(store, "normalized")[2]
-    path = store.root / store.folder("normalized", "alpha", at(0).date()) / name
+    path = on_disk(store, "normalized") / name
     path.write_bytes(path.read_bytes()[:100])
     done = compact(store)
     assert done.days == 1
@@ -198,7 +202,7 @@ def test_damaged_file_is_named(store: Store) -> None:
         "`halo-usm transform --since 2026-03-01T08:00:00Z --until 2026-03-01T12:00:00Z`" in problem
     )
     assert len(files(store, "raw")) == 6
-    assert list((store.root / ".tmp").iterdir()) == []
+    assert list(Path(str(store), ".tmp").iterdir()) == []
 
 
 def test_damaged_compacted_file(
@@ -210,7 +214,7 @@ def test_damaged_compacted_file(
     compact(store, sensor)
     before = look(store, sensor, tmp_path / "export")
     [name] = files(store, "raw")
-    path = store.root / store.folder("raw", "alpha", at(0).date()) / name
+    path = on_disk(store, "raw") / name
     path.write_bytes(path.read_bytes()[:100])
     done = transform(store, anew=window(0, 1))
     assert "--since 2026-03-01T00:00:00Z --until 2026-03-02T00:00:00Z" in done.problems[0]
@@ -278,11 +282,7 @@ def test_what_was_written_under_an_old_number(
     """What a run wrote that had lost its lease is replaced by name, then staged anew."""
     events = dense_day(store)
     load(store, sensor)
-    folder, ledger = (
-        store.root / store.folder(tree, "alpha", at(0).date(), name)
-        for tree, name in (("raw", ""), ("deliveries", "rejecting"))
-    )
-    attempts = max(ledger.iterdir())
+    attempts = max(on_disk(store, "deliveries", "rejecting").iterdir())
     kept = attempts.read_bytes()
     attempts.unlink()
     assert load(store, sensor).problems == []
@@ -291,8 +291,7 @@ def test_what_was_written_under_an_old_number(
     other = raw([("stale", at(3))])
     stage_window(store, "beta", window(3, 4), other, MALFORMED.empty_table(), "run", at(30))
     [name] = store.files("raw", "beta")
-    beta = store.root / store.folder("raw", "beta", at(0).date())
-    (beta / name).rename(folder / name)
+    (on_disk(store, "raw", account="beta") / name).rename(on_disk(store, "raw") / name)
     attempts.write_bytes(kept)
     assert "stale" not in look(store, sensor, tmp_path / "export")[2]["raw"]
     compact(store, sensor)

@@ -31,7 +31,7 @@ def table(times: list[int], first: int = 0) -> pa.Table:
 )
 def test_merging(files: list[list[int]], rows: int, group: int, *, in_order: bool) -> None:
     """Files that overlap in any way give every row once, in order of creation, group by group."""
-    tables = []
+    tables: list[pa.Table] = []
     for times in files:
         ordered = sorted(times) if in_order else times
         tables.append(table(ordered, sum(each.num_rows for each in tables)))

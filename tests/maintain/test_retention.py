@@ -69,7 +69,8 @@ def test_old_days_go_and_what_was_dropped_is_known(
     before = files(tmp_path)
     assert planned.days_dropped == OLD
     done = maintain(store, url)
-    assert (done.days_dropped, done.problems, done.notes[1:]) == (OLD, [], [])
+    assert (done.days_dropped, done.problems) == (OLD, [])
+    assert [note for note in done.notes[1:] if "the newest seal is" not in note] == []
     assert before.keys() - files(tmp_path).keys()
     left = [event_id for event_id in all_ids if int(event_id.split("-")[1]) >= OLD]
     assert (ids(store, "raw"), ids(store, "normalized")) == (sorted(left), sorted(left))
