@@ -25,6 +25,7 @@ from tasks.maintain.account import maintain_account
 from tasks.maintain.retention import Rules
 from tasks.notebook import staging
 from tasks.reports.audit import audit_range
+from tasks.reports.verification import verify
 from tasks.retry_policy import RetryPolicy
 from tasks.settings import Settings
 from tasks.staging.store import open_store
@@ -212,6 +213,9 @@ class World:
         destinations = parse_destinations(self.sensors, Path())
         found = audit_range(store, Window(BEGIN, now), destinations)
         assert found.problems == []
+        seals = verify(store)
+        assert seals.problems == []
+        assert all(counts.seals for counts in seals.accounts.values())
         created = {f"{new.number:032x}": new for new in self.events if new.appears <= now}
         dropped = data.dropped()
         kept = {
