@@ -36,6 +36,7 @@ UNNEEDED = {
     "extract": WORKING | SHOWING,
     "transform": TALKING | WORKING | SHOWING | {"msgspec"},
     "load": TALKING | WORKING | SHOWING | {"msgspec"},
+    "maintain": TALKING | WORKING | SHOWING | {"msgspec"},
     "status": TALKING | WORKING | {"msgspec"},
     "audit --since 2000-01-01": TALKING | {"msgspec"},
 }
@@ -46,6 +47,7 @@ def idle(tmp_path: Path, halo: HaloStandIn, receiver: Receiver) -> Command:
     """A command line with nothing left to do."""
     halo_usm = command_for(tmp_path, halo, receiver.url("tcp"), days=3)
     halo_usm("sync")
+    halo_usm("maintain")
     return halo_usm
 
 
