@@ -81,10 +81,10 @@ def replay(
 
 @task(name="maintain", task_run_name="maintain-{account}", **_OPTIONS)
 def maintain(
-    context: RunContext, account: str, now: datetime, after: object = None, **options: Any
+    context: RunContext | RunElsewhere, account: str, now: datetime, **options: Any
 ) -> State[StageResult]:
     """Compact, seal and drop days of an account; see `flows.stages.maintain`."""
-    return _run(stages.maintain, context, account, now, after=after, **options)
+    return _run(stages.maintain, context, account, now, **options)
 
 
 TASKS = {one.name: one for one in (extract, transform, load, replay, maintain)}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.scale.measure import INTERVAL, LOOKBACKS, Run, import_pyarrow, run
+from tests.scale.measure import INTERVAL, Run, import_pyarrow, run
 from tests.scale.model import (
     PLANTS,
     Constants,
@@ -79,7 +79,8 @@ def test_the_model_against_real_syncs_of_twenty_accounts() -> None:
 
 
 def predict(found: Run) -> Cost:
-    """What the model says of a plant with as many new events as a run had."""
+    """What the model says of a plant with as many events, new and listed again, as a run had."""
     seconds = INTERVAL.total_seconds()
-    plant = Plant(ACCOUNTS, found.new / seconds, seconds, LOOKBACKS * seconds)
+    rate = found.new / seconds
+    plant = Plant(ACCOUNTS, rate, seconds, (found.listed - found.new) / rate)
     return cost(plant, replace(Constants.recorded(), cpu_step=0.0))
