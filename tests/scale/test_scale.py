@@ -59,7 +59,7 @@ def test_the_fewest_workers_keep_up_and_one_less_does_not() -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_the_model_against_real_syncs_of_twenty_accounts() -> None:
-    """API calls within 10 %, bytes within 15 %, files within 10 %, CPU within a factor of 2.
+    """API calls within 10 %, bytes within 25 %, files within 10 %, CPU within a factor of 2.
 
     The recorded CPU is that of another machine: it is scaled by what `import pyarrow` takes here
     and took there. A command's start is not in the model, so two syncs are compared.
@@ -67,7 +67,7 @@ def test_the_model_against_real_syncs_of_twenty_accounts() -> None:
     few, many = run(ACCOUNTS, FEW), run(ACCOUNTS, MANY)
     predicted, fewer = predict(many), predict(few)
     assert many.calls == pytest.approx(predicted.calls, rel=0.1)
-    assert many.staged == pytest.approx(predicted.staged, rel=0.15)
+    assert many.staged == pytest.approx(predicted.staged, rel=0.25)
     assert many.files == pytest.approx(predicted.files, rel=0.1)
     cpu = sum(many.cpu.values()) - sum(few.cpu.values())
     cpu -= many.cpu["again"] - few.cpu["again"]
