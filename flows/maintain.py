@@ -43,7 +43,7 @@ def maintain(
         sensor_blocks=sensors or [],
         run_id=flow_run.id,
     )
-    with prefect_runner(context.stop) as runner:
+    with prefect_runner(context) as runner:
         results = pipeline.maintain(
             context, runner, dry_run=dry_run, sign=sign, drop_undelivered=drop_undelivered
         )

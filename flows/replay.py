@@ -56,7 +56,7 @@ def replay(  # noqa: PLR0917 - in the order of Prefect's form
     )
     if dry_run:
         return plan_state(plan_replay(context.store, context.destinations, window, only))
-    with prefect_runner(context.stop) as runner:
+    with prefect_runner(context) as runner:
         results = pipeline.replay(
             context,
             runner,

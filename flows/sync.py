@@ -60,6 +60,6 @@ def sync(  # noqa: PLR0917 - in the order of Prefect's form
         sensor_blocks=sensors or [],
         run_id=flow_run.id,
     )
-    with prefect_runner(context.stop) as runner:
+    with prefect_runner(context) as runner:
         results = pipeline.sync(context, runner, wait=seconds)
     return end_flow(context, results)

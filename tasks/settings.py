@@ -30,6 +30,7 @@ from tasks.setting_values import (
     api_url,
     auth_file,
     base_url,
+    dask_address,
     is_uri,
     shown,
     staging,
@@ -140,6 +141,14 @@ class Settings(BaseModel):
     usm_sensor: Annotated[Sensors | None, BeforeValidator(_sensors)] = Field(
         None,
         description="Where events go: one or more sensor URLs, separated by white space.",
+    )
+    halo_task_runner: Literal["threads", "dask"] = Field(
+        "threads",
+        description="Where the steps of a flow run are run: in its process, or on Dask workers.",
+    )
+    halo_dask_address: Annotated[str | None, AfterValidator(dask_address)] = Field(
+        None,
+        description="The Dask scheduler, such as tcp://scheduler:8786 or tls://scheduler:8786.",
     )
 
     _prefect: dict[str, str] = PrivateAttr(default_factory=dict)

@@ -30,6 +30,7 @@ SHARING_SERVERS = {
     "tests/flows/test_alerts.py": "Prefect server",
     "tests/flows/test_artifacts.py": "Prefect server",
     "tests/flows/test_prefect_server.py": "Prefect server",
+    "tests/flows/test_dask.py": "Prefect server",
     "tests/flows/test_blocks.py": "another Prefect server",
     "tests/flows/test_deployments.py": "another Prefect server",
     "tests/flows/test_dry_run.py": "another Prefect server",

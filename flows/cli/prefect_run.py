@@ -168,7 +168,7 @@ class _FlowRun(threading.Thread):
         self._begun.set()
         self._context = self._context.under(flow_run.id)
         try:
-            with prefect_runner(self._context.stop) as runner:
+            with prefect_runner(self._context) as runner:
                 self._results = self._pipeline(self._context, runner)
         except Exception as error:
             self._raised = error
