@@ -25,6 +25,7 @@ from tasks.maintain.account import maintain_account
 from tasks.maintain.retention import Rules
 from tasks.notebook import staging
 from tasks.reports.audit import audit_range
+from tasks.reports.status import status
 from tasks.reports.verification import verify
 from tasks.retry_policy import RetryPolicy
 from tasks.settings import Settings
@@ -40,6 +41,7 @@ from tests.staging.rejecting_receiver import RejectingReceiver
 
 if TYPE_CHECKING:
     from sandbox.faults import Fault
+    from tasks.staging.pending import Only
     from tests.simulation.history import HaloFault, NewEvent
 
 BATCH = 40
@@ -95,7 +97,7 @@ class Job:
                 )
             return
         if action.startswith("replay"):
-            only = "all" if action == "replay all" else "failed"
+            only: Only = "all" if action == "replay all" else "failed"
             hour = Window(now - timedelta(hours=1), now)
             for to in destinations:
                 replay_destination(
@@ -217,15 +219,11 @@ class World:
         assert seals.problems == []
         assert all(counts.seals for counts in seals.accounts.values())
         created = {f"{new.number:032x}": new for new in self.events if new.appears <= now}
-        dropped = data.dropped()
+        dropped = {name: found.dropped for name, found in status(store).accounts.items()}
         kept = {
             event_id
             for event_id, new in created.items()
-            if not any(
-                row.since <= new.created_at < row.until
-                for row in dropped.itertuples()
-                if row.account == new.account
-            )
+            if not any(new.created_at in window for window in dropped[new.account])
         }
         staged = list(data.raw(columns=["event_id"])["event_id"])
         assert Counter(staged) == Counter(kept), "raw has every event once that was not dropped"
