@@ -21,7 +21,8 @@ from flows.cli.options import (
     Wait,
 )
 from flows.cli.output import say, warn
-from flows.context import check_halo_has, parse_range, prepare, range_if_given, wait_seconds
+from flows.context import prepare
+from flows.time_options import check_halo_has, parse_range, range_if_given, wait_seconds
 
 if TYPE_CHECKING:
     from flows.context import RunContext
@@ -43,7 +44,7 @@ def sync(
     from flows import pipeline
 
     return run_pipeline(
-        partial(pipeline.sync, wait=wait_seconds(wait, asked=lookback is not None)),
+        partial(pipeline.sync, wait=wait_seconds(wait, in_turn=lookback is not None)),
         common.env_file,
         {
             "halo_start": starting,
@@ -79,7 +80,7 @@ def extract(
     window = range_if_given(since, until)
     if window is not None:
         check_halo_has(window)
-    seconds = wait_seconds(wait, asked=window is not None)
+    seconds = wait_seconds(wait, in_turn=window is not None)
     return run_pipeline(
         partial(pipeline.extract, window=window, wait=seconds),
         common.env_file,
@@ -99,7 +100,7 @@ def transform(
     from flows import pipeline
 
     window = range_if_given(since, until)
-    seconds = wait_seconds(wait, asked=window is not None)
+    seconds = wait_seconds(wait, in_turn=window is not None)
     return run_pipeline(partial(pipeline.transform, window=window, wait=seconds), common.env_file)
 
 
@@ -132,7 +133,7 @@ def replay(
     """Deliver a range again from staging; no Halo call is made."""
     from flows import pipeline
 
-    window, seconds = parse_range(since, until), wait_seconds(wait, asked=True)
+    window, seconds = parse_range(since, until), wait_seconds(wait, in_turn=True)
     if dry_run:
         return _show_plan(
             prepare(common.env_file, sensors=True, destination=destination), window, only

@@ -11,7 +11,8 @@ from cyclopts import Parameter
 from flows.cli.execution import DONE
 from flows.cli.options import NO_COMMON, Common, Json, Since, Until
 from flows.cli.output import warn
-from flows.context import first_sync_windows, parse_range, prepare, range_if_given
+from flows.context import first_sync_windows, prepare
+from flows.time_options import parse_range, range_if_given
 from tasks.errors import SettingsError
 from tasks.redaction import foreign_text
 from tasks.time_window import isoformat
@@ -79,7 +80,7 @@ def audit(
 
 
 def _write_report(work: RunContext, window: Window, path: Path, common: Common) -> RangeAudit:
-    """Write an audit as a page; the audit."""
+    """Write an audit as a page, and return the audit."""
     from tasks.reports.output_file import output_file
 
     try:
