@@ -41,7 +41,7 @@ MAX_HELD = 16 * 1024 * 1024
 MAX_IN_FLIGHT = 128 * 1024 * 1024
 """Bytes of large responses of an account that may be requested at the same time."""
 _DEEP_LISTINGS = 2
-"""Listings of many pages that are read at the same time: one of them ends while the other goes on."""
+"""Listings of many pages that are read at a time: one ends while the other goes on."""
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 

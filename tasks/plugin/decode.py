@@ -72,7 +72,7 @@ def _is_exact(key: str, value: Any, text: bytes) -> bool:
     It changed nothing if there is no float, or if the text holds the key with exactly the JSON that
     orjson writes for the value. That JSON ends in a bracket: a number could go on after its end.
     """
-    if not has_float(value):
+    if not _has_float(value):
         return True
     if type(value) is float:
         return False
@@ -80,11 +80,10 @@ def _is_exact(key: str, value: Any, text: bytes) -> bool:
     return text.count(name) == text.count(name + orjson.dumps(value)) == 1
 
 
-def has_float(value: Any) -> bool:
-    """Whether a decoded value is a float, or holds one."""
+def _has_float(value: Any) -> bool:
     if type(value) is dict or type(value) is list:
         for inner in value.values() if type(value) is dict else value:
-            if has_float(inner):
+            if _has_float(inner):
                 return True
     return type(value) is float
 

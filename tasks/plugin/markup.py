@@ -10,13 +10,6 @@ from __future__ import annotations
 import html
 import re
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from tasks.plugin.json_strings import buffers, every_second, find, slices
-
 # Elements of the HTML Living Standard, its obsolete ones, and the SVG and MathML roots.
 _ELEMENTS = frozenset(
     """
@@ -54,58 +47,6 @@ def text_of(message: str) -> str:
     if "&" in message:
         message = _ENTITY.sub(_decoded, message)
     return message
-
-
-def texts_of(messages: pa.StringArray) -> pa.StringArray:
-    """The text of each message, as `text_of` has it; null stays null."""
-    marked = _rows_with(messages, "<", "&")
-    if not marked.any():
-        return messages
-    mask = pa.array(marked)
-    texts, plain = _without_plain_tags(messages.filter(mask))
-    messages = pc.replace_with_mask(messages, mask, texts)
-    rest = _rows_with(messages, "&")
-    rest[marked] |= ~plain
-    if not rest.any():
-        return messages
-    mask = pa.array(rest)
-    others = map(text_of, messages.filter(mask).to_pylist())
-    return pc.replace_with_mask(messages, mask, pa.array(others, pa.string()))
-
-
-def _rows_with(texts: pa.StringArray, *characters: str) -> npt.NDArray[np.bool_]:
-    offsets, data = buffers(texts)
-    rows = np.zeros(len(texts), bool)
-    rows[np.searchsorted(offsets, find(data, *characters), side="right") - 1] = True
-    return rows
-
-
-def _without_plain_tags(messages: pa.StringArray) -> tuple[pa.StringArray, npt.NDArray[np.bool_]]:
-    """The messages without tags as plain as `<strong>`, and which of them had no others.
-
-    The others are returned as they are.
-    """
-    offsets, data = buffers(messages)
-    opening, closing = find(data, "<"), np.append(find(data, ">"), len(data)).astype(np.int32)
-    closing = closing[np.searchsorted(closing, opening)] + np.int32(1)
-    message = np.searchsorted(offsets, opening, side="right") - 1
-    plain = np.ones(len(messages), bool)
-    limit = np.minimum(np.append(opening[1:], len(data)), offsets[message + 1])
-    plain[message[closing > limit]] = False
-    kept = plain[message]
-    opening, closing, message = opening[kept], closing[kept], message[kept]
-    if len(opening):
-        ends = np.stack((opening, closing), axis=1).reshape(-1)
-        tags = slices(data, ends).take(every_second(len(ends), 0)).dictionary_encode()
-        known = np.array([tag[1:-1] in _PLAIN_TAGS for tag in tags.dictionary.to_pylist()], bool)
-        plain[message[~known[tags.indices.to_numpy()]]] = False
-        kept = plain[message]
-        opening, closing = opening[kept], closing[kept]
-    ends = np.concatenate(([0], np.stack((opening, closing), axis=1).reshape(-1), [len(data)]))
-    pieces = slices(data, ends.astype(np.int32)).take(every_second(len(ends), 0))
-    removed = np.concatenate(([0], np.cumsum(closing - opening))).astype(np.int32)
-    _, left = buffers(pieces)
-    return slices(left, offsets - removed[np.searchsorted(opening, offsets)]), plain
 
 
 def _without_tags(message: str) -> str:

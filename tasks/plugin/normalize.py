@@ -6,21 +6,17 @@ column is read from is declared in `fields.toml`; how a single event is read, in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.plugin import catalogue
 from tasks.plugin.addresses import same_address
-from tasks.plugin.columns import read
+from tasks.plugin.columns import ColumnReader
 from tasks.plugin.derive import derive
 from tasks.plugin.fields import CRITICAL_SEVERITY, FIELDS, NORMALIZED_SCHEMA, OTHER_SEVERITY
 from tasks.plugin.sources import SAME_AS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 REFUSED_SCHEMA: pa.Schema = pa.schema(
     [
@@ -34,11 +30,13 @@ REFUSED_SCHEMA: pa.Schema = pa.schema(
 
 _RAW_COLUMNS = ["event_id", "created_at", "event"]
 
-# Rows that are cut at the same time: few enough for the processor's cache, enough to make a call of
-# Arrow's worth its overhead.
-_CUT_ROWS = 4096
-_CUT_BYTES = 4 * 1024 * 1024
-_CHUNK_ROWS = 4 * _CUT_ROWS
+# Rows whose Python values live at the same time: few enough for the processor's cache, enough to
+# make a call of Arrow's worth its overhead.
+_DECODED_ROWS = 512
+_CHUNK_ROWS = 32 * _DECODED_ROWS
+
+_READER = ColumnReader()
+_TYPES = {"critical": pa.bool_()}
 
 _PERSON_OR_KEY, _HALO = 0, 1
 
@@ -67,8 +65,8 @@ def normalize(raw: Any, device_address: str) -> Normalized:
     rejected: list[dict[str, Any]] = []
     for chunk in raw.select(_RAW_COLUMNS).to_batches(max_chunksize=_CHUNK_ROWS):
         parts = []
-        for piece in _pieces(chunk):
-            part, refused = _decoded(piece)
+        for start in range(0, chunk.num_rows, _DECODED_ROWS):
+            part, refused = _decoded(chunk.slice(start, _DECODED_ROWS))
             parts.append(part)
             rejected.extend(refused)
         columns = {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
@@ -79,41 +77,33 @@ def normalize(raw: Any, device_address: str) -> Normalized:
     )
 
 
-def _pieces(chunk: Any) -> Iterator[Any]:
-    """The chunk in slices of at most `_CUT_ROWS` rows and some `_CUT_BYTES`, or of one row."""
-    waiting = [chunk.slice(start, _CUT_ROWS) for start in range(0, chunk.num_rows, _CUT_ROWS)][::-1]
-    while waiting:
-        piece = waiting.pop()
-        if piece.num_rows > 1 and piece["event"].nbytes > _CUT_BYTES:
-            half = piece.num_rows // 2
-            waiting += [piece.slice(half), piece.slice(0, half)]
-        else:
-            yield piece
-
-
 def _decoded(batch: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The columns of those rows that can be decoded, and the others with their reason."""
-    columns, refused = read(batch["event"], batch["event_id"])
+    ids = batch["event_id"].to_pylist()
+    texts = batch["event"].cast(pa.binary()).to_pylist()
+    values, refused = _READER.read([text or b"" for text in texts], ids)
     for name in _RAW_COLUMNS:
         if batch[name].null_count:
             missing = pc.indices_nonzero(batch[name].is_null()).to_pylist()
             refused |= dict.fromkeys(missing, f"no {name}")
+    columns = {name: pa.array(values[name], _TYPES.get(name, pa.string())) for name in values}
     columns["event_id"] = batch["event_id"]
     columns["created_at"] = batch["created_at"]
     if not refused:
         return columns, []
-    kept = np.setdiff1d(np.arange(batch.num_rows), list(refused))
-    texts = batch["event"].cast(pa.binary())
+    kept = pa.array(
+        [position for position in range(len(ids)) if position not in refused], pa.int32()
+    )
     rejected = [
         {
-            "event_id": batch["event_id"][position].as_py(),
+            "event_id": ids[position],
             "created_at": batch["created_at"][position].as_py(),
             "reason": refused[position],
-            "event": (text := texts[position].as_py()) and text.decode(errors="replace"),
+            "event": None if texts[position] is None else texts[position].decode(errors="replace"),
         }
         for position in sorted(refused)
     ]
-    return {name: column.take(pa.array(kept)) for name, column in columns.items()}, rejected
+    return {name: column.take(kept) for name, column in columns.items()}, rejected
 
 
 def _rows(columns: dict[str, Any], device_address: str) -> Any:
