@@ -19,7 +19,8 @@ _LONGEST = 40
 
 def named_by_time() -> str:
     """Such as `sync 2026-11-24 19:05`: the flow and the time for which the run was scheduled."""
-    return f"{flow_run.flow_name} {_scheduled()}"
+    dry_run = " dry run" if flow_run.parameters.get("dry_run") is True else ""
+    return f"{flow_run.flow_name}{dry_run} {_scheduled()}"
 
 
 def named_by_range() -> str:

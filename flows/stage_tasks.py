@@ -23,6 +23,7 @@ from tasks.redaction import foreign_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
     from logging import Logger, LoggerAdapter
 
     from flows.context import RunContext
@@ -79,7 +80,15 @@ def replay(
     return _run(stages.replay, context, destination, window, only, after=after, **options)
 
 
-TASKS = {one.name: one for one in (extract, transform, load, replay)}
+@task(name="maintain", task_run_name="maintain-{account}", **_OPTIONS)
+def maintain(
+    context: RunContext, account: str, now: datetime, after: object = None, **options: Any
+) -> State[StageResult]:
+    """Compact, seal and drop days of an account; see `flows.stages.maintain`."""
+    return _run(stages.maintain, context, account, now, after=after, **options)
+
+
+TASKS = {one.name: one for one in (extract, transform, load, replay, maintain)}
 
 
 def _run(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from tasks.redaction import foreign_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from pathlib import Path
 
     from flows.context import RunContext
@@ -95,6 +97,30 @@ def replay(
     sensor = context.destination(destination)
     work = partial(replay_destination, context.store, sensor, window, only=only, options=options)
     return _run(partial(work, wait=wait), context, "replay", destination)
+
+
+def maintain(
+    context: RunContext,
+    account: str,
+    now: datetime,
+    *,
+    dry_run: bool = False,
+    sign: Path | None = None,
+    drop_undelivered: bool = False,
+) -> StageResult:
+    """Compact, seal and drop days of an account, by their age at a time."""
+    from tasks.maintain.account import maintain_account
+    from tasks.maintain.retention import Rules
+
+    settings = context.settings
+    rules = Rules(
+        settings.halo_retention_days,
+        settings.halo_ledger_days,
+        timedelta(minutes=settings.halo_lookback_minutes),
+        drop_undelivered,
+    )
+    work = partial(maintain_account, context.store, account, context.destinations, rules, now=now)
+    return _run(partial(work, dry_run=dry_run, sign=sign), context, "maintain", account)
 
 
 DELIVERING = frozenset({load, replay})

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
 _PREFECT = "PREFECT_"
 _OURS = ("HALO_", "USM_")
-_NOT_READ_HERE = {"HALO_RETENTION_DAYS", "HALO_LEDGER_DAYS", "HALO_USM_HOME"}
-"""Names that a settings file may hold although no command of this version reads them."""
+_NOT_READ_HERE = {"HALO_USM_HOME"}
+"""Names that a settings file may hold although no command reads them."""
 
 
 class Sensors(BaseModel):
@@ -81,6 +81,10 @@ def _sensors(value: object) -> object:
 
 LookbackMinutes = Annotated[int, Field(ge=0, le=90 * 24 * 60)]
 """How much of covered time a sync reads again."""
+
+
+KeptDays = Annotated[int, Field(ge=1, le=36_500)]
+"""How many days something is kept."""
 
 
 class Settings(BaseModel):
@@ -125,6 +129,13 @@ class Settings(BaseModel):
     halo_device_address: Annotated[str, AfterValidator(address)] = Field(
         "50.57.180.190",
         description="Address of the reporting device: rep_device_address, the CEF dvc.",
+    )
+    halo_retention_days: KeptDays = Field(
+        90, description="Days that `maintain` keeps of raw, normalized and rejected events."
+    )
+    halo_ledger_days: KeptDays = Field(
+        400,
+        description="Days that `maintain` keeps of the ledger; at least as long as the events.",
     )
     usm_sensor: Annotated[Sensors | None, BeforeValidator(_sensors)] = Field(
         None,

@@ -33,6 +33,7 @@ SHARING_SERVERS = {
     "tests/flows/test_blocks.py": "another Prefect server",
     "tests/flows/test_deployments.py": "another Prefect server",
     "tests/flows/test_dry_run.py": "another Prefect server",
+    "tests/flows/test_maintain.py": "another Prefect server",
     "tests/flows/test_prefect.py": "another Prefect server",
     "tests/flows/test_prefect_page.py": "another Prefect server",
     "tests/flows/test_task_runners.py": "another Prefect server",

@@ -1,9 +1,10 @@
-"""The commands that extract, transform and deliver: each runs a pipeline."""
+"""The commands that extract, transform, deliver and maintain: each runs a pipeline."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -159,6 +160,40 @@ def replay(
             "wait": wait,
             "env_file": common.env_file,
         },
+    )
+
+
+def maintain(
+    *,
+    dry_run: Annotated[
+        bool, Parameter(help="Only say what would be done; nothing is changed.", negative="")
+    ] = False,
+    sign: Annotated[
+        Path | None, Parameter(help="Sign the seals with the Ed25519 key in this file.")
+    ] = None,
+    drop_undelivered: Annotated[
+        bool,
+        Parameter(help="Drop old events, too, that a destination has not got.", negative=""),
+    ] = False,
+    in_prefect: InPrefect = NO_PREFECT,
+    common: Common = NO_COMMON,
+) -> int:
+    """Compact small files, seal the days that are over, drop what is older than the retention."""
+    from flows import pipeline
+
+    options: dict[str, Any] = {
+        "dry_run": dry_run,
+        "sign": sign,
+        "drop_undelivered": drop_undelivered,
+    }
+    return run_pipeline(
+        partial(pipeline.maintain, **options),
+        common.env_file,
+        sensors=None,
+        writes=not dry_run,
+        flow="maintain",
+        prefect=in_prefect.prefect,
+        parameters={**options, "env_file": common.env_file},
     )
 
 

@@ -114,6 +114,7 @@ def _flow(name: str) -> Flow[..., State[Any]]:
         SettingsError: One of them cannot be used.
     """
     try:
+        from flows.maintain import maintain
         from flows.replay import replay
         from flows.sync import sync
     except ValidationError as error:
@@ -124,8 +125,8 @@ def _flow(name: str) -> Flow[..., State[Any]]:
                 for fault in error.errors(include_url=False, include_input=False)
             )
         ) from None
-    flows: dict[str, Flow[..., State[Any]]] = {"sync": sync, "replay": replay}
-    return flows[name]
+    flows: list[Flow[..., State[Any]]] = [sync, replay, maintain]
+    return next(flow for flow in flows if flow.name == name)
 
 
 class _FlowRun(threading.Thread):

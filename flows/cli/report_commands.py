@@ -113,9 +113,13 @@ def export(
 ) -> int:
     """Write a range of events from staging to a file or standard output."""
     from tasks.reports.export import export_to
+    from tasks.staging.dropped import no_longer_staged
 
     window = parse_range(since, until)
-    count = export_to(prepare(common.env_file).store, window, format, output)
+    store = prepare(common.env_file).store
+    count = export_to(store, window, format, output)
+    for note in no_longer_staged(store, window):
+        warn(f"note: {note}")
     warn(f"{count} events exported")
     return DONE
 

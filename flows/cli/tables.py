@@ -92,6 +92,11 @@ def show_status(answer: Status) -> None:
             console.print(
                 f"{foreign_text(name)} is covered from {isoformat(account.covered[0].since)}",
             )
+        for part in account.dropped:
+            console.print(
+                f"{foreign_text(name)} has been dropped by retention from {isoformat(part.since)} "
+                f"to {isoformat(part.until)}"
+            )
         for gap in account.gaps:
             console.print(
                 f"{foreign_text(name)} has a gap from {isoformat(gap.since)} to "
@@ -157,6 +162,11 @@ def show_range(answer: RangeAudit) -> None:
         )
     if answer.destinations:
         console.print(table)
+    if answer.dropped_days:
+        console.print(
+            "Days of the range that are no longer staged, for retention dropped them: "
+            f"{answer.dropped_days:,}. What is there:"
+        )
     if answer.consistent and not answer.staged:
         console.print("No event of this range is staged; `halo-usm status` tells what was read.")
     elif answer.consistent:

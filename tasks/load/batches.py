@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from tasks.cef.render import render
 from tasks.plugin.fields import NORMALIZED_SCHEMA
-from tasks.staging import normalized
+from tasks.staging import normalized_rows
 from tasks.staging.pending import states
 from tasks.syslog.message import encode
 
@@ -185,7 +185,7 @@ def _selected(
     state = {name: np.concatenate([getattr(last, name) for _, last in parts]) for name in _STATE}
     path = f"{ledger.store.folder('normalized', ledger.account, ledger.day)}/{file.name}"
     start = 0
-    for table in normalized.batches(ledger.store, path, rows=_ROWS):
+    for table in normalized_rows.batches(ledger.store, path, rows=_ROWS):
         part = slice(start, start + table.num_rows)
         start += table.num_rows
         with_state = table

@@ -120,6 +120,12 @@ class Files(Protocol):
     def remove(self, path: str) -> None:
         """Remove a file; one that is not there is fine."""
 
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder in which nothing is left; any other stays.
+
+        Who calls holds the lock under which files of that folder are written.
+        """
+
     def lock(
         self,
         owner: str,

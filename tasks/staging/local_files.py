@@ -155,6 +155,11 @@ class LocalFiles:
         with faults(self.root / path):
             (self.root / path).unlink(missing_ok=True)
 
+    def remove_folder(self, path: str) -> None:
+        """See `Files`."""
+        with contextlib.suppress(OSError):  # it holds something, or is no longer there
+            (self.root / path).rmdir()
+
     @contextlib.contextmanager
     def lock(
         self,

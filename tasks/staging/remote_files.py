@@ -104,6 +104,9 @@ class RemoteFiles:
         with faults(self._path(path)), contextlib.suppress(FileNotFoundError):
             self.filesystem.delete_file(self._path(path))
 
+    def remove_folder(self, path: str) -> None:
+        """See `Files`: object storage has no folders, and an empty one elsewhere does no harm."""
+
     @contextlib.contextmanager
     def lock(
         self,

@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "extract": STAGING | HALO,
     "transform": STAGING,
     "load": STAGING,
+    "maintain": STAGING,
     "status": STAGING | {"rich"},
     "audit --since 2000-01-01": STAGING | {"dateutil", "rich", "six", "substrait"},
 }
@@ -53,6 +54,7 @@ UNNEEDED = {
     "extract": WORKING | SHOWING,
     "transform": {"asyncio"} | WORKING | SHOWING,
     "load": {"asyncio"} | WORKING | SHOWING,
+    "maintain": {"asyncio"} | WORKING | SHOWING,
     "status": {"asyncio"} | WORKING,
     "audit --since 2000-01-01": {"asyncio"},
 }
