@@ -40,8 +40,9 @@ MAX_HELD = 16 * 1024 * 1024
 """Bytes of responses of one window that are held before their events are staged."""
 MAX_IN_FLIGHT = 128 * 1024 * 1024
 """Bytes of large responses of an account that may be requested at the same time."""
-_DEEP_LISTINGS = 2
-"""Listings of many pages that are read at a time: one ends while the other goes on."""
+_DEEP_LISTINGS = 6
+"""Listings of many pages that are read at a time. With two, requests are not always in flight: as
+one ends, too few pages of the other are left."""
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
