@@ -82,6 +82,20 @@ def api_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def dask_address(text: str) -> str:
+    """The address of a Dask scheduler."""
+    fault = "it is no address of a Dask scheduler; write one such as tcp://scheduler:8786"
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise ValueError(fault) from None
+    bare = f"{url.scheme}://{url.netloc}" == text and "@" not in text
+    if url.scheme not in {"tcp", "tls"} or not (_is_host(url.hostname or "") and port and bare):
+        raise ValueError(fault)
+    return text
+
+
 def _path(path: Path | str) -> Path:
     """A path of the settings, with the home folder in place of `~`.
 
@@ -163,6 +177,7 @@ def address(text: str) -> str:
 
 def shown(name: str, value: str) -> str:
     """The value of a setting as a message may show it."""
-    if name == "halo_api_url" or (name == "halo_staging" and is_uri(value)):
+    is_address = name in {"halo_api_url", "halo_dask_address"}
+    if is_address or (name == "halo_staging" and is_uri(value)):
         return redact_address(value)
     return HIDDEN if name == "halo_auth_file" and "|" in value else foreign_text(value)

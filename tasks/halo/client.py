@@ -228,10 +228,10 @@ class HaloClient:
         return RetryableFault(self._auth.redact(_text(error)) or type(error).__name__)
 
     def _give_up(self, fault: RetryableFault) -> HaloUnavailable:
-        asked = f", which asks to wait {fault.wait:,.0f} s" if fault.wait else ""
+        pause = f", which asks to wait {fault.wait:,.0f} s" if fault.wait else ""
         return HaloUnavailable(
             f"the Halo API at {self._base_url} did not answer as it should "
-            f"({fault.reason}{asked}); check HALO_API_URL, the network and the proxy settings "
+            f"({fault.reason}{pause}); check HALO_API_URL, the network and the proxy settings "
             "(HTTPS_PROXY, NO_PROXY), or try again later"
         )
 

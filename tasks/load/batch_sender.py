@@ -25,6 +25,8 @@ All this takes one attempt at a time, as their order is the evidence. While noth
 nothing to find out, and several batches may be under way: see `tasks.load.parallel_sender`.
 
 Over UDP each message has its own outcome, so one batch shows what else takes several attempts.
+Over RELP a receiver may refuse single messages, which is as good; where the connection breaks, what
+was acknowledged by then is delivered, and the rest is treated as over TCP.
 """
 
 from __future__ import annotations
@@ -180,7 +182,8 @@ class BatchSender:
             if not len(left):
                 break
             self._pause(pause)
-            left = self._send(left, reachable=len(left) < len(batch))
+            some = len(left) < len(batch)
+            left = self._send(left, reachable=some and self.transport.per_message)
             self._unsteady |= not len(left)
         if not len(left):
             return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
@@ -12,13 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.cef.line_hashes import line_hashes
 from tasks.cef.render import render
 from tasks.errors import StagingError
 from tasks.load.batch import Batch
 from tasks.load.pending_days import now
 from tasks.plugin.fields import NORMALIZED_SCHEMA
 from tasks.retry_policy import REREADS_OF_REPLACED_FILES
-from tasks.staging import normalized
+from tasks.staging import normalized_rows
 from tasks.staging.files import FileGone
 from tasks.staging.last_attempts import LastAttempts
 from tasks.staging.pending import states
@@ -185,7 +185,7 @@ def _selected(
         if not pc.any(marks["_chosen"]).as_py():
             return
     start = 0
-    for events in normalized.batches(ledger.store, path, rows=_ROWS):
+    for events in normalized_rows.batches(ledger.store, path, rows=_ROWS):
         count = events.num_rows
         if marks is None:
             here = _marks(events, LastAttempts.never(count), selection)
@@ -257,15 +257,3 @@ def _pack(read: list[_Rows], destination: Destination) -> Batch:
     ledger_index = np.repeat(np.arange(len(ledgers), dtype=np.int32), counts)
     tried = np.zeros(len(number), np.bool_)
     return Batch(ledgers, ledger_index, facts, framed, number, delivered, tried, failed_alone)
-
-
-def line_hashes(lines: pa.StringArray) -> pa.StringArray:
-    """The SHA-256 of each CEF line in UTF-8, in hex: proof of which bytes went out."""
-    _, offsets, data = lines.buffers()
-    ends = np.frombuffer(offsets, np.int32)[lines.offset : lines.offset + len(lines) + 1].tolist()
-    text, sha256 = memoryview(data or b""), hashlib.sha256
-    digests = b"".join([sha256(text[start:end]).digest() for start, end in pairwise(ends)])
-    positions = np.arange(len(lines) + 1, dtype=np.int32) * len(sha256().hexdigest())
-    return pa.StringArray.from_buffers(
-        len(lines), pa.py_buffer(positions), pa.py_buffer(digests.hex().encode())
-    )

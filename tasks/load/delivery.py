@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tasks.errors import InUseError, SensorError, SettingsError, StagingError
 from tasks.load.pending_days import pending_days, why_nothing
 from tasks.load.result import LoadResult, Rest, pending_after_load, undelivered_by_replay
+from tasks.staging.dropped import no_longer_staged
 from tasks.staging.ledger import LedgerError
 from tasks.staging.locks import hold
 from tasks.time_window import Window, isoformat
@@ -73,6 +74,7 @@ class Delivery:
                     result.asked = result.tried + result.not_tried
                     if result.pending:
                         result.problems = [undelivered_by_replay(result)]
+                    result.problems += no_longer_staged(self.store, self.selection.window)
                 result.notes += self._notes()
         except InUseError as held:
             result.held, result.held_by = True, held.run
@@ -141,6 +143,7 @@ class Delivery:
         try:
             complete = self._deliver_days(days, sender, recorded.tried)
         finally:
+            transport.close()
             result.tried, result.delivered = recorded.tried.total(), recorded.delivered
             result.batches = recorded.batches
             result.notes += recorded.notes

@@ -14,13 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.event_filter import EVERYTHING, EventFilter
-from tasks.staging import normalized
+from tasks.staging import normalized_rows
 from tasks.staging.event_masks import columns_of, inside, taken, whole
 from tasks.staging.files import FileGone, read_stable
 from tasks.staging.ledger import Ledger
 from tasks.staging.normalized import current_files
-from tasks.staging.pending import count_segment, states
-from tasks.staging.segments import join, surely_settled
+from tasks.staging.pending import states
+from tasks.staging.segments import surely_settled
+from tasks.staging.settle import settle
 from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
@@ -97,32 +98,7 @@ class PendingDay:
             FileGone: A file was replaced meanwhile.
             StagingError: A file cannot be read, or the note cannot be written.
         """
-        left = 0
-        run: list[tuple[Segment, int]] = []  # settled ones that follow each other, with delivered
-        for segment in self._segments(selection):
-            if segment.left_out:
-                continue
-            if segment.takes_all and segment.sums_tell:
-                pending, delivered = segment.total - segment.counted, segment.counted
-            else:
-                counts = count_segment(self.ledger, segment, oldest=False)
-                pending, delivered = counts.pending, counts.delivered
-            left += pending
-            if pending:
-                self._note(run)
-                run = []
-            else:
-                run.append((segment, delivered))
-        self._note(run)
-        return left
-
-    def _note(self, run: list[tuple[Segment, int]]) -> None:
-        """Note that some segments are settled, where neither their sums nor one note show it."""
-        segments = [segment for segment, _ in run]
-        by_sums = all(segment.settled and segment.note is None for segment in segments)
-        if by_sums or (len(run) == 1 and segments[0].note is not None):
-            return
-        self.ledger.note_settled(join(segments), sum(delivered for _, delivered in run))
+        return settle(self.ledger, self._segments(selection))
 
     def _segments(self, selection: Selection) -> list[Segment]:
         return self.ledger.segments(self.normalized, self.ledger.names(), selection.takes)
@@ -249,7 +225,7 @@ def _any_event(store: Store, takes: EventFilter, window: Window | None) -> bool:
                 if not takes.by_content and whole(bounds, takes.since, window):
                     return True
                 path = f"{store.folder('normalized', account, day)}/{file.name}"
-                batches = normalized.batches(store, path, columns_of(takes))
+                batches = normalized_rows.batches(store, path, columns_of(takes))
                 if any(taken(events, takes, window).any() for events in batches):
                     return True
     return False

@@ -15,7 +15,9 @@ from tasks.reports.answer import Answer
 from tasks.reports.reconciliation import Reconciliation
 from tasks.reports.status import known_destinations
 from tasks.staging import file_names, normalized
-from tasks.staging.files import skip_unreadable
+from tasks.staging.coverage import coverage_of
+from tasks.staging.dropped import days_within, describe, dropped_days
+from tasks.staging.files import read_stable, skip_unreadable
 from tasks.staging.ledger import Ledger
 from tasks.staging.pending import DeliveryCounts
 from tasks.time_window import Window
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import date, datetime
 
+    from tasks.event_filter import EventFilter
     from tasks.reports.status import KnownDestination
     from tasks.staging.ledger_file_names import AttemptsFile
     from tasks.staging.normalized import DayFiles
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
     """A row of a staged file by its columns, and the `file` it lies in."""
+
+_DROPPED = normalized.read_day((), (), (), dropped=True)
+"""A day that is there no more."""
 
 
 @dataclass(kw_only=True)
@@ -73,6 +79,8 @@ class RangeAudit(Answer):
         staged: Events in raw.
         normalized: Events in normalized.
         rejected: Events in rejected, of stage transform.
+        dropped_days: UTC days of the range of which retention has dropped events of an account;
+            what is still there, or came later, is counted and judged as any other.
         destinations: What each destination got.
         consistent: Whether every raw event is normalized or rejected, once; each ledger agrees with
             its own names and with raw; what names call delivered is delivered; and all of it could
@@ -82,6 +90,7 @@ class RangeAudit(Answer):
     staged: int
     normalized: int
     rejected: int
+    dropped_days: int
     destinations: dict[str, RangeCounts]
     consistent: bool
 
@@ -95,11 +104,11 @@ def audit_event(store: Store, event_id: str) -> EventHistory:
     Raises:
         StagingError: The staging cannot be read at all.
     """
-    search = _Search(store, event_id)
-    history = search.run()
-    history.problems += dict.fromkeys(search.problems)
+    history = read_stable(_Search(store, event_id).run)
     if history.account is None:
         history.problems.append(f"event {foreign_text(event_id)} is not in this staging")
+    if history.staged is None and (gone := dropped_days(store)):
+        history.notes.append(describe(gone, "of the staging"))
     return history
 
 
@@ -112,6 +121,13 @@ class _Search:
     problems: list[str] = field(default_factory=list)
 
     def run(self) -> EventHistory:
+        """Find the event; what cannot be read is among the problems of what is known of it."""
+        self.problems.clear()
+        history = self._find()
+        history.problems += dict.fromkeys(self.problems)
+        return history
+
+    def _find(self) -> EventHistory:
         """Find the event in raw, else in rejected, else in the ledgers."""
         days = self.days_newest_first()
         for find in (self.staged, self.rejected, self.sent):
@@ -128,9 +144,8 @@ class _Search:
 
     def days_newest_first(self) -> list[tuple[str, date, DayFiles]]:
         """Every account's days, those first where an event is most likely asked for."""
-        nothing = normalized.read_day((), (), ())
         found = []
-        for account in known_accounts(self.store):
+        for account in self.store.known_accounts():
             days: dict[date, DayFiles] = {}
             with skip_unreadable(self.problems, f"account {account}"):
                 days = normalized.days(self.store, account)
@@ -138,7 +153,7 @@ class _Search:
             for destination in self.store.destinations():
                 with skip_unreadable(self.problems, f"destination {destination}"):
                     known.update(self.store.dates("deliveries", account, destination))
-            found += [(account, day, days.get(day, nothing)) for day in known]
+            found += [(account, day, days.get(day, _DROPPED)) for day in known]
         return sorted(found, key=lambda entry: (entry[1], entry[0]), reverse=True)
 
     def staged(self, account: str, day: date, state: DayFiles) -> EventHistory | None:
@@ -184,29 +199,25 @@ class _Search:
                 attempts, _ = ledger.files()
             for file in attempts:
                 if moment is None or file.since <= moment < file.until:
-                    row = self._first(ledger.folder, [file.name])
-                    found += [{"destination": destination, **row}] if row else []
+                    rows = self._rows(f"{ledger.folder}/{file.name}")
+                    found += [{"destination": destination, **row} for row in rows]
         return sorted(found, key=lambda row: (row["attempted_at"], row["attempt"]))
 
     def _first(self, folder: str, names: Iterable[str]) -> Row | None:
         """The event's row in the first of some files that has it, and the file's path."""
         for name in names:
-            path = f"{folder}/{name}"
-            with skip_unreadable(self.problems):
-                ids = self.store.read(path, ["event_id"])["event_id"]
-                position = pc.index(ids, self.event_id).as_py()
-                if position >= 0:
-                    [row] = self.store.read(path).slice(position, 1).to_pylist()
-                    return {**row, "file": path}
+            if rows := self._rows(f"{folder}/{name}"):
+                return rows[0]
         return None
 
-
-def known_accounts(store: Store) -> list[str]:
-    """Every account that any of the trees knows."""
-    names = {name for stage in ("raw", "normalized", "rejected") for name in store.accounts(stage)}
-    for destination in store.destinations():
-        names.update(store.accounts("deliveries", destination))
-    return sorted(names)
+    def _rows(self, path: str) -> list[Row]:
+        """The event's rows in a file."""
+        with skip_unreadable(self.problems):
+            ids = self.store.read(path, ["event_id"])["event_id"]
+            if pc.index(ids, self.event_id).as_py() >= 0:
+                rows = self.store.read(path).filter(pc.equal(ids, self.event_id))
+                return [{**row, "file": path} for row in rows.to_pylist()]
+        return []
 
 
 def audit_range(
@@ -231,27 +242,26 @@ def audit_range(
     """
     audit = Reconciliation(store, window, problems=store.unexpected_entries())
     names = known_destinations(store, destinations)
+    dropped: set[date] = set()
     counts = {name: DeliveryCounts() for name, _ in names}
-    for account in known_accounts(store):
+    for account in store.known_accounts():
         days: dict[date, DayFiles] = {}
         with skip_unreadable(audit.problems, f"account {account}"):
             days = normalized.days(store, account)
+        known = coverage_of({day: state.raw for day, state in days.items()})
+        dropped |= days_within(known.dropped, window)
         for day, state in days.items():
             if not window.overlaps(Window.of_day(day)):
                 continue
-            with skip_unreadable(audit.problems, f"account {account}, {day}"):
-                raw, rows = audit.events(account, day, state)
-                for name, takes in names:
-                    with skip_unreadable(audit.problems, f"destination {name}, {account}, {day}"):
-                        ledger = Ledger(store, name, account, day)
-                        found = audit.ledger(ledger, state, raw, rows, takes)
-                        counts[name] += found
-                        if on_day is not None:
-                            on_day(day, name, found)
+            for name, found in _day(audit, account, day, state, names).items():
+                counts[name] += found
+                if on_day is not None:
+                    on_day(day, name, found)
     return RangeAudit(
         staged=audit.staged,
         normalized=audit.normalized,
         rejected=audit.rejected,
+        dropped_days=len(dropped),
         destinations={
             name: RangeCounts(found.delivered, found.pending, found.failed, found.excluded)
             for name, found in counts.items()
@@ -259,3 +269,32 @@ def audit_range(
         consistent=not audit.problems,
         problems=audit.problems,
     )
+
+
+def _day(
+    audit: Reconciliation,
+    account: str,
+    day: date,
+    state: DayFiles,
+    destinations: list[tuple[str, EventFilter]],
+) -> dict[str, DeliveryCounts]:
+    """Audit a day, again where its files were replaced meanwhile; what each destination got."""
+    listed: DayFiles | None = state
+
+    def reconcile() -> tuple[Reconciliation, dict[str, DeliveryCounts]]:
+        nonlocal listed
+        state = listed or normalized.days(audit.store, account).get(day, _DROPPED)
+        listed = None
+        part = Reconciliation(audit.store, audit.window)
+        found: dict[str, DeliveryCounts] = {}
+        with skip_unreadable(part.problems, f"account {account}, {day}"):
+            raw, rows = part.events(account, day, state)
+            for name, takes in destinations:
+                with skip_unreadable(part.problems, f"destination {name}, {account}, {day}"):
+                    ledger = Ledger(audit.store, name, account, day)
+                    found[name] = part.ledger(ledger, state, raw, rows, takes)
+        return part, found
+
+    part, found = read_stable(reconcile)
+    audit.add(part)
+    return found

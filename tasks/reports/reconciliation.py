@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.staging.event_masks import FILTERED, IDS, inside
-from tasks.staging.normalized import conform
+from tasks.staging.normalized_rows import conform
 from tasks.staging.pending import DeliveryCounts, count_events, settled_windows
 from tasks.staging.schemas import schema_of
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tasks.event_filter import EventFilter
+    from tasks.staging.file_names import NormalizedFile
     from tasks.staging.ledger import Ledger
     from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
@@ -56,14 +57,18 @@ class Reconciliation:
         raw = self._ids(
             "raw", account, day, [(file.name, file.rows) for file in state.raw if file.rows]
         )
-        orphans = sum(file.rows for file in state.orphans)
-        self._require(
-            not state.orphans,
-            f"{where}: the raw file of {orphans:,} normalized events is gone, so that they do not "
-            "count; `halo-usm transform` drops them",
-        )
         current = [(file.name, file.rows) for file in state.current.values() if file.rows]
         rows = self._ids("normalized", account, day, current, FILTERED)
+        orphans = [
+            file
+            for file in state.orphans
+            if not (file.compacted and self._is_copy(account, day, file, rows))
+        ]
+        self._require(
+            not orphans,
+            f"{where}: the raw file of {sum(file.rows for file in orphans):,} normalized events is "
+            "gone, so that they do not count; `halo-usm transform` drops them",
+        )
         rejected, malformed = (
             self._ids("rejected", account, day, [(file.name, file.rows) for file in files])
             for files in (state.rejected, state.malformed)
@@ -92,6 +97,18 @@ class Reconciliation:
         self._require(not unknown, f"{where}: {unknown} events are normalized or rejected, not raw")
         return raw, rows
 
+    def add(self, part: Reconciliation) -> None:
+        """Add the counts of a part of the range."""
+        self.staged += part.staged
+        self.normalized += part.normalized
+        self.rejected += part.rejected
+        self.problems += part.problems
+
+    def _is_copy(self, account: str, day: date, file: NormalizedFile, rows: pa.Table) -> bool:
+        """Whether a file has only events that count: a compaction is publishing it, or was."""
+        path = f"{self.store.folder('normalized', account, day)}/{file.name}"
+        return bool(_among(self.store.read(path, IDS), rows).all())
+
     def ledger(
         self, ledger: Ledger, state: DayFiles, raw: pa.Table, rows: pa.Table, takes: EventFilter
     ) -> DeliveryCounts:
@@ -109,7 +126,7 @@ class Reconciliation:
                 named == delivered,
                 f"{where}: names tell of {named} delivered events, the rows of {delivered}",
             )
-            unknown = int((~_among(tried, raw)).sum())
+            unknown = 0 if state.dropped else int((~_among(tried, raw)).sum())
             self._require(not unknown, f"{where}: {unknown} events were sent that are not in raw")
         last = ledger.last_attempts(attempts, rows)
         for settled in settled_windows(ledger, state.current.values(), names, takes):

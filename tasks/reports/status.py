@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.reports.answer import Answer
 from tasks.staging import normalized
+from tasks.staging.coverage import coverage_of
 from tasks.staging.files import read_stable, skip_unreadable
 from tasks.staging.pending import DeliveryCounts, count_account
-from tasks.staging.raw import covered_by
 from tasks.time_window import Window, difference, union
 
 if TYPE_CHECKING:
@@ -48,11 +48,13 @@ class AccountStatus:
 
     Attributes:
         covered: The time that raw covers.
-        gaps: The time between the first and the last reading that raw does not cover.
+        gaps: The time between the first and the last reading that raw does not cover, and that was
+            not dropped.
         staged: Raw events.
         normalized: Events in normalized.
         rejected: Events in rejected, of both stages.
         newest_event: When the newest raw event was created.
+        dropped: The time that was covered, and that retention has dropped.
     """
 
     covered: list[Window]
@@ -61,6 +63,7 @@ class AccountStatus:
     normalized: int
     rejected: int
     newest_event: datetime | None
+    dropped: list[Window]
 
 
 @dataclass(frozen=True)
@@ -151,19 +154,25 @@ def _status(
 def _account(
     store: Store, account: str, days: Mapping[date, DayFiles], unread: Window | None
 ) -> AccountStatus:
-    covered = union(window for day, state in days.items() for window in covered_by(state.raw, day))
+    known = coverage_of({day: state.raw for day, state in days.items()})
     read = union(
-        file.window(day)
-        for day, state in days.items()
-        for file in state.raw
-        if file.mark != "beside"
+        [
+            *known.dropped,
+            *(
+                file.window(day)
+                for day, state in days.items()
+                for file in state.raw
+                if file.mark != "beside"
+            ),
+        ]
     )
     only_ranges = any(file.mark == "range" for day in days.values() for file in day.raw)
     if unread and (only_ranges or not read):
         read = union([unread, *read])
-    gaps = difference(Window(read[0].since, read[-1].until), covered) if read else []
+    bounds = [Window(read[0].since, read[-1].until)] if read else []
+    gaps = [gap for span in bounds for gap in difference(span, [*known.covered, *known.dropped])]
     return AccountStatus(
-        covered,
+        known.covered,
         gaps,
         staged=sum(file.rows for day in days.values() for file in day.raw),
         normalized=sum(file.rows for day in days.values() for file in day.current.values()),
@@ -171,6 +180,7 @@ def _account(
             file.rows for day in days.values() for file in [*day.rejected, *day.malformed]
         ),
         newest_event=_newest(store, account, days),
+        dropped=known.dropped,
     )
 
 

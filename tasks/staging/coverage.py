@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tasks.staging import file_names
+from tasks.staging import dropped, file_names
 from tasks.staging.raw import covered_by, publish
 from tasks.staging.schemas import RAW_SCHEMA
-from tasks.time_window import MICROSECOND, Window, union
+from tasks.time_window import MICROSECOND, Window, difference, union
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -30,6 +30,8 @@ class Coverage:
     Attributes:
         covered: The time that raw covers.
         lost: The time that Halo had dropped before it was read.
+        dropped: The time that was covered once, and that retention has dropped; it counts as read,
+            and never as covered.
         begin: Where the account begins, which may be covered or a gap; None before its first
             event.
         synced: Whether a sync began there; if not, only ranges were extracted by themselves, or
@@ -39,14 +41,15 @@ class Coverage:
 
     covered: list[Window]
     lost: list[Window]
+    dropped: list[Window]
     begin: datetime | None
     synced: bool
     days: dict[date, list[RawFile]] = field(default_factory=dict)
 
     @property
     def end(self) -> datetime | None:
-        """The latest time that is covered or begun; None before its first event."""
-        return max((part.until for part in self.covered), default=self.begin)
+        """The latest time that was read or begun; None before its first event."""
+        return max((part.until for part in (*self.covered, *self.dropped)), default=self.begin)
 
 
 def read_coverage(store: Store, account: str) -> Coverage:
@@ -59,11 +62,19 @@ def read_coverage(store: Store, account: str) -> Coverage:
         day: file_names.raw_files(names, file_names.partition(account, day))
         for day, names in store.tree("raw", account).items()
     }
+    return coverage_of(days)
+
+
+def coverage_of(days: dict[date, list[RawFile]]) -> Coverage:
+    """What an account's raw files that count tell of its time."""
     covered, lost = (
         union(window for day, files in days.items() for window in covered_by(files, day, mark))
         for mark in ("", "lost")
     )
-    starts = [window.since for window in covered[:1]]
+    runs = union(mark.window for mark in dropped.marks(days))
+    covered = [piece for window in covered for piece in difference(window, runs)]
+    gone = [piece for run in runs for piece in difference(run, lost)]
+    starts = [window.since for window in (*covered[:1], *runs[:1])]
     ranges = False
     for day, files in days.items():
         for file in files:
@@ -71,7 +82,7 @@ def read_coverage(store: Store, account: str) -> Coverage:
                 starts.append(file.window(day).since)
                 ranges = ranges or file.mark == "range"
     synced = bool(starts) and not ranges
-    return Coverage(covered, lost, min(starts, default=None), synced, days)
+    return Coverage(covered, lost, gone, min(starts, default=None), synced, days)
 
 
 def covered_windows(store: Store, account: str) -> list[Window]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 from tasks.errors import StagingError
 from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.staging import file_names, ledger_file_names
+from tasks.staging.compacted_names import highest
 from tasks.staging.last_attempts import LastAttempts, last_of
 from tasks.staging.schemas import DELIVERIES_SCHEMA
 from tasks.staging.segments import segments_of
@@ -53,6 +55,7 @@ class AttemptFile:
     """The file of an attempt, being written; see `Ledger.attempt`."""
 
     _pending: Pending
+    _number: int
 
     def write(self, rows: pa.Table, delta: int, encoded: pa.Buffer | None = None) -> None:
         """Fill it.
@@ -65,7 +68,7 @@ class AttemptFile:
         self._pending.sink.write(in_bytes(rows) if encoded is None else encoded)
         attempted_at = rows["attempted_at"][0].as_py()
         self._pending.name = ledger_file_names.attempts_name(
-            attempted_at, _bounds(rows), rows.num_rows, delta
+            attempted_at, _bounds(rows), rows.num_rows, delta, self._number
         )
 
 
@@ -92,11 +95,18 @@ class Ledger:
     ) -> tuple[list[AttemptsFile], list[SettledNote]]:
         """Its files, by `names` that were listed or just now: attempts in their order, and notes.
 
+        Those that a compacted file replaces are left out.
+
         Raises:
             StagingError: A name is not one of ours.
         """
         listed = self.names() if names is None else names
         return ledger_file_names.deliveries_files(listed, self._partition)
+
+    @cached_property
+    def _number(self) -> int:
+        """That of files which are written now: no compaction comes in between under the lock."""
+        return highest(self.files()[0])
 
     @property
     def _partition(self) -> str:
@@ -170,7 +180,7 @@ class Ledger:
                 "deliveries", self.account, self.day, destination=self.destination, room=room
             ) as pending,
         ):
-            yield AttemptFile(pending)
+            yield AttemptFile(pending, self._number)
 
     def note_settled(self, segment: Segment, delivered: int) -> None:
         """Note that a segment has nothing left to deliver, where its sums don't show it.
@@ -203,6 +213,16 @@ class Ledger:
         for note in self.files()[1]:
             if note.name != name and segment.since <= note.since and note.until <= segment.until:
                 self.store.remove(f"{self.folder}/{note.name}")
+
+
+def most_delivered(store: Store, account: str, day: date) -> int:
+    """How many events of a day were delivered, to the destination that got the most; by names.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    ledgers = (Ledger(store, name, account, day) for name in store.destinations())
+    return max((sum(file.delta for file in ledger.files()[0]) for ledger in ledgers), default=0)
 
 
 def _bounds(events: pa.Table) -> Window:

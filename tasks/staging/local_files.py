@@ -101,13 +101,13 @@ class LocalFiles:
             except FileNotFoundError:
                 return []
 
-    def names(self, path: str) -> list[str]:
+    def names(self, path: str, suffix: str = SUFFIX) -> list[str]:
         """See `Files`."""
         folder = self.root / path
         names = []
         with faults(folder), contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.endswith(SUFFIX):
+                if entry.name.endswith(suffix):
                     if not entry.is_file():  # known from the listing; only a link is looked at
                         _refuse(folder / entry.name)
                     names.append(entry.name)
@@ -154,6 +154,11 @@ class LocalFiles:
         """See `Files`."""
         with faults(self.root / path):
             (self.root / path).unlink(missing_ok=True)
+
+    def remove_folder(self, path: str) -> None:
+        """See `Files`."""
+        with contextlib.suppress(OSError):  # it holds something, or is no longer there
+            (self.root / path).rmdir()
 
     @contextlib.contextmanager
     def lock(

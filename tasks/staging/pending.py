@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.retry_policy import FIRST_DEFERRAL, LATER_DEFERRAL, RUNS_BEFORE_DEFERRAL
-from tasks.staging import file_names, normalized
+from tasks.staging import file_names, normalized_rows
 from tasks.staging.event_masks import columns_of, created_at, inside, taken, whole
 from tasks.staging.ledger import Ledger
 from tasks.staging.segments import surely_settled
@@ -253,7 +253,7 @@ def states(
     if not file.rows:
         return
     path = f"{ledger.store.folder('normalized', ledger.account, ledger.day)}/{file.name}"
-    for events in normalized.batches(ledger.store, path, columns_of(segment.takes)):
+    for events in normalized_rows.batches(ledger.store, path, columns_of(segment.takes)):
         yield events, ledger.last_attempts(segment.attempts, events)
 
 
@@ -266,7 +266,8 @@ def _oldest(ledger: Ledger, segment: Segment) -> datetime | None:
             continue
         if oldest is not None and file.since > file_names.clock(oldest, ledger.day):
             break
-        for events in normalized.batches(ledger.store, f"{folder}/{file.name}", ["created_at"]):
+        path = f"{folder}/{file.name}"
+        for events in normalized_rows.batches(ledger.store, path, ["created_at"]):
             first = pc.min(events["created_at"]).as_py()
             oldest = min((time for time in (oldest, first) if time is not None), default=None)
     return oldest

@@ -96,6 +96,10 @@ class Store:
         """Accounts that a stage knows."""
         return self._named(self.folder(stage, destination=destination), "account")[0]
 
+    def sealed_accounts(self) -> list[str]:
+        """Accounts that have seals."""
+        return self._named("seals", "account")[0]
+
     def unexpected_entries(self, stage: str = "", destination: str = "") -> list[str]:
         """What is foreign beside a stage's accounts: a sentence each, with what to do.
 
@@ -109,7 +113,7 @@ class Store:
         inside = [
             text for name in destinations for text in self.unexpected_entries("deliveries", name)
         ]
-        return [*found, *beside, *inside]
+        return [*found, *beside, *inside, *self._named("seals", "account")[1]]
 
     def _named(self, parent: str, key: str) -> tuple[list[str], list[str]]:
         """The values of a folder's `key=value` folders, and what is said of all others."""
@@ -162,14 +166,21 @@ class Store:
 
     @contextmanager
     def writer(
-        self, schema: pa.Schema, stage: str, account: str, day: date, *, destination: str = ""
+        self,
+        schema: pa.Schema,
+        stage: str,
+        account: str,
+        day: date,
+        *,
+        destination: str = "",
+        compact: bool = False,
     ) -> Iterator[Writer]:
         """A file to be filled piece by piece, published at the end under the `name` it is given.
 
-        Nothing is published where the body raises.
+        Nothing is published where the body raises. `compact`: see `Writer`.
         """
         with self.pending(stage, account, day, destination=destination) as pending:
-            writer = Writer(pending, schema)
+            writer = Writer(pending, schema, compact=compact)
             try:
                 yield writer
             except BaseException:
@@ -244,6 +255,13 @@ class Store:
     def remove(self, path: str) -> None:
         """Remove a file, by its path in the staging; one that is not there is fine."""
         self.backend.remove(path)
+
+    def known_accounts(self) -> list[str]:
+        """Every account that any of the trees knows."""
+        names = {name for stage in STAGES[:3] for name in self.accounts(stage)}
+        for destination in self.destinations():
+            names.update(self.accounts("deliveries", destination))
+        return sorted(names)
 
 
 def open_store(uri: str, locks: Literal["auto", "none"] = "auto") -> Store:

@@ -13,7 +13,7 @@ from tasks.syslog.connection import (
     UNPROVEN_SECONDS,
     Connection,
 )
-from tasks.syslog.destination import StreamDestination
+from tasks.syslog.destination import Destination, StreamDestination
 from tasks.syslog.message_buffers import buffers_of, touched
 from tasks.syslog.network import Address, SendingRate, explain, name_of, resolve
 from tasks.syslog.transport import CONFIRMED, FAILED, UNCONFIRMED, Outcome
@@ -34,7 +34,7 @@ class TcpDestination(StreamDestination):
 
     def open_transport(self) -> StreamTransport:
         """See :class:`Destination`."""
-        return TcpTransport(self)
+        return TcpTransport(self, self.connections)
 
 
 class TcpTransport:
@@ -42,8 +42,9 @@ class TcpTransport:
 
     certificate_until: datetime | None = None
 
-    def __init__(self, destination: StreamDestination) -> None:
+    def __init__(self, destination: Destination, connections: int = 1) -> None:
         self._destination = destination
+        self._connections = connections
         self._sending_rate = SendingRate(destination.rate)
         self._preferred: Address | None = None
         self._close_grace = UNPROVEN_SECONDS
@@ -70,13 +71,13 @@ class TcpTransport:
             connection.abort()
             self._close_grace = max(self._close_grace, DOUBTED_SECONDS)
             begun = touched(runs, connection.taken)
-            return Outcome.of((UNCONFIRMED, begun), (FAILED, total - begun), error=self._say(error))
+            return Outcome.of((UNCONFIRMED, begun), (FAILED, total - begun), error=self.say(error))
         except BaseException:
             connection.abort()
             raise
         connection.close()
         # so many others may be accepted before this one
-        self._close_grace = PROVEN_SECONDS * self._destination.connections
+        self._close_grace = PROVEN_SECONDS * self._connections
         return Outcome.of((CONFIRMED, total))
 
     def connect(self) -> Connection:
@@ -108,7 +109,7 @@ class TcpTransport:
         except OSError as error:
             connection.abort()
             raise SensorError(
-                f"{self._say(error)} (connected, then ended in order without sending anything: "
+                f"{self.say(error)} (connected, then ended in order without sending anything: "
                 "batches would stay unconfirmed)"
             ) from None
         except BaseException:
@@ -116,6 +117,9 @@ class TcpTransport:
             raise
         connection.close()
         return f"{about}, closes in order"
+
+    def close(self) -> None:
+        """See :class:`tasks.syslog.transport.Transport`: nothing is kept open."""
 
     def _send(self, connection: Connection, run: MessageBuffer) -> None:
         burst = self._sending_rate.burst or len(run)
@@ -141,7 +145,8 @@ class TcpTransport:
         """Make a connection of a connected socket, until a point in time by the monotonic clock."""
         return Connection(sock, self._destination.timeout, self._close_grace)
 
-    def _say(self, error: OSError) -> str:
+    def say(self, error: OSError) -> str:
+        """An error of a connection as a sentence that names the destination."""
         return f"{self._destination.address}: {self._explain(error)}"
 
     def _explain(self, error: OSError) -> str:

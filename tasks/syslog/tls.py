@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 
 from tasks.errors import explain
 from tasks.redaction import LONGEST_PATH, foreign_text
-from tasks.syslog.destination import StreamDestination, one_of
+from tasks.syslog.destination import Destination, StreamDestination, one_of
 
 if TYPE_CHECKING:
     from tasks.syslog.transport import StreamTransport
@@ -43,8 +43,8 @@ def _key(path: Path, info: ValidationInfo) -> Path:
     return _file(path, info)
 
 
-class TlsDestination(StreamDestination):
-    """One TLS listener."""
+class TlsOptions(Destination):
+    """A destination that is reached through TLS."""
 
     ca: Annotated[Path, AfterValidator(_file_or_folder)] | None = Field(
         None,
@@ -60,7 +60,7 @@ class TlsDestination(StreamDestination):
         "on",
         validate_default=True,
         description="`off` for receivers that never end TLS with a close_notify, though RFC 5425 "
-        "requires it.",
+        "requires it. RELP does not depend on it.",
     )
 
     def check_files(self) -> None:
@@ -70,9 +70,13 @@ class TlsDestination(StreamDestination):
 
             client_context(self)
 
+
+class TlsDestination(TlsOptions, StreamDestination):
+    """One TLS listener."""
+
     def open_transport(self) -> StreamTransport:
         """See :class:`Destination`."""
         # A run that has nothing to deliver does not pay for ssl.
         from tasks.syslog.tls_transport import TlsTransport
 
-        return TlsTransport(self)
+        return TlsTransport(self, self.connections)
