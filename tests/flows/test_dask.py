@@ -22,7 +22,7 @@ import pyarrow.dataset as ds
 import pytest
 from pyarrow import fs
 
-from flows.dask_scheduler import dask_address
+from flows.dask_scheduler import scheduler_address
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
 from tasks.errors import SettingsError
@@ -348,7 +348,7 @@ def test_what_cannot_be_used(
         monkeypatch.setenv(name, value)
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(SettingsError, match=re.escape(said)):
-        dask_address(read_settings())
+        scheduler_address(read_settings())
 
 
 @pytest.mark.soak
