@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.errors import SensorError
-from tasks.load.recorded_transport import Stopped
+from tasks.load.early_end import Stopped
 from tasks.load.turns import Turns
 from tasks.staging.ledger import LedgerError
 from tasks.syslog.transport import FAILED, Outcome

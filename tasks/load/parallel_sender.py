@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from tasks.load.connections import Connections
-from tasks.load.recorded_transport import Stopped
+from tasks.load.early_end import Stopped
 from tasks.syslog.destination import StreamDestination
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.load.batch_record import open_record
+from tasks.load.early_end import Stopped
 from tasks.staging.last_attempts import DELIVERED, FAILED_ALONE, FAILED_BETWEEN
 from tasks.staging.schemas import DELIVERIES_SCHEMA, TIME
 from tasks.syslog.transport import CONFIRMED, FAILED, SENT, UNCONFIRMED, Outcome
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from tasks.syslog.transport import Transport
 
 _NO_REASON = "no reason given"
-
-
-class Stopped(Exception):  # noqa: N818
-    """The run was asked to end, between two attempts: nothing was sent."""
 
 
 def _mask(values: pa.BooleanArray) -> npt.NDArray[np.bool_]:

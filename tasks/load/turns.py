@@ -1,11 +1,11 @@
-"""Who may send when: batches take turns in order, so many have theirs at the same time."""
+"""When a batch may be sent: in order, and only some at the same time."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
 
-from tasks.load.recorded_transport import Stopped
+from tasks.load.early_end import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
