@@ -145,9 +145,7 @@ def test_days_that_are_left(store: Store, sensor: Destination) -> None:
         stage(store, window(hour, hour + 2, 5), [(f"f{hour}", at(hour, 5))])
     transform(store)
     notes = left(store, sensor)
-    assert any(
-        "2026-03-06 is not compacted: not all of the day is covered" in note for note in notes
-    )
+    assert any("2026-03-06 is not compacted: there is a gap" in note for note in notes)
 
 
 def test_day_that_is_not_over(store: Store) -> None:
