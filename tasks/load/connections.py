@@ -152,7 +152,7 @@ class Connections:
         for a second one again.
         """
         ahead: Connection | None = None
-        if later := turns.comes_later(number) and self._ahead_helps:
+        if is_ahead := turns.connects_ahead(number) and self._ahead_helps:
             with contextlib.suppress(SensorError):
                 ahead = self._transport.connect()
         try:
@@ -171,6 +171,6 @@ class Connections:
         finally:
             turns.connected(number)
         outcome = self._transport.deliver(messages, connection)
-        if later and ahead is None and outcome.error is None:
+        if is_ahead and ahead is None and outcome.error is None:
             self._ahead_helps = False
         return outcome

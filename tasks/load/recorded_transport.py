@@ -143,7 +143,7 @@ class RecordedTransport:
         Args:
             batch: The events.
             deliver: Sends their messages. Where it raises `Stopped` there is no attempt.
-            blame: As above.
+            blame: Whether a failure of this single event is recorded as the fault of the event.
 
         Raises:
             Stopped: `deliver` did; nothing was sent.

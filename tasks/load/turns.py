@@ -37,8 +37,8 @@ class Turns:
         """Whether no more turns are given."""
         return self._over or self._stop.is_set()
 
-    def comes_later(self, number: int) -> bool:
-        """Wait until a batch is the next one, and may connect; whether its turn is still to come.
+    def connects_ahead(self, number: int) -> bool:
+        """Wait until a batch may connect; whether it does so ahead of its turn.
 
         Raises:
             Stopped: It does not come.
