@@ -166,7 +166,7 @@ class _Compaction:
     def _pending(self, day: date, state: DayFiles, ledgers: LedgerNames) -> str:
         """Why a day is left, where a destination is still to get events of it."""
         for name, _ in self.run.pending(day, state, ledgers):
-            return f"events of it are pending for destination {name}"
+            return f"events are pending for destination {name}"
         return ""
 
     def _merge(self, day: date) -> None:

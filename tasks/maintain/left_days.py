@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from datetime import date
 
 GAP = "there is a gap, which the next sync fills or marks as lost"
-NOT_NORMALIZED = "not all of it is normalized; `halo-usm transform` does that"
+NOT_NORMALIZED = "not all is normalized; `halo-usm transform` does that"
 ORPHANS = "raw files were moved out; `halo-usm transform` drops what came of them"
 REPLACED = "files that a compaction has replaced are still there; the next maintenance removes them"
-REPLACED_MEANWHILE = "its files were replaced meanwhile"
-NOT_COMPACTED = "not all of it is covered, normalized, delivered and compacted"
-NOT_SEALED = "it is to be sealed first, and that failed"
+REPLACED_MEANWHILE = "files were replaced meanwhile"
+NOT_COMPACTED = "not all is covered, normalized, delivered and compacted"
+NOT_SEALED = "sealing comes first, and failed"
 NO_DESTINATION = (
     "USM_SENSOR is not set, so that nothing tells what is delivered; set it, or say "
     "--drop-undelivered"

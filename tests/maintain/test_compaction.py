@@ -132,7 +132,7 @@ def test_days_that_are_left(store: Store, sensor: Destination) -> None:
     dense_day(store)
     [note] = left(store, sensor)
     assert note.endswith(
-        "2026-03-01 is not compacted: events of it are pending for destination rejecting"
+        "2026-03-01 is not compacted: events are pending for destination rejecting"
     )
     load(store, sensor)
     with hold(store, "account", "alpha"):
@@ -141,7 +141,7 @@ def test_days_that_are_left(store: Store, sensor: Destination) -> None:
     assert "account alpha is held by another run" in done.notes[0]
     stage(store, window(2, 8), [("late", at(3))])
     [note] = left(store, sensor)
-    assert "2026-03-01 is not compacted: not all of it is normalized" in note
+    assert "2026-03-01 is not compacted: not all is normalized" in note
     for hour in (0, 4):
         stage(store, window(hour, hour + 2, 5), [(f"f{hour}", at(hour, 5))])
     transform(store)

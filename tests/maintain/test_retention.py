@@ -179,7 +179,7 @@ def test_what_is_still_to_be_done_is_kept_and_said(
     ]
     gap, waits, pending = (note.partition(": ")[2] for note in done.notes if " kept: " in note)
     assert gap.startswith("2026-02-27 is kept: there is a gap")
-    assert waits.startswith("2026-03-03 is kept: not all of it is normalized")
+    assert waits.startswith("2026-03-03 is kept: not all is normalized")
     assert pending.startswith("2026-03-02 is kept: destination rejecting has not got 2 of")
     assert "since=2026-03-03 in its URL" in pending
     transform(store)

@@ -167,7 +167,7 @@ def test_retention_keeps_what_is_still_to_be_sealed(
     (folder / "2026-03-01.json").mkdir(parents=True)
     done = maintain(store, url)
     assert (done.days_sealed, done.days_dropped) == (0, 0)
-    assert "it is to be sealed first" in str(done.notes)
+    assert "sealing comes first" in str(done.notes)
     (folder / "2026-03-01.json").rmdir()
     done = maintain(store, url)
     assert (done.days_sealed, done.days_dropped) == (DAYS_STAGED - 1, DAYS_STAGED - KEPT)
