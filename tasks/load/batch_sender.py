@@ -132,7 +132,7 @@ class BatchSender:
 
         What was tried least often comes first: not every run may come to the last one.
         """
-        self.held_back.sort(key=lambda batch: int(batch.number.min()))
+        self.held_back.sort(key=lambda batch: int(batch.attempts.min()))
         while self.held_back:
             self._deliver_held_back()
 
@@ -195,9 +195,9 @@ class BatchSender:
         if len(batch) == 1:
             return False
         # new events are least likely to be those at fault
-        number = batch.number[1:]
-        new = 1 + np.flatnonzero(number == number.min())
-        second = int(new[int(number[-1]) * _PRIME % len(new)])
+        attempts = batch.attempts[1:]
+        new = 1 + np.flatnonzero(attempts == attempts.min())
+        second = int(new[int(attempts[-1]) * _PRIME % len(new)])
         return any(not len(self._send(batch.slice(at, at + 1))) for at in (0, second))
 
     def _search(self, batch: Batch, *, whole: bool = False) -> None:

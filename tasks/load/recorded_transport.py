@@ -182,7 +182,7 @@ class RecordedTransport:
             for ledger, rows in batch.by_ledger():
                 self.tried[ledger] += int((~batch.tried[rows]).sum())
         batch.tried[:] = True
-        batch.number[:] += 1
+        batch.attempts[:] += 1
         batch.delivered[:] = delivered
         self.batches += 1
         self.delivered += int(delivered.sum())
@@ -242,7 +242,7 @@ class RecordedTransport:
             "event_id": batch.facts["event_id"],
             "created_at": batch.facts["created_at"],
             "status": outcome.statuses,
-            "attempt": pa.array(batch.number + 1),
+            "attempt": pa.array(batch.attempts + 1),
             "attempted_at": pa.repeat(stamp, count),
             "transport": pa.repeat(self.destination.scheme, count),
             "bytes": batch.facts["bytes"],
