@@ -19,7 +19,7 @@ from tasks.staging.files import OURS_ALONE, Pending, faults, in_use, reading
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _KINDS = {
@@ -113,9 +113,10 @@ class LocalFiles:
                     names.append(entry.name)
         return sorted(names)
 
-    def tree(self, path: str) -> dict[str, list[str]]:
+    def tree(self, path: str, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
         """See `Files`."""
-        return {folder: self.names(f"{path}/{folder}") for folder in self.folders(path)}
+        chosen = filter(wanted, self.folders(path))
+        return {folder: self.names(f"{path}/{folder}") for folder in chosen}
 
     @contextlib.contextmanager
     def create(self, path: str, owner: str, room: int = 0) -> Iterator[Pending]:

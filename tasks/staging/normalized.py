@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tasks.staging import file_names
+from tasks.staging.store import every_day
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
     from datetime import date
 
     from tasks.staging.file_names import NormalizedFile, RawFile, RejectedFile
@@ -124,11 +125,13 @@ def _counting(
     }
 
 
-def days(store: Store, account: str) -> dict[date, DayFiles]:
-    """Every day of an account, oldest first, by names alone."""
+def days(
+    store: Store, account: str, wanted: Callable[[date], bool] = every_day
+) -> dict[date, DayFiles]:
+    """The days of an account that are wanted, oldest first, by names alone."""
     return {
         day: read_day(raw, normalized, rejected, file_names.partition(account, day))
-        for day, raw, normalized, rejected in _listed(store, account)
+        for day, raw, normalized, rejected in _listed(store, account, wanted)
     }
 
 
@@ -156,9 +159,11 @@ def unfinished(store: Store, account: str) -> dict[date, DayFiles]:
     return found
 
 
-def _listed(store: Store, account: str) -> Iterator[tuple[date, _Names, _Names, _Names]]:
-    """Every day's names in raw, normalized and rejected, oldest day first."""
-    normalized, rejected, raw = (store.tree(stage, account) for stage in _ORDER)
+def _listed(
+    store: Store, account: str, wanted: Callable[[date], bool] = every_day
+) -> Iterator[tuple[date, _Names, _Names, _Names]]:
+    """Every wanted day's names in raw, normalized and rejected, oldest day first."""
+    normalized, rejected, raw = (store.tree(stage, account, wanted=wanted) for stage in _ORDER)
     for day in sorted({*raw, *normalized, *rejected}):
         yield day, raw.get(day, ()), normalized.get(day, ()), rejected.get(day, ())
 

@@ -33,7 +33,7 @@ from tasks.staging.schemas import required, what_is_foreign
 from tasks.staging.writer import ROW_GROUP, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from tasks.staging.files import Files, Pending
@@ -41,6 +41,11 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
 """Names of accounts and destinations, which reach logs and pages as they are."""
+
+
+def every_day(day: date) -> bool:  # noqa: ARG001 - whichever it is
+    """Wants the files of every day."""
+    return True
 
 
 def _day(parent: str, folder: str) -> date:
@@ -136,10 +141,21 @@ class Store:
             return [name for names in days for name in names]
         return self.backend.names(self.folder(stage, account, day, destination))
 
-    def tree(self, stage: str, account: str, destination: str = "") -> dict[date, list[str]]:
-        """Names of every day's files, oldest day first. No file is opened."""
+    def tree(
+        self,
+        stage: str,
+        account: str,
+        destination: str = "",
+        *,
+        wanted: Callable[[date], bool] = every_day,
+    ) -> dict[date, list[str]]:
+        """Names of every day's files, or of the days that are wanted; the oldest day first.
+
+        No file is opened.
+        """
         parent = self.folder(stage, account, destination=destination)
-        return {_day(parent, folder): names for folder, names in self.backend.tree(parent).items()}
+        found = self.backend.tree(parent, lambda folder: wanted(_day(parent, folder)))
+        return {_day(parent, folder): names for folder, names in found.items()}
 
     def publish(
         self,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.reports.audit import RangeAudit, RangeCounts, audit_event, audit_range
+from tasks.reports.audit import RangeAudit, RangeCounts, audit_range
+from tasks.reports.event_history import audit_event
 from tasks.staging.ledger import Ledger
 from tasks.staging.normalized import current_files
 from tasks.staging.raw import stage_window
