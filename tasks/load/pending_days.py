@@ -15,12 +15,12 @@ from tasks.staging.files import FileGone, read_stable
 from tasks.staging.ledger import Ledger
 from tasks.staging.normalized import current_files
 from tasks.staging.pending import count_segment, states
-from tasks.staging.segments import join, surely_settled
+from tasks.staging.segments import join, surely_delivered
 from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import date, datetime
 
     import numpy as np
     import numpy.typing as npt
@@ -179,7 +179,7 @@ def pending_days(
     deliveries = store.tree("deliveries", account, destination, wanted=wanted)
     for day, names in store.tree("normalized", account, wanted=wanted).items():
         in_ledger = deliveries.get(day, ())
-        if selection.only != "all" and surely_settled(day, names, in_ledger, selection.takes):
+        if selection.only != "all" and _settled(day, names, in_ledger, selection):
             continue
         ledger = Ledger(store, destination, account, day)
         normalized = current_files(store, account, day, names)
@@ -190,6 +190,10 @@ def pending_days(
             yield PendingDay(
                 ledger, normalized, rows if selection.only == "all" else max(rows - sent, 0)
             )
+
+
+def _settled(day: date, names: list[str], in_ledger: Sequence[str], selection: Selection) -> bool:
+    return surely_delivered(day, names, in_ledger, selection.takes) is not None
 
 
 def why_nothing(store: Store, destination: str, selection: Selection) -> str:

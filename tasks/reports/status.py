@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.reports.answer import Answer
 from tasks.staging import normalized
+from tasks.staging.file_names import moment
 from tasks.staging.files import read_stable, skip_unreadable
 from tasks.staging.pending import DeliveryCounts, count_account
 from tasks.staging.raw import covered_by
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date, datetime
 
+    from tasks.staging.file_names import RawFile
     from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
 
@@ -152,12 +154,7 @@ def _account(
     store: Store, account: str, days: Mapping[date, DayFiles], unread: Window | None
 ) -> AccountStatus:
     covered = union(window for day, state in days.items() for window in covered_by(state.raw, day))
-    read = union(
-        file.window(day)
-        for day, state in days.items()
-        for file in state.raw
-        if file.mark != "beside"
-    )
+    read = union(_read(files, day) for day, state in days.items() if (files := _looked_for(state)))
     only_ranges = any(file.mark == "range" for day in days.values() for file in day.raw)
     if unread and (only_ranges or not read):
         read = union([unread, *read])
@@ -172,6 +169,17 @@ def _account(
         ),
         newest_event=_newest(store, account, days),
     )
+
+
+def _looked_for(state: DayFiles) -> list[RawFile]:
+    """The raw files that say of their window that it was read, or could not be."""
+    return [file for file in state.raw if file.mark != "beside"]
+
+
+def _read(files: list[RawFile], day: date) -> Window:
+    """From the first to the last reading of a day."""
+    since, until = min(file.since for file in files), max(file.until for file in files)
+    return Window(moment(since, day), moment(until, day))
 
 
 def _newest(store: Store, account: str, days: Mapping[date, DayFiles]) -> datetime | None:

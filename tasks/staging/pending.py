@@ -21,7 +21,7 @@ from tasks.retry_policy import FIRST_DEFERRAL, LATER_DEFERRAL, RUNS_BEFORE_DEFER
 from tasks.staging import file_names, normalized
 from tasks.staging.event_masks import columns_of, created_at, inside, taken, whole
 from tasks.staging.ledger import Ledger
-from tasks.staging.segments import surely_settled
+from tasks.staging.segments import surely_delivered
 from tasks.time_window import Window
 
 if TYPE_CHECKING:
@@ -151,6 +151,12 @@ def count_account(
     deliveries = store.tree("deliveries", account, destination)
     found = DeliveryCounts()
     for day, state in days.items():
+        names = [file.name for file in state.current.values()]
+        delivered = surely_delivered(day, names, deliveries.get(day, ()), takes)
+        if delivered is not None and not state.orphans:
+            rows = sum(file.rows for file in state.current.values())
+            found += DeliveryCounts(delivered, excluded=rows - delivered)
+            continue
         ledger = Ledger(store, destination, account, day)
         for segment in ledger.segments(state.current.values(), deliveries.get(day, ()), takes):
             found += count_segment(ledger, segment, oldest=found.oldest_pending is None)
@@ -227,7 +233,7 @@ def settled_windows(
     Raises:
         StagingError: A name is not one of ours.
     """
-    if surely_settled(ledger.day, [file.name for file in current], names, takes):
+    if surely_delivered(ledger.day, [file.name for file in current], names, takes) is not None:
         return [Window.of_day(ledger.day)]
     return [
         Window(

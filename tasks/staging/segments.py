@@ -46,32 +46,40 @@ _TRIED = re.compile(r"-(\d+)-[+-]\d+\.parquet/")
 _WITHOUT_ROWS = re.compile(r"-g\d+-0\.parquet")
 
 
-def surely_settled(
+def surely_delivered(
     day: date,
     normalized: Sequence[str],
     deliveries: Iterable[str],
     takes: EventFilter = EVERYTHING,
-) -> bool:
-    """Whether names show for a whole day what `segments_of` tells, at a tenth the cost.
+) -> int | None:
+    """How many events are delivered of a day of which nothing is left to deliver.
 
-    Either its sums agree, or it has a note of the same filter and files. False where there is more
-    to know: something is pending, or was normalized anew.
+    Names show for the whole day what `segments_of` tells, at a tenth the cost: its sums agree, or
+    it has a note of the same filter and files. None where there is more to know: something is
+    pending, or was normalized anew.
     """
     listed = list(deliveries)
     names = "/".join([*listed, ""])
     rows = _FIRST_GENERATION.findall("/".join([*normalized, ""]))
-    if len(rows) == len(normalized) and sum(map(int, rows)) == sum(map(int, _DELTA.findall(names))):
-        return True
+    if len(rows) == len(normalized):
+        delivered = sum(map(int, _DELTA.findall(names)))
+        if sum(map(int, rows)) == delivered:
+            return delivered
     if not takes.by_content:
-        return False
+        return None
     attempts = filterfalse(ledger_file_names.is_note, listed)
     if (mark := f"-f{fingerprint(takes, normalized, attempts)}-") not in names:
-        return False
+        return None
     ours = (name for name in listed if mark in name)
     _, notes = ledger_file_names.deliveries_files(ours)
     tried = sum(map(int, _TRIED.findall(names)))
     start = file_names.after(takes.since, day)
-    return any(note.rows == tried and note.after == _after(start, note.since) for note in notes)
+    counts = (
+        note.delivered
+        for note in notes
+        if note.rows == tried and note.after == _after(start, note.since)
+    )
+    return next(counts, None)
 
 
 def fingerprint(takes: EventFilter, normalized: Iterable[str], attempts: Iterable[str]) -> str:

@@ -29,7 +29,7 @@ from tests.load.helpers import closed_port
 from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tasks.staging.store import Store
     from tests.flows.command import Command
