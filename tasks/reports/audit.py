@@ -12,12 +12,12 @@ from tasks.reports.answer import Answer
 from tasks.reports.reconciliation import DayDeliveries, DayEvents
 from tasks.reports.status import known_destinations
 from tasks.staging import normalized
-from tasks.staging.files import skip_unreadable
+from tasks.staging.files import read_stable, skip_unreadable
 from tasks.staging.ledger import Ledger
 from tasks.staging.pending import DeliveryCounts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import date
 
     from tasks.event_filter import EventFilter
@@ -94,15 +94,15 @@ def audit_range(
         with skip_unreadable(found.problems, f"account {account}"):
             days = normalized.days(store, account, window.reaches)
         for day, state in days.items():
-            with skip_unreadable(found.problems, f"account {account}, {day}"):
-                events = DayEvents(store, window, account, day, state)
-                for got in _compare(events, names, found.problems):
-                    counts[got.ledger.destination] += got.counts
-                    if on_day is not None:
-                        on_day(day, got.ledger.destination, got.counts)
-                found.staged += events.staged
-                found.normalized += events.normalized
-                found.rejected += events.rejected
+            part, got = _day(DayEvents(store, window, account, day, state), names)
+            found.staged += part.staged
+            found.normalized += part.normalized
+            found.rejected += part.rejected
+            found.problems += part.problems
+            for name, its in got.items():
+                counts[name] += its
+                if on_day is not None:
+                    on_day(day, name, its)
     found.destinations = {
         name: RangeCounts(got.delivered, got.pending, got.failed, got.excluded)
         for name, got in counts.items()
@@ -111,25 +111,44 @@ def audit_range(
     return found
 
 
+def _day(
+    events: DayEvents, destinations: list[tuple[str, EventFilter]]
+) -> tuple[RangeAudit, dict[str, DeliveryCounts]]:
+    """Audit a day, again where its files were replaced meanwhile; what each destination got."""
+    listed: DayEvents | None = events
+
+    def compare() -> tuple[RangeAudit, dict[str, DeliveryCounts]]:
+        nonlocal listed
+        its, listed = listed or events.listed_again(), None
+        part = RangeAudit()
+        got: dict[str, DeliveryCounts] = {}
+        with skip_unreadable(part.problems, f"account {its.account}, {its.day}"):
+            got = _compare(its, destinations, part.problems)
+            part.staged, part.normalized = its.staged, its.normalized
+            part.rejected = its.rejected
+        return part, got
+
+    return read_stable(compare)
+
+
 def _compare(
-    events: DayEvents, destinations: Iterable[tuple[str, EventFilter]], problems: list[str]
-) -> list[DayDeliveries]:
+    events: DayEvents, destinations: list[tuple[str, EventFilter]], problems: list[str]
+) -> dict[str, DeliveryCounts]:
     """Compare a day in all trees; what those destinations got whose ledger can be read."""
-    readable: dict[str, DayDeliveries] = {}
+    ledgers: dict[str, DayDeliveries] = {}
     where = f"{events.account}, {events.day}"
     for name, takes in destinations:
         with skip_unreadable(problems, f"destination {name}, {where}"):
             ledger = Ledger(events.store, name, events.account, events.day)
-            readable[name] = DayDeliveries(ledger, takes, events)
+            ledgers[name] = DayDeliveries(ledger, takes, events)
     for share in events.shares():
         raw, rows = events.add(share)
-        for name, got in list(readable.items()):
-            before = len(problems)
+        for name in [*ledgers]:
+            got = ledgers.pop(name)
             with skip_unreadable(problems, f"destination {name}, {where}"):
                 got.add(share, raw, rows)
-            if len(problems) > before:
-                del readable[name]
+                ledgers[name] = got
     problems += events.all_problems()
-    for got in readable.values():
+    for got in ledgers.values():
         problems += got.all_problems()
-    return [*readable.values()]
+    return {name: got.counts for name, got in ledgers.items()}

@@ -13,7 +13,7 @@ from tasks.reports.answer import Answer
 from tasks.reports.audit import known_accounts
 from tasks.staging import file_names, normalized
 from tasks.staging.event_masks import IDS
-from tasks.staging.files import skip_unreadable
+from tasks.staging.files import read_stable, skip_unreadable
 from tasks.staging.known_ids import Candidates
 from tasks.staging.ledger import Ledger
 
@@ -60,9 +60,7 @@ def audit_event(store: Store, event_id: str) -> EventHistory:
     Raises:
         StagingError: The staging cannot be read at all.
     """
-    search = _Search(store, event_id)
-    history = search.run()
-    history.problems += dict.fromkeys(search.problems)
+    history = read_stable(lambda: _Search(store, event_id).run())
     if history.account is None:
         history.problems.append(f"event {foreign_text(event_id)} is not in this staging")
     return history
@@ -95,7 +93,9 @@ class _Search:
         if found is None or not (found.staged or _never_raw(found.rejected)):
             self.candidates = {}
             found = self._first_day(self.staged, self.days) or found
-        return found or EventHistory(event_id=self.event_id)
+        found = found or EventHistory(event_id=self.event_id)
+        found.problems += dict.fromkeys(self.problems)
+        return found
 
     def _first_day(
         self, find: Callable[[str, date], EventHistory | None], days: list[tuple[str, date]]

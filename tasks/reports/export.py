@@ -7,14 +7,18 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.reports.output_file import output_file
+from tasks.retry_policy import REREADS_OF_REPLACED_FILES
 from tasks.staging import normalized
 from tasks.staging.event_masks import inside
+from tasks.staging.files import FileGone
 from tasks.time_window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import date
     from pathlib import Path
 
     from tasks.cef.export_formats import Format
@@ -61,8 +65,28 @@ def _events(store: Store, window: Window) -> Iterator[pa.Table]:
         if window.overlaps(Window.of_day(day))
     ]
     for day, account in sorted(found):
-        folder = store.folder("normalized", account, day)
-        for file in normalized.current_files(store, account, day):
-            if file.rows and file.window(day).overlaps(window):
-                for table in normalized.batches(store, f"{folder}/{file.name}", rows=_ROWS):
-                    yield table.filter(pa.array(inside(table, None, window)))
+        done: list[pa.ChunkedArray] = []
+        for again in range(REREADS_OF_REPLACED_FILES + 1):
+            try:
+                for table in _day(store, account, day, window):
+                    left = table
+                    if again:  # the day's files were replaced in the middle of it
+                        ids = pa.chunked_array(
+                            [part for ids in done for part in ids.chunks], pa.string()
+                        )
+                        known = pc.is_in(table["event_id"], value_set=ids)
+                        left = table.filter(pc.invert(known))
+                    yield left
+                    done.append(left["event_id"])
+                break
+            except FileGone:
+                if again == REREADS_OF_REPLACED_FILES:
+                    raise
+
+
+def _day(store: Store, account: str, day: date, window: Window) -> Iterator[pa.Table]:
+    folder = store.folder("normalized", account, day)
+    for file in normalized.current_files(store, account, day):
+        if file.rows and file.window(day).overlaps(window):
+            for table in normalized.batches(store, f"{folder}/{file.name}", rows=_ROWS):
+                yield table.filter(pa.array(inside(table, None, window)))

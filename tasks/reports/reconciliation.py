@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from tasks.staging.event_masks import FILTERED, IDS, inside
 from tasks.staging.known_ids import id_hashes
 from tasks.staging.last_attempts import LastAttempts, last_of
-from tasks.staging.normalized import conform
+from tasks.staging.normalized import conform, day_of
 from tasks.staging.pending import DeliveryCounts, count_events, settled_windows
 from tasks.staging.schemas import DELIVERIES_SCHEMA, schema_of
 
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tasks.event_filter import EventFilter
-    from tasks.staging.file_names import NormalizedFile, RawFile, RejectedFile
+    from tasks.staging.file_names import NormalizedFile, RawFile
     from tasks.staging.ledger import Ledger
     from tasks.staging.normalized import DayFiles
+    from tasks.staging.rejected_file_names import RejectedFile
     from tasks.staging.store import Store
     from tasks.time_window import Window
 
@@ -80,9 +81,15 @@ class DayEvents:
     normalized: int = 0
     rejected: int = 0
     problems: list[str] = field(default_factory=list)
+    _gone: dict[str, int] = field(default_factory=dict)
     _twice: Counter[str] = field(default_factory=Counter)
     _missing: int = 0
     _unknown: int = 0
+
+    def listed_again(self) -> DayEvents:
+        """The day with the files that there are now, nothing counted yet."""
+        state = day_of(self.store, self.account, self.day)
+        return DayEvents(self.store, self.window, self.account, self.day, state)
 
     def shares(self) -> Iterator[Share]:
         """The shares to be compared one after the other, of about equal size."""
@@ -100,6 +107,10 @@ class DayEvents:
         rows = self._ids("normalized", self.state.current.values(), share, FILTERED)
         rejected = self._ids("rejected", self.state.rejected, share)
         malformed = self._ids("rejected", self.state.malformed, share)
+        for file in self.state.orphans:
+            # a compaction is publishing a file that has only events which count, or was
+            if not (file.number and _among(self._ids("normalized", [file], share), rows).all()):
+                self._gone[file.name] = file.rows
         # an id in both counts as normalized: a crash came between the two files
         rejected = rejected.filter(~_among(rejected, rows))
         self.staged += self._inside(raw)
@@ -121,8 +132,8 @@ class DayEvents:
         """What does not add up, after all shares: where, what, how many."""
         where = f"account {self.account}, {self.day}"
         found = list(self.problems)
-        if self.state.orphans:
-            orphans = sum(file.rows for file in self.state.orphans)
+        if self._gone:
+            orphans = sum(self._gone.values())
             found.append(
                 f"{where}: the raw file of {orphans:,} normalized events is gone, so that they do "
                 "not count; `halo-usm transform` drops them"

@@ -1,19 +1,22 @@
 """Names: what a staged file is, whose it is and how much it holds is read from its path alone.
 
-    raw         {since}-{until}-{unique}-{rows}[-part|-beside|-lost|-begin|-range]
-    normalized  {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}[-x{lost}][u|-gone]
-    rejected    {since}-{until}-{unique}-{raw rows}-g{generation}-{rows}      (stage transform)
-                extract-{unique}-{rows}                                       (stage extract)
-    deliveries  {attempted at}-{unique}-{since}-{until}-{rows}-{delta}
+    raw         {since}-{until}-{unique}-{rows}[-part|-beside|-lost|-begin|-range][-a{n}]
+                {since}-{until}-{unique}-{rows}-c{n}                          (compacted)
+    normalized  {name of the raw file}-g{generation}-{rows}[-x{lost}][u|-gone]
+    rejected    {name of the raw file}-g{generation}-{rows}                   (stage transform)
+                extract-{unique}-{rows}[-a{n}|-c{n}]                          (stage extract)
+    deliveries  {attempted at}-{unique}-{since}-{until}-{rows}-{delta}[-a{n}|-c{n}]
                 settled-{since}-{until}-{events}-{total}-{ledger rows}-{after}-{delivered}
                        [-f{fingerprint}]-{unique}                             (a note, no rows)
 
 all of them followed by `.parquet`. `since` and `until` are `HHMMSSffffff` in the UTC day of the
 folder, half-open, and bound the `created_at` of every row; midnight at the day's end is
 `240000000000`. Times of this form compare as text; a name with any other time is not one of ours.
-The forms of all four trees stand together here, because none of them may be taken for another;
-`tasks.staging.ledger_file_names` reads and makes those of `deliveries`. Nothing here touches a
-disk. The `folder` that functions take is where the names lie in their tree: messages show it.
+`-c{n}` and `-a{n}` say which files a compaction replaced: `tasks.staging.compacted_names`. The
+forms of all four trees stand together here, because none of them may be taken for another;
+`tasks.staging.rejected_file_names` and `ledger_file_names` read and make those of `rejected` and
+`deliveries`. Nothing here touches a disk. The `folder` that functions take is where the names lie
+in their tree: messages show it.
 """
 
 from __future__ import annotations
@@ -25,6 +28,14 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from tasks.errors import StagingError
+from tasks.staging.compacted_names import (
+    AFTER,
+    COMPACTED,
+    compacted_of,
+    counting,
+    number_of,
+    numbered,
+)
 from tasks.time_window import MICROSECOND, Window
 
 if TYPE_CHECKING:
@@ -48,12 +59,12 @@ def name_pattern(name: str) -> re.Pattern[str]:
 CLOCK = r"(?:(?:[01]\d|2[0-3])[0-5]\d[0-5]\d{7}|240000000000)"
 SPAN = rf"(?P<since>{CLOCK})-(?P<until>{CLOCK})"
 _MARK = rf"(?:-(?P<mark>{'|'.join(MARKS)}))?"
-_RAW = name_pattern(rf"{SPAN}-(?P<unique>[0-9a-f]{{8}})-(?P<rows>\d+){_MARK}")
-_NORMALIZED = name_pattern(
-    rf"(?P<key>{SPAN}-[0-9a-f]{{8}}-(?P<raw_rows>\d+){_MARK})-g(?P<generation>\d+)-(?P<rows>\d+)"
+_SOURCE = rf"{SPAN}-[0-9a-f]{{8}}-(?P<raw_rows>\d+)(?:{COMPACTED}|{_MARK}{AFTER})"
+_RAW = name_pattern(_SOURCE)
+NORMALIZED = name_pattern(
+    rf"(?P<key>{_SOURCE})-g(?P<generation>\d+)-(?P<rows>\d+)"
     r"(?:-x(?P<lost>\d+))?(?:(?P<unknown>u)|(?P<gone>-gone))?"
 )
-_EXTRACT = name_pattern(r"extract-[0-9a-f]{8}-(?P<rows>\d+)")
 
 
 def unique() -> str:
@@ -131,9 +142,13 @@ class RawFile(SpannedFile):
     - `lost`: Halo had dropped the window before it was read.
     - `begin`: the account begins in this microsecond.
     - `range`: a range that was extracted before the account's first sync begins in it.
+
+    A `compacted` one has the events of those that it replaces; see `compacted_names` for `number`.
     """
 
     mark: str = ""
+    number: int = 0
+    compacted: bool = False
 
     @property
     def key(self) -> str:
@@ -148,6 +163,7 @@ class NormalizedFile(SpannedFile):
     `lost` counts the events that earlier generations had and the one after them had no more;
     `unknown` tells that the file has events of types the catalogue does not know. `gone` tells
     that the raw file was moved out of the staging: the file has no rows, and only counts `lost`.
+    `mark` and `number` are the raw file's.
     """
 
     key: str
@@ -155,25 +171,14 @@ class NormalizedFile(SpannedFile):
     generation: int
     lost: int
     unknown: bool
-    gone: bool = False
+    gone: bool
+    mark: str
+    number: int
 
     def without_raw(self) -> NormalizedFile:
         """What counts of it when its raw file is gone."""
         lost = self.lost + self.rows
         return replace(self, rows=0, lost=lost, unknown=False, gone=True)
-
-
-@dataclass(frozen=True, slots=True)
-class RejectedFile:
-    """Rejected events: `key` and `generation` are those of the normalized file beside it.
-
-    A file of stage `extract` has no key and generation 0.
-    """
-
-    name: str
-    rows: int
-    key: str | None = None
-    generation: int = 0
 
 
 def window_of(name: str, day: date) -> Window | None:
@@ -216,21 +221,42 @@ def _matches(
         yield name, match
 
 
-def raw_name(window: Window, rows: int, mark: str = "") -> str:
-    """A new name for a raw file; see `RawFile` for its mark."""
-    return f"{span(window)}-{unique()}-{rows}{'-' if mark else ''}{mark}{SUFFIX}"
+def raw_name(
+    window: Window, rows: int, mark: str = "", number: int = 0, *, compacted: bool = False
+) -> str:
+    """A new name for a raw file; see `RawFile` for its mark, `compacted_names` for its number."""
+    place = numbered(number, compacted=compacted)
+    return f"{span(window)}-{unique()}-{rows}{'-' if mark else ''}{mark}{place}{SUFFIX}"
 
 
 def raw_files(names: Iterable[str], folder: str = "") -> list[RawFile]:
-    """Raw files by their names, in order of their windows.
+    """The raw files that count, by their names, in order of their windows.
 
     Raises:
         StagingError: A name is not one of ours.
     """
-    files = []
-    for name, match in _matches(_RAW, names, "raw", folder):
-        mark = match["mark"] or ""
-        files.append(RawFile(name, match["since"], match["until"], int(match["rows"]), mark))
+    files = all_raw_files(names, folder)
+    return counting(files, compacted_of(files))
+
+
+def all_raw_files(names: Iterable[str], folder: str = "") -> list[RawFile]:
+    """Raw files by their names, those that compacted ones replace too, in order of their windows.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    files = [
+        RawFile(
+            name,
+            match["since"],
+            match["until"],
+            int(match["raw_rows"]),
+            match["mark"] or "",
+            number_of(match),
+            bool(match["compaction"]),
+        )
+        for name, match in _matches(_RAW, names, "raw", folder)
+    ]
     return sorted(files, key=lambda file: (file.since, file.until, file.name))
 
 
@@ -245,13 +271,13 @@ def normalized_name(
 
 
 def normalized_files(names: Iterable[str], folder: str = "") -> list[NormalizedFile]:
-    """Normalized files by their names, every generation, in order of their windows.
+    """Normalized files by their names, replaced ones and every generation too, by their windows.
 
     Raises:
         StagingError: A name is not one of ours.
     """
     files = []
-    for name, match in _matches(_NORMALIZED, names, "normalized", folder):
+    for name, match in _matches(NORMALIZED, names, "normalized", folder):
         files.append(
             NormalizedFile(
                 name,
@@ -264,34 +290,8 @@ def normalized_files(names: Iterable[str], folder: str = "") -> list[NormalizedF
                 int(match["lost"] or 0),
                 bool(match["unknown"]),
                 bool(match["gone"]),
+                match["mark"] or "",
+                number_of(match),
             )
         )
     return sorted(files, key=lambda file: (file.since, file.until, file.key, file.generation))
-
-
-def rejected_name(key: str, generation: int, rows: int) -> str:
-    """The name of a rejected file of stage transform."""
-    return f"{key}-g{generation}-{rows}{SUFFIX}"
-
-
-def extract_name(rows: int) -> str:
-    """A new name for a rejected file of stage extract."""
-    return f"extract-{unique()}-{rows}{SUFFIX}"
-
-
-def rejected_files(names: Iterable[str], folder: str = "") -> list[RejectedFile]:
-    """Rejected files by their names, of both stages and every generation.
-
-    Raises:
-        StagingError: A name is not one of ours.
-    """
-    files = []
-    for name in sorted(names):
-        if match := _EXTRACT.fullmatch(name):
-            files.append(RejectedFile(name, int(match["rows"])))
-        elif match := match_spanned(_NORMALIZED, name):
-            rows, generation = int(match["rows"]), int(match["generation"])
-            files.append(RejectedFile(name, rows, match["key"], generation))
-        else:
-            raise foreign_name(name, "rejected", folder)
-    return files

@@ -8,6 +8,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 from tasks.errors import StagingError
 from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.staging import file_names, ledger_file_names
+from tasks.staging.compacted_names import highest
 from tasks.staging.last_attempts import LastAttempts, last_of
 from tasks.staging.schemas import DELIVERIES_SCHEMA
 from tasks.staging.segments import segments_of
@@ -56,6 +58,7 @@ class Attempt:
 
     _pending: Pending
     _thread: ThreadPoolExecutor
+    _number: int
     _expected: Future[tuple[pa.Table, pa.Buffer]] | None = None
 
     def expect(self, rows: Callable[[], pa.Table]) -> None:
@@ -78,7 +81,7 @@ class Attempt:
         self._pending.sink.write(encoded)
         attempted_at = rows["attempted_at"][0].as_py()
         self._pending.name = ledger_file_names.attempts_name(
-            attempted_at, _bounds(rows), rows.num_rows, delta
+            attempted_at, _bounds(rows), rows.num_rows, delta, self._number
         )
 
 
@@ -110,11 +113,18 @@ class Ledger:
     ) -> tuple[list[AttemptsFile], list[SettledNote]]:
         """Its files, by `names` that were listed or just now: attempts in their order, and notes.
 
+        Those that a compacted file replaces are left out.
+
         Raises:
             StagingError: A name is not one of ours.
         """
         listed = self.names() if names is None else names
         return ledger_file_names.deliveries_files(listed, self._partition)
+
+    @cached_property
+    def _number(self) -> int:
+        """That of files which are written now: no compaction comes in between under the lock."""
+        return highest(self.files()[0])
 
     @property
     def _partition(self) -> str:
@@ -189,7 +199,7 @@ class Ledger:
             ) as pending,
             ThreadPoolExecutor(1, "ledger") as thread,
         ):
-            yield Attempt(pending, thread)
+            yield Attempt(pending, thread, self._number)
 
     def note_settled(self, segment: Segment, delivered: int) -> None:
         """Note that a segment has nothing left to deliver, where its sums don't show it.

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tasks.staging.compacted_names import (
+    COMPACTED,
+    NUMBERED,
+    counting_in_folder,
+    number_of,
+    numbered,
+)
 from tasks.staging.file_names import (
     CLOCK,
     SPAN,
@@ -18,14 +26,15 @@ from tasks.staging.file_names import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from tasks.time_window import Window
 
 _ATTEMPTS = name_pattern(
-    rf"(?P<at>\d{{8}}T\d{{12}})-[0-9a-f]{{8}}-{SPAN}-(?P<rows>\d+)-(?P<delta>[+-]\d+)"
+    rf"(?P<at>\d{{8}}T\d{{12}})-[0-9a-f]{{8}}-{SPAN}-(?P<rows>\d+)-(?P<delta>[+-]\d+)" + NUMBERED
 )
+_COMPACTED = re.compile(rf"{COMPACTED}{re.escape(SUFFIX)}")
 _SETTLED = name_pattern(
     rf"settled-{SPAN}-(?P<events>\d+)-(?P<total>\d+)-(?P<rows>\d+)"
     rf"-(?P<after>all|{CLOCK})-(?P<delivered>\d+)(?:-f(?P<fingerprint>[0-9a-f]{{16}}))?"
@@ -35,10 +44,15 @@ _SETTLED = name_pattern(
 
 @dataclass(frozen=True, slots=True)
 class AttemptsFile(SpannedFile):
-    """One row an attempt; `delta` is how many more events are delivered since."""
+    """One row an attempt; `delta` is how many more events are delivered since.
+
+    A `compacted` one has the rows of those that it replaces; see `compacted_names` for `number`.
+    """
 
     at: str
     delta: int
+    number: int = 0
+    compacted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +82,19 @@ def is_note(name: str) -> bool:
     return name.startswith("settled-")
 
 
-def attempts_name(attempted_at: datetime, window: Window, rows: int, delta: int) -> str:
+def attempts_name(
+    attempted_at: datetime,
+    window: Window,
+    rows: int,
+    delta: int,
+    number: int = 0,
+    *,
+    compacted: bool = False,
+) -> str:
     """A new name for a ledger file whose events lie within `window`."""
     stamp = attempted_at.strftime("%Y%m%dT%H%M%S%f")
-    return f"{stamp}-{unique()}-{span(window)}-{rows}-{delta:+d}{SUFFIX}"
+    place = numbered(number, compacted=compacted)
+    return f"{stamp}-{unique()}-{span(window)}-{rows}-{delta:+d}{place}{SUFFIX}"
 
 
 def settled_name(  # noqa: PLR0917 - in the order of the name
@@ -93,7 +116,30 @@ def settled_name(  # noqa: PLR0917 - in the order of the name
 def deliveries_files(
     names: Iterable[str], folder: str = ""
 ) -> tuple[list[AttemptsFile], list[SettledNote]]:
-    """A day's ledger by its names: attempts in the order they were made, and notes.
+    """A day's ledger by its names: attempts that count, in the order they were made, and notes.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    attempts, notes = all_deliveries_files(names, folder)
+    return counting_in_folder(attempts), notes
+
+
+def counting_names(names: Sequence[str]) -> Sequence[str]:
+    """The names of a day's ledger without those of replaced files.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    if not any(_COMPACTED.search(name) for name in names):
+        return names
+    return [file.name for files in deliveries_files(names) for file in files]
+
+
+def all_deliveries_files(
+    names: Iterable[str], folder: str = ""
+) -> tuple[list[AttemptsFile], list[SettledNote]]:
+    """As `deliveries_files`, with the attempts that compacted ones replace.
 
     Raises:
         StagingError: A name is not one of ours.
@@ -109,6 +155,8 @@ def deliveries_files(
                     int(match["rows"]),
                     match["at"],
                     int(match["delta"]),
+                    number_of(match),
+                    bool(match["compaction"]),
                 )
             )
         elif match := match_spanned(_SETTLED, name):

@@ -8,6 +8,12 @@ in between leaves files that do not count, for the next transform to remove.
 
 A raw file of no rows needs no normalized one: its name says that there is nothing to normalize.
 
+What came of a raw file that a compacted one replaces counts as little as that raw file does
+(`tasks.staging.compacted_names`). Compaction publishes rejected, then normalized, then raw: the
+name of the compacted raw file makes the change. A compacted normalized file without its raw file is
+what a compaction in the middle, or one that was killed there, has published so far: its events
+still count by the files that it was to replace.
+
 Where the raw file is gone, for somebody moved it out of the staging, neither its normalized nor its
 rejected file counts: once the range is extracted anew, its events come from the new raw files. How
 many they were still counts in the sums of names (`lost`), for they may have been delivered; see
@@ -16,24 +22,31 @@ many they were still counts in the sums of names (`lost`), for they may have bee
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tasks.staging import file_names
+from tasks.staging import file_names, rejected_file_names
+from tasks.staging.compacted_names import compacted_of, counting, counting_in_folder
+from tasks.staging.file_names import SUFFIX
 from tasks.staging.store import every_day
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
     from datetime import date
 
-    from tasks.staging.file_names import NormalizedFile, RawFile, RejectedFile
+    from tasks.staging.compacted_names import R
+    from tasks.staging.file_names import NormalizedFile, RawFile
+    from tasks.staging.rejected_file_names import RejectedFile
     from tasks.staging.store import Store
 
     _Names = Sequence[str]
 
-_EMPTY = tuple(f"-0{mark}" for mark in ("", *(f"-{m}" for m in file_names.MARKS)))
+_EMPTY = re.compile(rf"-0(?:-(?:{'|'.join(file_names.MARKS)}))?(?:-[ac]\d+)?$")
+_LISTINGS = 4
 
 
 _ORDER = ("normalized", "rejected", "raw")
@@ -49,14 +62,16 @@ class DayFiles:
     """What the names of an account's day say.
 
     Attributes:
-        raw: Every raw file, in order of windows.
+        raw: Every raw file that counts, in order of windows.
         current: The normalized file that counts for each raw file that has one; with no rows left
             for each that is gone.
         rejected: The rejected files of stage transform that count.
         malformed: The rejected files of stage extract.
-        leftovers: Stages and names of files that no longer count, or never did.
+        leftovers: Stages and names of files of older generations, and of those never completed.
         orphans: The newest normalized file of each raw file that is gone, to be dropped.
         orphaned: The rejected files beside those.
+        replaced: Stages and names of files that compacted ones replace, to be removed by
+            `tasks.maintain` alone: readers may still be about to open them.
     """
 
     raw: list[RawFile]
@@ -66,6 +81,15 @@ class DayFiles:
     leftovers: list[tuple[str, str]]
     orphans: list[NormalizedFile]
     orphaned: list[RejectedFile]
+    replaced: list[tuple[str, str]]
+
+    @property
+    def crossed(self) -> bool:
+        """Whether a compaction changed the day while it was listed: list again.
+
+        What it published before its raw file was not there yet when the tree was listed.
+        """
+        return _crossed(self.raw, self.current)
 
     @property
     def waiting(self) -> list[RawFile]:
@@ -82,20 +106,25 @@ def read_day(
     Raises:
         StagingError: A name is not one of ours.
     """
-    raw_files = file_names.raw_files(raw, folder)
-    generations = file_names.normalized_files(normalized, folder)
+    all_raw = file_names.all_raw_files(raw, folder)
+    all_normalized = file_names.normalized_files(normalized, folder)
+    all_rejected = rejected_file_names.rejected_files(rejected, folder)
+    of_transform = [file for file in all_rejected if file.key is not None]
+    of_extract = [file for file in all_rejected if file.key is None]
+    compacted = compacted_of(all_raw)
+    raw_files = counting(all_raw, compacted)
+    generations = counting(all_normalized, compacted)
     newest = _newest(generations)
     current = _counting(newest, {file.key for file in raw_files})
     orphans = [file for key, file in newest.items() if current[key] is not file]
     gone = {file.key for file in orphans}
-    malformed: list[RejectedFile] = []
+    malformed = counting_in_folder(of_extract)
     counted: list[RejectedFile] = []
     orphaned: list[RejectedFile] = []
     stale: list[RejectedFile] = []
-    for file in file_names.rejected_files(rejected, folder):
-        if file.key is None:
-            malformed.append(file)
-        elif file.key not in newest or newest[file.key].generation != file.generation:
+    refused = counting(of_transform, compacted)
+    for file in refused:
+        if file.key not in newest or newest[file.key].generation != file.generation:
             stale.append(file)
         else:
             (orphaned if file.key in gone else counted).append(file)
@@ -108,7 +137,23 @@ def read_day(
         [*(("normalized", name) for name in old), *(("rejected", file.name) for file in stale)],
         orphans,
         orphaned,
+        [
+            *_less("normalized", all_normalized, generations),
+            *_less("rejected", of_transform, refused),
+            *_less("rejected", of_extract, malformed),
+            *_less("raw", all_raw, raw_files),
+        ],
     )
+
+
+def _less(stage: str, files: Sequence[R], kept: Sequence[R]) -> list[tuple[str, str]]:
+    """A stage and the names of the files that are not kept."""
+    names = {file.name for file in kept}
+    return [(stage, file.name) for file in files if file.name not in names]
+
+
+def _crossed(raw: Iterable[RawFile], current: Container[str]) -> bool:
+    return any(file.compacted and file.rows and file.key not in current for file in raw)
 
 
 def _newest(generations: Iterable[NormalizedFile]) -> dict[str, NormalizedFile]:
@@ -130,7 +175,10 @@ def days(
 ) -> dict[date, DayFiles]:
     """The days of an account that are wanted, oldest first, by names alone."""
     return {
-        day: read_day(raw, normalized, rejected, file_names.partition(account, day))
+        day: _whole(
+            read_day(raw, normalized, rejected, file_names.partition(account, day)),
+            partial(day_of, store, account, day),
+        )
         for day, raw, normalized, rejected in _listed(store, account, wanted)
     }
 
@@ -141,8 +189,21 @@ def day_of(store: Store, account: str, day: date) -> DayFiles:
     Raises:
         StagingError: A name is not one of ours.
     """
-    listed, rejected, raw = (store.files(stage, account, day) for stage in _ORDER)
-    return read_day(raw, listed, rejected, file_names.partition(account, day))
+
+    def listed() -> DayFiles:
+        names, rejected, raw = (store.files(stage, account, day) for stage in _ORDER)
+        return read_day(raw, names, rejected, file_names.partition(account, day))
+
+    return _whole(listed(), listed)
+
+
+def _whole(state: DayFiles, listed: Callable[[], DayFiles]) -> DayFiles:
+    """A day, listed again where a compaction changed it meanwhile."""
+    for _ in range(_LISTINGS):
+        if not state.crossed:
+            break
+        state = listed()
+    return state
 
 
 def unfinished(store: Store, account: str) -> dict[date, DayFiles]:
@@ -153,7 +214,10 @@ def unfinished(store: Store, account: str) -> dict[date, DayFiles]:
     found = {}
     for day, raw, normalized, rejected in _listed(store, account):
         if rejected or not _plainly_done(raw, normalized):
-            state = read_day(raw, normalized, rejected, file_names.partition(account, day))
+            state = _whole(
+                read_day(raw, normalized, rejected, file_names.partition(account, day)),
+                partial(day_of, store, account, day),
+            )
             if state.waiting or state.leftovers or state.orphans:
                 found[day] = state
     return found
@@ -171,10 +235,10 @@ def _listed(
 def _plainly_done(raw: Sequence[str], normalized: Sequence[str]) -> bool:
     """Whether each raw file with rows has one normalized file, and each of those its raw file."""
     done = {name.rpartition("-g")[0] for name in normalized}
-    keys = {name[: -len(file_names.SUFFIX)] for name in raw}
+    keys = {name[: -len(SUFFIX)] for name in raw}
     if len(done) < len(normalized) or not done <= keys:
         return False
-    return all(key.endswith(_EMPTY) for key in keys - done)
+    return all(_EMPTY.search(key) for key in keys - done)
 
 
 def current_files(
@@ -191,12 +255,18 @@ def current_files(
     Raises:
         StagingError: A name is not one of ours.
     """
-    if names is None:
-        names = store.files("normalized", account, day)
-    newest = _newest(file_names.normalized_files(names, file_names.partition(account, day)))
-    # in this order: see `_ORDER`
-    raw = {name.removesuffix(file_names.SUFFIX) for name in store.files("raw", account, day)}
-    return list(_counting(newest, raw).values())
+    folder = file_names.partition(account, day)
+    for _ in range(_LISTINGS):
+        if names is None:
+            names = store.files("normalized", account, day)
+        # in this order: see `_ORDER`
+        raw = file_names.all_raw_files(store.files("raw", account, day), folder)
+        compacted = compacted_of(raw)
+        newest = _newest(counting(file_names.normalized_files(names, folder), compacted))
+        names = None
+        if not _crossed(counting(compacted, compacted), newest):
+            break
+    return list(_counting(newest, {file.key for file in raw}).values())
 
 
 def batches(

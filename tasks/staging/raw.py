@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.staging import file_names
+from tasks.staging.compacted_names import highest
 from tasks.staging.known_ids import KnownIds
 from tasks.staging.rejected import malformed_rows, reject
 from tasks.staging.schemas import RAW_SCHEMA, TIME
@@ -89,6 +90,7 @@ def stage_window(  # noqa: PLR0917 - what a reading found, in the order it is kn
         rejected = _reject(store, account, window, malformed, run_id, now)
         names = store.files("raw", account, window.day)
         files = file_names.raw_files(names, file_names.partition(account, window.day))
+        number = highest(files)
         listed = _inside(_conform(events, now), window)
         inside = _once(listed)
         near = _near(store, account, window.day, files, inside)
@@ -99,15 +101,15 @@ def stage_window(  # noqa: PLR0917 - what a reading found, in the order it is kn
         for piece in difference(window, missing):
             late = _inside(fresh, piece)
             if late.num_rows:
-                _publish_events(store, account, _bounds(late), late, ids, "beside")
+                _publish_events(store, account, _bounds(late), late, ids, "beside", number)
         idle = []
         for piece in missing:
             rows = _inside(fresh, piece)
             if rows.num_rows:
-                _publish_events(store, account, piece, rows, ids, mark)
+                _publish_events(store, account, piece, rows, ids, mark, number)
             elif not mark:
                 idle.append(piece)
-        _publish_idle(store, account, idle, files)
+        _publish_idle(store, account, idle, files, number)
     return Staged(fresh.num_rows, inside.num_rows - fresh.num_rows, rejected, redated)
 
 
@@ -202,7 +204,7 @@ def _near(
     since, until = file_names.clock(bounds.since, day), file_names.clock(bounds.until, day)
     folder = store.folder("raw", account, day)
     found += [
-        store.read(f"{folder}/{file.name}", _STAGED.names)
+        store.read(f"{folder}/{file.name}", _STAGED.names, within=bounds)
         for file in files
         if file.rows and file.overlaps(since, until)
     ]
@@ -244,21 +246,34 @@ def _bounds(events: pa.Table) -> Window:
     return file_names.around(created[0].as_py(), created[-1].as_py())
 
 
-def publish(store: Store, account: str, window: Window, rows: pa.Table, mark: str = "") -> str:
-    """Write a file about a window within one UTC day; its name."""
-    name = file_names.raw_name(window, rows.num_rows, mark)
+def publish(  # noqa: PLR0917 - whose, where and what, and the parts of its name
+    store: Store, account: str, window: Window, rows: pa.Table, mark: str = "", number: int = 0
+) -> str:
+    """Write a file about a window within one UTC day; its name.
+
+    `number` is the highest of the day's files.
+    """
+    name = file_names.raw_name(window, rows.num_rows, mark, number)
     store.publish(rows, "raw", account, window.day, name)
     return name
 
 
 def _publish_events(  # noqa: PLR0917 - as `publish`
-    store: Store, account: str, window: Window, rows: pa.Table, ids: KnownIds, mark: str = ""
+    store: Store,
+    account: str,
+    window: Window,
+    rows: pa.Table,
+    ids: KnownIds,
+    mark: str,
+    number: int,
 ) -> None:
-    name = publish(store, account, window, rows, mark)
+    name = publish(store, account, window, rows, mark, number)
     ids.add(window.day, name, rows["event_id"])
 
 
-def _publish_idle(store: Store, account: str, idle: list[Window], files: Iterable[RawFile]) -> None:
+def _publish_idle(
+    store: Store, account: str, idle: list[Window], files: Iterable[RawFile], number: int
+) -> None:
     """Mark windows as without events, each together with its neighbours that are so too."""
     if not idle:
         return
@@ -266,7 +281,7 @@ def _publish_idle(store: Store, account: str, idle: list[Window], files: Iterabl
     empty = {file.name: file.window(day) for file in files if not (file.rows or file.mark)}
     for merged in union([*idle, *empty.values()]):
         if any(window.since in merged for window in idle):
-            publish(store, account, merged, RAW_SCHEMA.empty_table())
+            publish(store, account, merged, RAW_SCHEMA.empty_table(), "", number)
             for name, part in empty.items():
                 if part.overlaps(merged):
                     store.remove(f"{store.folder('raw', account, day)}/{name}")

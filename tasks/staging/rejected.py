@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.staging import file_names
+from tasks.staging import file_names, rejected_file_names
+from tasks.staging.compacted_names import counting_in_folder, highest
 from tasks.staging.schemas import REJECTED_SCHEMA, TIME
 
 if TYPE_CHECKING:
     from datetime import date, datetime
 
+    from tasks.staging.rejected_file_names import RejectedFile
     from tasks.staging.store import Store
 
 
@@ -63,7 +65,8 @@ def reject(store: Store, account: str, day: date, malformed: pa.Table) -> int:
     for part, dated in ((rows.filter(pc.invert(without)), True), (rows.filter(without), False)):
         if part.num_rows:
             folder_day = day if dated else part["rejected_at"][0].as_py().date()
-            name = file_names.extract_name(part.num_rows)
+            number = highest(_malformed(store, account, folder_day))
+            name = rejected_file_names.extract_name(part.num_rows, number)
             store.publish(part, "rejected", account, folder_day, name)
     return int(rows.num_rows)
 
@@ -79,10 +82,14 @@ def _rejected_ids(store: Store, account: str, since: date) -> set[str]:
         if day < since:
             continue
         folder = store.folder("rejected", account, day)
-        names = store.files("rejected", account, day)
-        for file in file_names.rejected_files(names, file_names.partition(account, day)):
-            if file.key is None:
-                known.update(
-                    store.read(f"{folder}/{file.name}", ["event_id"])["event_id"].to_pylist()
-                )
+        for file in _malformed(store, account, day):
+            known.update(store.read(f"{folder}/{file.name}", ["event_id"])["event_id"].to_pylist())
     return known
+
+
+def _malformed(store: Store, account: str, day: date) -> list[RejectedFile]:
+    """The rejected files of stage extract of a day that count."""
+    names = store.files("rejected", account, day)
+    folder = file_names.partition(account, day)
+    files = rejected_file_names.rejected_files(names, folder)
+    return counting_in_folder([file for file in files if file.key is None])

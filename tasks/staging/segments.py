@@ -41,15 +41,16 @@ if TYPE_CHECKING:
     from tasks.staging.ledger_file_names import SettledNote
 
 _FIRST_GENERATION = re.compile(r"-g1-(\d+)u?\.parquet/")
-_DELTA = re.compile(r"-([+-]\d+)\.parquet/")
-_TRIED = re.compile(r"-(\d+)-[+-]\d+\.parquet/")
+_NUMBER = r"(?:-[ac]\d+)?"
+_DELTA = re.compile(rf"-([+-]\d+){_NUMBER}\.parquet/")
+_TRIED = re.compile(rf"-(\d+)-[+-]\d+{_NUMBER}\.parquet/")
 _WITHOUT_ROWS = re.compile(r"-g\d+-0\.parquet")
 
 
 def surely_delivered(
     day: date,
     normalized: Sequence[str],
-    deliveries: Iterable[str],
+    deliveries: Sequence[str],
     takes: EventFilter = EVERYTHING,
 ) -> int | None:
     """How many events are delivered of a day of which nothing is left to deliver.
@@ -58,7 +59,7 @@ def surely_delivered(
     it has a note of the same filter and files. None where there is more to know: something is
     pending, or was normalized anew.
     """
-    listed = list(deliveries)
+    listed = ledger_file_names.counting_names(deliveries)
     names = "/".join([*listed, ""])
     rows = _FIRST_GENERATION.findall("/".join([*normalized, ""]))
     if len(rows) == len(normalized):

@@ -19,6 +19,7 @@ from tasks.results import StageResult
 from tasks.staging import file_names, normalized
 from tasks.staging.locks import hold
 from tasks.staging.orphans import describe, drop_orphans
+from tasks.staging.rejected_file_names import rejected_files, rejected_name
 from tasks.staging.repair import how_to_repair
 from tasks.staging.schemas import REJECTED_SCHEMA, TIME
 
@@ -249,7 +250,7 @@ def _fill(file: _File, rows: Writer, made: _Made, stack: ExitStack) -> None:
             f"altered; {how_to_repair(file.path('raw', file.raw.name))}"
         )
     if rejects is not None:
-        rejects.name = file_names.rejected_name(file.raw.key, file.generation, made.rejected)
+        rejects.name = rejected_name(file.raw.key, file.generation, made.rejected)
 
 
 def _rejected(rejected: pa.Table, run_id: str) -> pa.Table:
@@ -293,6 +294,6 @@ def _remove_older(file: _File, previous: NormalizedFile) -> None:
     """Remove the generation that was replaced: normalized, then rejected."""
     file.run.store.remove(file.path("normalized", previous.name))
     names = file.run.store.files("rejected", file.run.account, file.day)
-    for old in file_names.rejected_files(names, file_names.partition(file.run.account, file.day)):
+    for old in rejected_files(names, file_names.partition(file.run.account, file.day)):
         if old.key == file.raw.key and old.generation <= previous.generation:
             file.run.store.remove(file.path("rejected", old.name))

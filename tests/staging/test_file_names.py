@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import StagingError
-from tasks.staging import file_names, ledger_file_names
+from tasks.staging import file_names, ledger_file_names, rejected_file_names
 from tasks.time_window import Window
 
 if TYPE_CHECKING:
@@ -61,8 +61,11 @@ def test_normalized_name(
 def test_rejected_names(window: Window, raw_rows: int, rows: int, generation: int) -> None:
     """A rejected file's name tells its stage, and of transform its raw file and generation."""
     [source] = file_names.raw_files([file_names.raw_name(window, raw_rows)])
-    names = [file_names.extract_name(rows), file_names.rejected_name(source.key, generation, rows)]
-    of_transform, of_extract = file_names.rejected_files(names)
+    names = [
+        rejected_file_names.extract_name(rows),
+        rejected_file_names.rejected_name(source.key, generation, rows),
+    ]
+    of_transform, of_extract = rejected_file_names.rejected_files(names)
     assert (of_extract.key, of_extract.rows) == (None, rows)
     assert (of_transform.key, of_transform.generation, of_transform.rows) == (
         source.key,
@@ -109,7 +112,7 @@ def test_note_names(
     [
         file_names.raw_files,
         file_names.normalized_files,
-        file_names.rejected_files,
+        rejected_file_names.rejected_files,
         ledger_file_names.deliveries_files,
     ],
 )
@@ -139,7 +142,7 @@ def test_foreign_name(parse: object) -> None:
     [
         (file_names.raw_files, "{}-0123abcd-5.parquet"),
         (file_names.normalized_files, "{}-0123abcd-5-g1-5.parquet"),
-        (file_names.rejected_files, "{}-0123abcd-5-g1-5.parquet"),
+        (rejected_file_names.rejected_files, "{}-0123abcd-5-g1-5.parquet"),
         (ledger_file_names.deliveries_files, "20260301T120000000000-0123abcd-{}-5-+5.parquet"),
         (ledger_file_names.deliveries_files, "settled-{}-5-5-5-all-5-0123abcd.parquet"),
     ],
