@@ -14,6 +14,7 @@ from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -45,19 +46,24 @@ DESTINATION = "sensor"
 _ACCOUNT = "made"
 
 
-def sync(store: Store, account: str, since: datetime, syncs: int = SYNCS) -> None:
-    """Stage, normalize and deliver some events of every five minutes, as so many syncs do."""
+@mock.patch("os.fsync", new=lambda _: None)
+def syncs(store: Store, account: str, since: datetime, count: int = SYNCS) -> None:
+    """Stage, normalize and deliver some events of every five minutes, as so many syncs do.
+
+    To be quick, nothing is forced to disk.
+    """
     ids = KnownIds(store, account)
-    with Receiver("udp", keep=False) as receiver:
-        sensor = receiver.url("udp", name=DESTINATION, rate=100_000)
-        for number in range(syncs):
-            window = Window(since + number * SYNC, since + (number + 1) * SYNC)
-            events = realistic(EVENTS, window.since, window.until, account)
-            none = MALFORMED.empty_table()
-            stage_window(store, account, window, events, none, "run", window.until, ids=ids)
-            transform(store, account)
-            assert load(store, sensor).delivered == EVENTS
+    for number in range(count):
+        window = Window(since + number * SYNC, since + (number + 1) * SYNC)
+        events = realistic(EVENTS, window.since, window.until, account)
+        none = MALFORMED.empty_table()
+        stage_window(store, account, window, events, none, "run", window.until, ids=ids)
     ids.save()
+    transform(store, account)
+    with Receiver("udp", keep=False) as receiver:
+        # a batch is what one sync had to deliver
+        sensor = receiver.url("udp", name=DESTINATION, rate=100_000, batch=EVENTS)
+        assert load(store, sensor).delivered == EVENTS * count
 
 
 def compact(store: Store, account: str, day: date) -> None:
@@ -101,7 +107,7 @@ class GrownStaging:
         self._made = open_store(str(folder / "made"))
         self._compacted = open_store(str(folder / "compacted"))
         for day in (days[0], days[-1]):
-            sync(self._made, _ACCOUNT, Window.of_day(day).since)
+            syncs(self._made, _ACCOUNT, Window.of_day(day).since)
         shutil.copytree(folder / "made", folder / "compacted")
         compact(self._compacted, _ACCOUNT, days[0])
 
