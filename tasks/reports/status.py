@@ -16,19 +16,17 @@ import pyarrow.compute as pc
 
 from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.reports.answer import Answer
-from tasks.staging import normalized
-from tasks.staging.file_names import moment
+from tasks.staging.day_sums import account_sums
 from tasks.staging.files import read_stable, skip_unreadable
+from tasks.staging.normalized import day_of
 from tasks.staging.pending import DeliveryCounts, count_account
-from tasks.staging.raw import covered_by
 from tasks.time_window import Window, difference, union
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date, datetime
 
-    from tasks.staging.file_names import RawFile
-    from tasks.staging.normalized import DayFiles
+    from tasks.staging.day_sums import DaySums
     from tasks.staging.store import Store
 
 
@@ -131,11 +129,11 @@ def _status(
 ) -> Status:
     answer = Status(problems=store.unexpected_entries(), notes=not_set_up(store, destinations))
     staged = {name for stage in ("raw", "normalized", "rejected") for name in store.accounts(stage)}
-    days: dict[str, dict[date, DayFiles]] = {}
+    days: dict[str, dict[date, DaySums]] = {}
     unknown: Counter[str] = Counter()
     for name in sorted(staged | set(unread)):
         with skip_unreadable(answer.problems, f"account {name}"):
-            its_days = normalized.days(store, name)
+            its_days = account_sums(store, name)
             answer.accounts[name] = _account(store, name, its_days, unread.get(name))
             unknown += _unknown_types(store, name, its_days)
             days[name] = its_days
@@ -151,61 +149,46 @@ def _status(
 
 
 def _account(
-    store: Store, account: str, days: Mapping[date, DayFiles], unread: Window | None
+    store: Store, account: str, days: Mapping[date, DaySums], unread: Window | None
 ) -> AccountStatus:
-    covered = union(window for day, state in days.items() for window in covered_by(state.raw, day))
-    read = union(_read(files, day) for day, state in days.items() if (files := _looked_for(state)))
-    only_ranges = any(file.mark == "range" for day in days.values() for file in day.raw)
+    covered = union(window for sums in days.values() for window in sums.covered)
+    read = union(sums.read for sums in days.values() if sums.read)
+    only_ranges = any(sums.ranges for sums in days.values())
     if unread and (only_ranges or not read):
         read = union([unread, *read])
     gaps = difference(Window(read[0].since, read[-1].until), covered) if read else []
     return AccountStatus(
         covered,
         gaps,
-        staged=sum(file.rows for day in days.values() for file in day.raw),
-        normalized=sum(file.rows for day in days.values() for file in day.current.values()),
-        rejected=sum(
-            file.rows for day in days.values() for file in [*day.rejected, *day.malformed]
-        ),
+        staged=sum(sums.staged for sums in days.values()),
+        normalized=sum(sums.normalized for sums in days.values()),
+        rejected=sum(sums.rejected for sums in days.values()),
         newest_event=_newest(store, account, days),
     )
 
 
-def _looked_for(state: DayFiles) -> list[RawFile]:
-    """The raw files that say of their window that it was read, or could not be."""
-    return [file for file in state.raw if file.mark != "beside"]
-
-
-def _read(files: list[RawFile], day: date) -> Window:
-    """From the first to the last reading of a day."""
-    since, until = min(file.since for file in files), max(file.until for file in files)
-    return Window(moment(since, day), moment(until, day))
-
-
-def _newest(store: Store, account: str, days: Mapping[date, DayFiles]) -> datetime | None:
+def _newest(store: Store, account: str, days: Mapping[date, DaySums]) -> datetime | None:
     """When the newest staged event was created; windows tell which files to open."""
     newest: datetime | None = None
-    for day in sorted(days, reverse=True):
-        for file in sorted(days[day].raw, key=lambda file: file.until, reverse=True):
+    for day in sorted((day for day, sums in days.items() if sums.staged), reverse=True):
+        files = [file for file in day_of(store, account, day).raw if file.rows]
+        for file in sorted(files, key=lambda file: file.until, reverse=True):
             if newest is not None and file.window(day).until <= newest:
                 break
-            if file.rows:
-                path = f"{store.folder('raw', account, day)}/{file.name}"
-                last: datetime = pc.max(store.read(path, ["created_at"])["created_at"]).as_py()
-                newest = last if newest is None else max(newest, last)
-        if newest is not None:
-            break
+            path = f"{store.folder('raw', account, day)}/{file.name}"
+            last: datetime = pc.max(store.read(path, ["created_at"])["created_at"]).as_py()
+            newest = last if newest is None else max(newest, last)
+        break
     return newest
 
 
-def _unknown_types(store: Store, account: str, days: Mapping[date, DayFiles]) -> Counter[str]:
+def _unknown_types(store: Store, account: str, days: Mapping[date, DaySums]) -> Counter[str]:
     """Events of each type that the catalogue does not know; file names show where they are."""
     from tasks.plugin.catalogue import unknown_types
 
     counted: Counter[str] = Counter()
-    for day, state in days.items():
+    for day, sums in days.items():
         folder = store.folder("normalized", account, day)
-        for file in state.current.values():
-            if file.unknown:
-                counted.update(unknown_types(store.read(f"{folder}/{file.name}", ["event_type"])))
+        for name in sums.unknown:
+            counted.update(unknown_types(store.read(f"{folder}/{name}", ["event_type"])))
     return counted

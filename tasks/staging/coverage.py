@@ -17,7 +17,6 @@ from tasks.time_window import MICROSECOND, Window, union
 if TYPE_CHECKING:
     from datetime import date, datetime
 
-    from tasks.staging.file_names import RawFile
     from tasks.staging.store import Store
 
 _BEGINNINGS = ("begin", "range")
@@ -34,14 +33,14 @@ class Coverage:
             event.
         synced: Whether a sync began there; if not, only ranges were extracted by themselves, or
             nothing.
-        days: The raw files of each day.
+        days: The names of each day's raw files.
     """
 
     covered: list[Window]
     lost: list[Window]
     begin: datetime | None
     synced: bool
-    days: dict[date, list[RawFile]] = field(default_factory=dict)
+    days: dict[date, list[str]] = field(default_factory=dict)
 
     @property
     def end(self) -> datetime | None:
@@ -55,21 +54,22 @@ def read_coverage(store: Store, account: str) -> Coverage:
     Raises:
         StagingError: A name is not one of ours.
     """
-    days = {
-        day: file_names.raw_files(names, file_names.partition(account, day))
-        for day, names in store.tree("raw", account).items()
-    }
-    covered, lost = (
-        union(window for day, files in days.items() for window in covered_by(files, day, mark))
-        for mark in ("", "lost")
-    )
-    starts = [window.since for window in covered[:1]]
+    days = store.tree("raw", account)
+    covered: list[Window] = []
+    lost: list[Window] = []
+    starts: list[datetime] = []
     ranges = False
-    for day, files in days.items():
-        for file in files:
-            if file.mark in _BEGINNINGS:
-                starts.append(file.window(day).since)
-                ranges = ranges or file.mark == "range"
+    for day, names in days.items():
+        files = file_names.raw_parts(names, file_names.partition(account, day))
+        covered += covered_by(files, day)
+        marked = [file for file in files if file[4]]
+        lost += covered_by(marked, day, "lost")
+        for since, _, _, _, mark, _ in marked:
+            if mark in _BEGINNINGS:
+                starts.append(file_names.moment(since, day))
+                ranges = ranges or mark == "range"
+    covered, lost = union(covered), union(lost)
+    starts += [window.since for window in covered[:1]]
     synced = bool(starts) and not ranges
     return Coverage(covered, lost, min(starts, default=None), synced, days)
 

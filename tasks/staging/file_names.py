@@ -33,13 +33,12 @@ from tasks.staging.compacted_names import (
     COMPACTED,
     compacted_of,
     counting,
-    number_of,
     numbered,
 )
 from tasks.time_window import MICROSECOND, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Sequence
 
 SUFFIX = ".parquet"
 STAGES = ("raw", "normalized", "rejected", "deliveries")
@@ -56,15 +55,22 @@ def name_pattern(name: str) -> re.Pattern[str]:
     return re.compile(name + re.escape(SUFFIX), re.ASCII)
 
 
+def names_pattern(name: str) -> re.Pattern[str]:
+    """A pattern that finds such names among others, each followed by a slash; see `find_all`."""
+    return re.compile(f"(?<![^/]){name}{re.escape(SUFFIX)}/", re.ASCII)
+
+
 CLOCK = r"(?:(?:[01]\d|2[0-3])[0-5]\d[0-5]\d{7}|240000000000)"
 SPAN = rf"(?P<since>{CLOCK})-(?P<until>{CLOCK})"
 _MARK = rf"(?:-(?P<mark>{'|'.join(MARKS)}))?"
 _SOURCE = rf"{SPAN}-[0-9a-f]{{8}}-(?P<raw_rows>\d+)(?:{COMPACTED}|{_MARK}{AFTER})"
-_RAW = name_pattern(_SOURCE)
-NORMALIZED = name_pattern(
+_RESULT = (
     rf"(?P<key>{_SOURCE})-g(?P<generation>\d+)-(?P<rows>\d+)"
     r"(?:-x(?P<lost>\d+))?(?:(?P<unknown>u)|(?P<gone>-gone))?"
 )
+_RAW = names_pattern(_SOURCE)
+_NORMALIZED = names_pattern(_RESULT)
+NORMALIZED = name_pattern(_RESULT)
 
 
 def unique() -> str:
@@ -210,15 +216,22 @@ def foreign_name(name: str, stage: str, folder: str) -> StagingError:
     )
 
 
-def _matches(
-    pattern: re.Pattern[str], names: Iterable[str], stage: str, folder: str
-) -> Iterator[tuple[str, re.Match[str]]]:
-    """Each name with its match; raises for the first that has none."""
-    for name in names:
-        match = match_spanned(pattern, name)
-        if match is None:
-            raise foreign_name(name, stage, folder)
-        yield name, match
+def find_all(
+    pattern: re.Pattern[str], names: Sequence[str], stage: str, folder: str
+) -> list[tuple[str, ...]]:
+    """The groups of a `names_pattern` in each name, which begins with `SPAN`.
+
+    All are searched at once, for that takes a fifth of the time of one after the other.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    found: list[tuple[str, ...]] = pattern.findall("/".join([*names, ""]))
+    if len(found) < len(names) or any(name[:12] >= name[13:25] for name in names):
+        for name in names:
+            if not pattern.match(f"{name}/") or name[:12] >= name[13:25]:
+                raise foreign_name(name, stage, folder)
+    return found
 
 
 def raw_name(
@@ -227,6 +240,17 @@ def raw_name(
     """A new name for a raw file; see `RawFile` for its mark, `compacted_names` for its number."""
     place = numbered(number, compacted=compacted)
     return f"{span(window)}-{unique()}-{rows}{'-' if mark else ''}{mark}{place}{SUFFIX}"
+
+
+def raw_parts(names: Sequence[str], folder: str = "") -> list[tuple[str, ...]]:
+    """Since, until, rows, compaction, mark and after of each raw file, in order of windows.
+
+    Where these suffice, they cost a fifth of what `RawFile` does.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    return find_all(_RAW, sorted(names), "raw", folder)
 
 
 def raw_files(names: Iterable[str], folder: str = "") -> list[RawFile]:
@@ -245,19 +269,15 @@ def all_raw_files(names: Iterable[str], folder: str = "") -> list[RawFile]:
     Raises:
         StagingError: A name is not one of ours.
     """
-    files = [
+    ours = sorted(names)  # by their windows: these come first in a name, and are of one length
+    return [
         RawFile(
-            name,
-            match["since"],
-            match["until"],
-            int(match["raw_rows"]),
-            match["mark"] or "",
-            number_of(match),
-            bool(match["compaction"]),
+            name, since, until, int(rows), mark, int(compaction or after or 0), bool(compaction)
         )
-        for name, match in _matches(_RAW, names, "raw", folder)
+        for name, (since, until, rows, compaction, mark, after) in zip(
+            ours, raw_parts(ours, folder), strict=True
+        )
     ]
-    return sorted(files, key=lambda file: (file.since, file.until, file.name))
 
 
 def normalized_name(
@@ -276,22 +296,12 @@ def normalized_files(names: Iterable[str], folder: str = "") -> list[NormalizedF
     Raises:
         StagingError: A name is not one of ours.
     """
+    ours = sorted(names)
     files = []
-    for name, match in _matches(NORMALIZED, names, "normalized", folder):
-        files.append(
-            NormalizedFile(
-                name,
-                match["since"],
-                match["until"],
-                int(match["rows"]),
-                match["key"],
-                int(match["raw_rows"]),
-                int(match["generation"]),
-                int(match["lost"] or 0),
-                bool(match["unknown"]),
-                bool(match["gone"]),
-                match["mark"] or "",
-                number_of(match),
-            )
-        )
+    for name, groups in zip(ours, find_all(_NORMALIZED, ours, "normalized", folder), strict=True):
+        key, since, until, raw_rows, compaction, mark, after, *numbers, unknown, gone = groups
+        generation, rows, lost = (int(number or 0) for number in numbers)
+        place = int(compaction or after or 0)
+        result = (key, int(raw_rows), generation, lost, bool(unknown), bool(gone), mark, place)
+        files.append(NormalizedFile(name, since, until, rows, *result))
     return sorted(files, key=lambda file: (file.since, file.until, file.key, file.generation))

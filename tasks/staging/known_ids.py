@@ -29,11 +29,10 @@ from tasks.errors import StagingError
 from tasks.staging import file_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
-    from tasks.staging.file_names import RawFile
     from tasks.staging.store import Store
 
 FOLDER = ".ids"
@@ -56,14 +55,14 @@ class KnownIds:
     Args:
         store: The staging.
         account: Whose ids.
-        days: The account's raw files; listed when they are needed by default.
+        days: The names of the account's raw files; listed when they are needed by default.
 
     Attributes:
         unreadable: What is wrong with files that cannot be read; an event in one is not known.
     """
 
     def __init__(
-        self, store: Store, account: str, days: Mapping[date, Iterable[RawFile]] | None = None
+        self, store: Store, account: str, days: Mapping[date, Sequence[str]] | None = None
     ) -> None:
         self.unreadable: list[str] = []
         self._store = store
@@ -124,10 +123,10 @@ class KnownIds:
             return
         self._loaded = True
         there: list[str] = []
-        days = self._listed() if self._days is None else self._days
-        for day, files in days.items():
-            folder = f"{day}/"
-            there += [folder + file.name for file in files if file.rows]
+        listed = self._store.tree("raw", self._account) if self._days is None else self._days
+        for day, names in listed.items():
+            files = file_names.raw_files(names, file_names.partition(self._account, day))
+            there += [f"{day}/{file.name}" for file in files if file.rows]
         kept = _kept(self._store, self._account)
         kept = kept.filter(pc.is_in(kept["file"], value_set=pa.array(there, pa.string())))
         lists = kept["ids"].combine_chunks()
@@ -143,13 +142,6 @@ class KnownIds:
                     continue
                 self._add([path], [len(hashes)], pa.array(hashes))
                 self._not_saved += 1
-
-    def _listed(self) -> dict[date, list[RawFile]]:
-        tree = self._store.tree("raw", self._account)
-        return {
-            day: file_names.raw_files(names, file_names.partition(self._account, day))
-            for day, names in tree.items()
-        }
 
     def _add(self, files: list[str], counts: list[int], hashes: pa.Array) -> None:
         self._files += files

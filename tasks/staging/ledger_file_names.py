@@ -131,7 +131,7 @@ def counting_names(names: Sequence[str]) -> Sequence[str]:
     Raises:
         StagingError: A name is not one of ours.
     """
-    if not any(_COMPACTED.search(name) for name in names):
+    if not _COMPACTED.search("/".join(names)):
         return names
     return [file.name for files in deliveries_files(names) for file in files]
 

@@ -104,14 +104,13 @@ class LocalFiles:
     def names(self, path: str) -> list[str]:
         """See `Files`."""
         folder = self.root / path
-        names = []
         with faults(folder), contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.endswith(SUFFIX):
-                    if not entry.is_file():  # known from the listing; only a link is looked at
-                        _refuse(folder / entry.name)
-                    names.append(entry.name)
-        return sorted(names)
+            ours = [entry for entry in entries if entry.name.endswith(SUFFIX)]
+            for entry in ours:
+                if not entry.is_file():  # known from the listing; only a link is looked at
+                    _refuse(folder / entry.name)
+            return sorted([entry.name for entry in ours])
+        return []
 
     def tree(self, path: str, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
         """See `Files`."""

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -175,11 +174,7 @@ def days(
 ) -> dict[date, DayFiles]:
     """The days of an account that are wanted, oldest first, by names alone."""
     return {
-        day: _whole(
-            read_day(raw, normalized, rejected, file_names.partition(account, day)),
-            partial(day_of, store, account, day),
-        )
-        for day, raw, normalized, rejected in _listed(store, account, wanted)
+        day: sorted_out(store, account, day, names) for day, names in listed(store, account, wanted)
     }
 
 
@@ -189,20 +184,26 @@ def day_of(store: Store, account: str, day: date) -> DayFiles:
     Raises:
         StagingError: A name is not one of ours.
     """
-
-    def listed() -> DayFiles:
-        names, rejected, raw = (store.files(stage, account, day) for stage in _ORDER)
-        return read_day(raw, names, rejected, file_names.partition(account, day))
-
-    return _whole(listed(), listed)
+    normalized, rejected, raw = (store.files(stage, account, day) for stage in _ORDER)
+    return sorted_out(store, account, day, (raw, normalized, rejected))
 
 
-def _whole(state: DayFiles, listed: Callable[[], DayFiles]) -> DayFiles:
-    """A day, listed again where a compaction changed it meanwhile."""
+def sorted_out(
+    store: Store, account: str, day: date, names: tuple[_Names, _Names, _Names]
+) -> DayFiles:
+    """A day by its names in raw, normalized and rejected, as `listed` tells them.
+
+    It is listed again where a compaction changed it meanwhile.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
     for _ in range(_LISTINGS):
+        state = read_day(*names, file_names.partition(account, day))
         if not state.crossed:
             break
-        state = listed()
+        normalized, rejected, raw = (store.files(stage, account, day) for stage in _ORDER)
+        names = raw, normalized, rejected
     return state
 
 
@@ -212,27 +213,25 @@ def unfinished(store: Store, account: str) -> dict[date, DayFiles]:
     Days that are plainly done cost little more than their listing.
     """
     found = {}
-    for day, raw, normalized, rejected in _listed(store, account):
-        if rejected or not _plainly_done(raw, normalized):
-            state = _whole(
-                read_day(raw, normalized, rejected, file_names.partition(account, day)),
-                partial(day_of, store, account, day),
-            )
+    for day, names in listed(store, account):
+        raw, normalized, rejected = names
+        if rejected or not plainly_done(raw, normalized):
+            state = sorted_out(store, account, day, names)
             if state.waiting or state.leftovers or state.orphans:
                 found[day] = state
     return found
 
 
-def _listed(
+def listed(
     store: Store, account: str, wanted: Callable[[date], bool] = every_day
-) -> Iterator[tuple[date, _Names, _Names, _Names]]:
+) -> Iterator[tuple[date, tuple[_Names, _Names, _Names]]]:
     """Every wanted day's names in raw, normalized and rejected, oldest day first."""
     normalized, rejected, raw = (store.tree(stage, account, wanted=wanted) for stage in _ORDER)
     for day in sorted({*raw, *normalized, *rejected}):
-        yield day, raw.get(day, ()), normalized.get(day, ()), rejected.get(day, ())
+        yield day, (raw.get(day, ()), normalized.get(day, ()), rejected.get(day, ()))
 
 
-def _plainly_done(raw: Sequence[str], normalized: Sequence[str]) -> bool:
+def plainly_done(raw: Sequence[str], normalized: Sequence[str]) -> bool:
     """Whether each raw file with rows has one normalized file, and each of those its raw file."""
     done = {name.rpartition("-g")[0] for name in normalized}
     keys = {name[: -len(SUFFIX)] for name in raw}

@@ -61,11 +61,9 @@ def surely_delivered(
     """
     listed = ledger_file_names.counting_names(deliveries)
     names = "/".join([*listed, ""])
-    rows = _FIRST_GENERATION.findall("/".join([*normalized, ""]))
-    if len(rows) == len(normalized):
-        delivered = sum(map(int, _DELTA.findall(names)))
-        if sum(map(int, rows)) == delivered:
-            return delivered
+    rows = first_generation_rows(normalized)
+    if rows is not None and rows == sum(map(int, _DELTA.findall(names))):
+        return rows
     if not takes.by_content:
         return None
     attempts = filterfalse(ledger_file_names.is_note, listed)
@@ -81,6 +79,15 @@ def surely_delivered(
         if note.rows == tried and note.after == _after(start, note.since)
     )
     return next(counts, None)
+
+
+def first_generation_rows(normalized: Sequence[str]) -> int | None:
+    """How many events normalized files have of which each is the first of its raw file.
+
+    None where one is not, or tells of events that were lost.
+    """
+    rows = _FIRST_GENERATION.findall("/".join([*normalized, ""]))
+    return sum(map(int, rows)) if len(rows) == len(normalized) else None
 
 
 def fingerprint(takes: EventFilter, normalized: Iterable[str], attempts: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
@@ -49,16 +50,23 @@ def every_day(day: date) -> bool:  # noqa: ARG001 - whichever it is
 
 
 def _day(parent: str, folder: str) -> date:
+    day = _day_of(folder)
+    if day is None:
+        raise StagingError(_unexpected(parent, folder, "date=YYYY-MM-DD"))
+    return day
+
+
+@lru_cache(maxsize=4096)
+def _day_of(folder: str) -> date | None:
+    """The day of a folder's name; None where it is no day's."""
     name, _, value = folder.partition("=")
     try:
         day = date.fromisoformat(value)
     except ValueError:
-        day = None
+        return None
     # the first and the last year have no year before or after them
-    known = day is not None and date.min.year < day.year < date.max.year
-    if day is None or not known or name != "date" or day.isoformat() != value:
-        raise StagingError(_unexpected(parent, folder, "date=YYYY-MM-DD"))
-    return day
+    known = date.min.year < day.year < date.max.year
+    return day if known and name == "date" and day.isoformat() == value else None
 
 
 def _unexpected(parent: str, folder: str, ours: str) -> str:

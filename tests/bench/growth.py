@@ -81,7 +81,9 @@ def measure() -> Iterator[Measured]:
             yield from _many_accounts(grown, command_for(Path(name), halo, url))
 
 
-def _in_turns(work: dict[str, Callable[[], float]], rounds: int = ROUNDS) -> dict[str, list[float]]:
+def _in_turns(
+    work: Mapping[str, Callable[[], float]], rounds: int = ROUNDS
+) -> dict[str, list[float]]:
     """What each took in each round; one round more before is not counted."""
     taken = [{kind: each() for kind, each in work.items()} for _ in range(rounds + 1)][1:]
     return {kind: [one[kind] for one in taken] for kind in work}
