@@ -59,11 +59,17 @@ def _sync_folder(path: Path) -> None:
         os.close(fd)
 
 
-def _refuse(path: Path) -> None:
-    """Raise an error for what has a file's name and is no file: opening it might never end."""
-    with contextlib.suppress(FileNotFoundError):  # removed since it was listed
-        kind = _KINDS.get(stat.S_IFMT(path.lstat().st_mode), "a device")
-        raise StagingError(f"{str(path)!r} is no file but {kind}; {OURS_ALONE}")
+def _is_gone(path: str) -> bool:
+    """Whether what has a file's name and is no file was removed since it was listed.
+
+    Raises:
+        StagingError: It was not: opening it might never end.
+    """
+    try:
+        kind = _KINDS.get(stat.S_IFMT(os.lstat(path).st_mode), "a device")
+    except FileNotFoundError:
+        return True
+    raise StagingError(f"{path!r} is no file but {kind}; {OURS_ALONE}")
 
 
 def _remove(leftovers: list[Path]) -> None:
@@ -105,11 +111,14 @@ class LocalFiles:
         """See `Files`."""
         folder = self.root / path
         with faults(folder), contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-            ours = [entry for entry in entries if entry.name.endswith(SUFFIX)]
-            for entry in ours:
-                if not entry.is_file():  # known from the listing; only a link is looked at
-                    _refuse(folder / entry.name)
-            return sorted([entry.name for entry in ours])
+            # what an entry is is known from the listing; only a link is looked at
+            return sorted(
+                [
+                    entry.name
+                    for entry in entries
+                    if entry.name.endswith(SUFFIX) and (entry.is_file() or _is_gone(entry.path))
+                ]
+            )
         return []
 
     def tree(self, path: str, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
