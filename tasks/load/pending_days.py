@@ -14,13 +14,14 @@ from tasks.staging.event_masks import columns_of, inside, taken, whole
 from tasks.staging.files import FileGone, read_stable
 from tasks.staging.ledger import Ledger
 from tasks.staging.normalized import current_files
-from tasks.staging.pending import count_segment, states
-from tasks.staging.segments import join, surely_delivered
+from tasks.staging.pending import states
+from tasks.staging.segments import surely_settled
+from tasks.staging.settle import settle
 from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from datetime import date, datetime
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     import numpy as np
     import numpy.typing as npt
@@ -77,32 +78,7 @@ class PendingDay:
             FileGone: A file was replaced meanwhile.
             StagingError: A file cannot be read, or the note cannot be written.
         """
-        left = 0
-        run: list[tuple[Segment, int]] = []  # settled ones that follow each other, with delivered
-        for segment in self._segments(selection):
-            if segment.left_out:
-                continue
-            if segment.takes_all and segment.sums_tell:
-                pending, delivered = segment.total - segment.counted, segment.counted
-            else:
-                counts = count_segment(self.ledger, segment, oldest=False)
-                pending, delivered = counts.pending, counts.delivered
-            left += pending
-            if pending:
-                self._note(run)
-                run = []
-            else:
-                run.append((segment, delivered))
-        self._note(run)
-        return left
-
-    def _note(self, run: list[tuple[Segment, int]]) -> None:
-        """Note that some segments are settled, where neither their sums nor one note show it."""
-        segments = [segment for segment, _ in run]
-        by_sums = all(segment.settled and segment.note is None for segment in segments)
-        if by_sums or (len(run) == 1 and segments[0].note is not None):
-            return
-        self.ledger.note_settled(join(segments), sum(delivered for _, delivered in run))
+        return settle(self.ledger, self._segments(selection))
 
     def _segments(self, selection: Selection) -> list[Segment]:
         return self.ledger.segments(self.normalized, self.ledger.names(), selection.takes)
@@ -179,7 +155,7 @@ def pending_days(
     deliveries = store.tree("deliveries", account, destination, wanted=wanted)
     for day, names in store.tree("normalized", account, wanted=wanted).items():
         in_ledger = deliveries.get(day, ())
-        if selection.only != "all" and _settled(day, names, in_ledger, selection):
+        if selection.only != "all" and surely_settled(day, names, in_ledger, selection.takes):
             continue
         ledger = Ledger(store, destination, account, day)
         normalized = current_files(store, account, day, names)
@@ -190,10 +166,6 @@ def pending_days(
             yield PendingDay(
                 ledger, normalized, rows if selection.only == "all" else max(rows - sent, 0)
             )
-
-
-def _settled(day: date, names: list[str], in_ledger: Sequence[str], selection: Selection) -> bool:
-    return surely_delivered(day, names, in_ledger, selection.takes) is not None
 
 
 def why_nothing(store: Store, destination: str, selection: Selection) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tasks.staging import file_names
-from tasks.staging.raw import covered_by, publish
+from tasks.staging.raw import merged, publish
 from tasks.staging.schemas import RAW_SCHEMA
 from tasks.time_window import MICROSECOND, Window, union
 
@@ -61,10 +61,9 @@ def read_coverage(store: Store, account: str) -> Coverage:
     ranges = False
     for day, names in days.items():
         files = file_names.raw_parts(names, file_names.partition(account, day))
-        covered += covered_by(files, day)
-        marked = [file for file in files if file[4]]
-        lost += covered_by(marked, day, "lost")
-        for since, _, _, _, mark, _ in marked:
+        covered += merged([file[:2] for file in files if not file[4]], day)
+        lost += merged([file[:2] for file in files if file[4] == "lost"], day)
+        for since, _, _, _, mark, _ in files:
             if mark in _BEGINNINGS:
                 starts.append(file_names.moment(since, day))
                 ranges = ranges or mark == "range"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.staging import file_names, normalized
-from tasks.staging.raw import covered_by
+from tasks.staging.raw import merged
 from tasks.staging.segments import first_generation_rows, surely_delivered
 from tasks.time_window import Window
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from tasks.event_filter import EventFilter
-    from tasks.staging.file_names import NormalizedFile
+    from tasks.staging.file_names import NormalizedFile, RawParts
     from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
 
@@ -94,9 +94,9 @@ def account_sums(store: Store, account: str) -> dict[date, DaySums]:
     return found
 
 
-def _time(parts: list[tuple[str, ...]], day: date) -> tuple[list[Window], Window | None, bool]:
+def _time(parts: list[RawParts], day: date) -> tuple[list[Window], Window | None, bool]:
     """What of a day's time is covered, from when to when it was read, and `DaySums.ranges`."""
-    covered = covered_by(parts, day)
+    covered = merged([part[:2] for part in parts if not part[4]], day)
     marks = {part[4] for part in parts}
     if marks <= {""}:
         read = Window(covered[0].since, covered[-1].until) if covered else None

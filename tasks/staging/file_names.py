@@ -25,7 +25,7 @@ import re
 import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tasks.errors import StagingError
 from tasks.staging.compacted_names import (
@@ -39,6 +39,9 @@ from tasks.time_window import MICROSECOND, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    RawParts = tuple[str, str, str, str, str, str]
+    """Since, until, rows, compaction, mark and after, as in the name; empty what it lacks."""
 
 SUFFIX = ".parquet"
 STAGES = ("raw", "normalized", "rejected", "deliveries")
@@ -169,7 +172,7 @@ class NormalizedFile(SpannedFile):
     `lost` counts the events that earlier generations had and the one after them had no more;
     `unknown` tells that the file has events of types the catalogue does not know. `gone` tells
     that the raw file was moved out of the staging: the file has no rows, and only counts `lost`.
-    `mark` and `number` are the raw file's.
+    `mark`, `number` and `compacted` are the raw file's.
     """
 
     key: str
@@ -180,6 +183,7 @@ class NormalizedFile(SpannedFile):
     gone: bool
     mark: str
     number: int
+    compacted: bool
 
     def without_raw(self) -> NormalizedFile:
         """What counts of it when its raw file is gone."""
@@ -242,15 +246,15 @@ def raw_name(
     return f"{span(window)}-{unique()}-{rows}{'-' if mark else ''}{mark}{place}{SUFFIX}"
 
 
-def raw_parts(names: Sequence[str], folder: str = "") -> list[tuple[str, ...]]:
-    """Since, until, rows, compaction, mark and after of each raw file, in order of windows.
+def raw_parts(names: Sequence[str], folder: str = "") -> list[RawParts]:
+    """The parts of raw files' names, in order of windows, those of replaced ones too.
 
-    Where these suffice, they cost a fifth of what `RawFile` does.
+    Where they suffice, they cost a fifth of what `RawFile` does.
 
     Raises:
         StagingError: A name is not one of ours.
     """
-    return find_all(_RAW, sorted(names), "raw", folder)
+    return cast("list[RawParts]", find_all(_RAW, sorted(names), "raw", folder))
 
 
 def raw_files(names: Iterable[str], folder: str = "") -> list[RawFile]:
@@ -301,7 +305,7 @@ def normalized_files(names: Iterable[str], folder: str = "") -> list[NormalizedF
     for name, groups in zip(ours, find_all(_NORMALIZED, ours, "normalized", folder), strict=True):
         key, since, until, raw_rows, compaction, mark, after, *numbers, unknown, gone = groups
         generation, rows, lost = (int(number or 0) for number in numbers)
-        place = int(compaction or after or 0)
-        result = (key, int(raw_rows), generation, lost, bool(unknown), bool(gone), mark, place)
-        files.append(NormalizedFile(name, since, until, rows, *result))
+        of_result = (key, int(raw_rows), generation, lost, bool(unknown), bool(gone))
+        of_raw = (mark, int(compaction or after or 0), bool(compaction))
+        files.append(NormalizedFile(name, since, until, rows, *of_result, *of_raw))
     return sorted(files, key=lambda file: (file.since, file.until, file.key, file.generation))

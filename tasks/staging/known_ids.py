@@ -105,6 +105,19 @@ class KnownIds:
             return
         if self._not_saved < math.isqrt(self._ends[-1] // _WRITTEN_MEANWHILE):
             return
+        self._save()
+
+    def renew(self) -> None:
+        """Keep what is known of the files that are there now, as after a compaction.
+
+        Raises:
+            StagingError: It cannot be written.
+        """
+        self._load()
+        if self._ends:
+            self._save()
+
+    def _save(self) -> None:
         import pyarrow.parquet as pq
 
         ids = pa.ListArray.from_arrays(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tasks.staging.compacted_names import (
@@ -27,10 +28,10 @@ from tasks.staging.file_names import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from datetime import datetime
 
     from tasks.time_window import Window
 
+_STAMP = "%Y%m%dT%H%M%S%f"
 _ATTEMPTS = name_pattern(
     rf"(?P<at>\d{{8}}T\d{{12}})-[0-9a-f]{{8}}-{SPAN}-(?P<rows>\d+)-(?P<delta>[+-]\d+)" + NUMBERED
 )
@@ -53,6 +54,11 @@ class AttemptsFile(SpannedFile):
     delta: int
     number: int = 0
     compacted: bool = False
+
+    @property
+    def attempted_at(self) -> datetime:
+        """When the attempt was made; of several, the last."""
+        return datetime.strptime(self.at, _STAMP).replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,7 @@ def attempts_name(
     compacted: bool = False,
 ) -> str:
     """A new name for a ledger file whose events lie within `window`."""
-    stamp = attempted_at.strftime("%Y%m%dT%H%M%S%f")
+    stamp = attempted_at.strftime(_STAMP)
     place = numbered(number, compacted=compacted)
     return f"{stamp}-{unique()}-{span(window)}-{rows}-{delta:+d}{place}{SUFFIX}"
 

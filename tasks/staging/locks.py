@@ -33,6 +33,7 @@ def hold(
     *,
     run_id: str = "",
     wait: float = 0.0,
+    leave: bool = False,
     stop: threading.Event | None = None,
 ) -> Iterator[None]:
     """Hold the lock of an account or a destination for the body.
@@ -45,11 +46,13 @@ def hold(
         name: Which account or destination.
         run_id: Shown to other runs that want the lock.
         wait: Seconds to wait for another run that holds it.
+        leave: Whether it is left to a run that held it for all of `wait`.
         stop: Ends the waiting once it is set. Is set itself where the lock is lost: the body is
             to end in order.
 
     Raises:
-        InUseError: Another run holds it; with `wait`, the waiting was ended by `stop`.
+        InUseError: Another run holds it; with `wait`, the waiting was ended by `stop`, or by
+            time and `leave` is on.
         StagingError: It cannot be taken, or was lost, or another run held it for all of `wait`.
     """
     stop = stop or threading.Event()
@@ -64,7 +67,7 @@ def hold(
                 break
             except InUseError as held:
                 left = until - time.monotonic()
-                if not wait or stop.is_set():
+                if not wait or stop.is_set() or (leave and left <= 0):
                     raise InUseError(f"{held}, and is left to it", held.run) from held
                 if left <= 0:
                     raise StagingError(

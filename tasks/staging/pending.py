@@ -21,7 +21,7 @@ from tasks.retry_policy import FIRST_DEFERRAL, LATER_DEFERRAL, RUNS_BEFORE_DEFER
 from tasks.staging import file_names, normalized
 from tasks.staging.event_masks import columns_of, created_at, inside, taken, whole
 from tasks.staging.ledger import Ledger
-from tasks.staging.segments import surely_delivered
+from tasks.staging.segments import surely_settled
 from tasks.time_window import Window
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def settled_windows(
     Raises:
         StagingError: A name is not one of ours.
     """
-    if surely_delivered(ledger.day, [file.name for file in current], names, takes) is not None:
+    if surely_settled(ledger.day, [file.name for file in current], names, takes):
         return [Window.of_day(ledger.day)]
     return [
         Window(

@@ -89,15 +89,14 @@ def stage_window(  # noqa: PLR0917 - what a reading found, in the order it is kn
     with store.backend.lock(f"staging={account}", wait=True):
         rejected = _reject(store, account, window, malformed, run_id, now)
         names = store.files("raw", account, window.day)
-        folder = file_names.partition(account, window.day)
-        files = file_names.raw_files(names, folder)
+        files = file_names.raw_files(names, file_names.partition(account, window.day))
         number = highest(files)
         listed = _inside(_conform(events, now), window)
         inside = _once(listed)
         near = _near(store, account, window.day, files, inside)
         fresh, moved = _unknown(inside, near, ids)
         redated = len(pc.unique(pa.concat_arrays([moved, _of_several_dates(listed, inside)])))
-        covered = covered_by(file_names.raw_parts(names, folder), window.day)
+        covered = covered_by(files, window.day)
         missing = difference(window, covered)
         for piece in difference(window, missing):
             late = _inside(fresh, piece)
@@ -148,24 +147,25 @@ def stage_beside(  # noqa: PLR0917 - as `stage_window`
     return Staged(new, 0, wrong, redated)
 
 
-def covered_by(files: Iterable[tuple[str, ...]], day: date, mark: str = "") -> list[Window]:
-    """The windows of a day's files of a mark, merged as text: a thousand names cost 1 ms.
+def covered_by(files: Iterable[RawFile], day: date, mark: str = "") -> list[Window]:
+    """The windows of a day's files of a mark, merged."""
+    spans = ((file.since, file.until) for file in files if file.mark == mark)
+    return merged(spans, day)
 
-    `files` is what `file_names.raw_parts` tells of them.
-    """
-    merged: list[list[str]] = []
+
+def merged(spans: Iterable[tuple[str, str]], day: date) -> list[Window]:
+    """Windows of a day, given as clock texts in order, merged: a thousand cost a fifth of 1 ms."""
+    found: list[list[str]] = []
     last = ""
-    for since, until, _, _, its_mark, _ in files:
-        if its_mark != mark:
-            continue
+    for since, until in spans:
         if since > last:
-            merged.append([since, until])
+            found.append([since, until])
             last = until
         elif until > last:
-            merged[-1][1] = last = until
+            found[-1][1] = last = until
     return [
         Window(file_names.moment(since, day), file_names.moment(until, day))
-        for since, until in merged
+        for since, until in found
     ]
 
 

@@ -47,6 +47,16 @@ _TRIED = re.compile(rf"-(\d+)-[+-]\d+{_NUMBER}\.parquet/")
 _WITHOUT_ROWS = re.compile(r"-g\d+-0\.parquet")
 
 
+def surely_settled(
+    day: date,
+    normalized: Sequence[str],
+    deliveries: Sequence[str],
+    takes: EventFilter = EVERYTHING,
+) -> bool:
+    """Whether names show for a whole day that nothing is left to deliver."""
+    return surely_delivered(day, normalized, deliveries, takes) is not None
+
+
 def surely_delivered(
     day: date,
     normalized: Sequence[str],

@@ -186,14 +186,21 @@ class Store:
 
     @contextmanager
     def writer(
-        self, schema: pa.Schema, stage: str, account: str, day: date, *, destination: str = ""
+        self,
+        schema: pa.Schema,
+        stage: str,
+        account: str,
+        day: date,
+        *,
+        destination: str = "",
+        compact: bool = False,
     ) -> Iterator[Writer]:
         """A file to be filled piece by piece, published at the end under the `name` it is given.
 
-        Nothing is published where the body raises.
+        Nothing is published where the body raises. `compact`: see `Writer`.
         """
         with self.pending(stage, account, day, destination=destination) as pending:
-            writer = Writer(pending, schema)
+            writer = Writer(pending, schema, compact=compact)
             try:
                 yield writer
             except BaseException:

@@ -16,17 +16,20 @@ ROW_GROUP = 65_536
 """Rows of a row group at most: what is read at a time from a file of any size."""
 ROW_GROUP_BYTES = 32 * 1024 * 1024
 """Bytes of a row group of more than one row, in memory."""
+_COMPACT_LEVEL = 3
 
 
 class Writer:
-    """A Parquet file being written, in bounded row groups, zstd level 1.
+    """A Parquet file being written, in bounded row groups, zstd.
+
+    With `compact` it is written once for years, and so takes more time for fewer bytes.
 
     Attributes:
         name: The file's name in its folder, to be set before the end; none publishes nothing.
         rows: How many rows were written so far.
     """
 
-    def __init__(self, pending: Pending, schema: pa.Schema) -> None:
+    def __init__(self, pending: Pending, schema: pa.Schema, *, compact: bool = False) -> None:
         import pyarrow.parquet as pq
 
         self._pending = pending
@@ -37,7 +40,7 @@ class Writer:
             pending.sink,
             schema,
             compression="zstd",
-            compression_level=1,
+            compression_level=_COMPACT_LEVEL if compact else 1,
             use_dictionary=[name for name in schema.names if name not in unique_columns],
         )
         self.name = ""
@@ -54,6 +57,10 @@ class Writer:
         for part in _row_groups(table):
             self._parquet.write_table(part, row_group_size=ROW_GROUP)
         self.rows += table.num_rows
+
+    def describe(self, metadata: dict[str, str]) -> None:
+        """Say something of the file beside its rows, in place of what its schema says."""
+        self._parquet.add_key_value_metadata(metadata)
 
     def discard(self) -> None:
         """Let go of a file that will not be published; called by `Store.writer`."""

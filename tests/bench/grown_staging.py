@@ -21,9 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sandbox.receiver import Receiver
-from tasks.staging import file_names, ledger_file_names, normalized
+from tasks.maintain.compaction import compact_account
 from tasks.staging.known_ids import FOLDER, KnownIds, id_hashes
-from tasks.staging.ledger import Ledger
 from tasks.staging.raw import stage_window
 from tasks.staging.store import open_store
 from tasks.time_window import Window
@@ -56,38 +55,10 @@ def syncs(store: Store, account: str, since: datetime, count: int = SYNCS) -> No
         stage_window(store, account, window, events, none, "run", window.until, ids=ids)
     ids.save()
     transform(store, account)
-    with Receiver("udp", keep=False) as receiver:
+    with Receiver("tcp", keep=False) as receiver:
         # a batch is what one sync had to deliver
-        sensor = receiver.url("udp", name=DESTINATION, rate=100_000, batch=EVENTS)
+        sensor = receiver.url("tcp", name=DESTINATION, batch=EVENTS)
         assert load(store, sensor).delivered == EVENTS * count
-
-
-def compact(store: Store, account: str, day: date) -> None:
-    """Make one file of a day's files in each tree."""
-    whole = Window.of_day(day)
-    files = normalized.day_of(store, account, day)
-    ledger = Ledger(store, DESTINATION, account, day)
-    attempts, _ = ledger.files()
-    names = {
-        store.folder("raw", account, day): [file.name for file in files.raw],
-        store.folder("normalized", account, day): [file.name for file in files.current.values()],
-        ledger.folder: [file.name for file in attempts],
-    }
-    raw, rows, tried = (
-        pa.concat_tables(store.read(f"{folder}/{name}") for name in its)
-        for folder, its in names.items()
-    )
-    for folder, its in names.items():
-        for name in its:
-            store.remove(f"{folder}/{name}")
-    of_raw = file_names.raw_name(whole, raw.num_rows)
-    key = of_raw.removesuffix(file_names.SUFFIX)
-    of_rows = file_names.normalized_name(key, 1, rows.num_rows, lost=0)
-    store.publish(raw, "raw", account, day, of_raw)
-    store.publish(rows, "normalized", account, day, of_rows)
-    at = tried["attempted_at"][0].as_py()
-    name = ledger_file_names.attempts_name(at, whole, tried.num_rows, tried.num_rows)
-    store.publish(tried, "deliveries", account, day, name, destination=DESTINATION)
 
 
 class GrownStaging:
@@ -106,7 +77,9 @@ class GrownStaging:
             with mock.patch("os.fsync"):  # it would take most of the time
                 syncs(self._made, _ACCOUNT, Window.of_day(day).since)
         shutil.copytree(folder / "made", folder / "compacted")
-        compact(self._compacted, _ACCOUNT, days[0])
+        over = Window.of_day(days[0]).until
+        done = compact_account(self._compacted, _ACCOUNT, [], now=over, grace=0)
+        assert (done.days, done.ledgers) == (1, 1)
 
     def newest(self, to: Path, account: str = "alpha") -> None:
         """Make an account of the newest day."""

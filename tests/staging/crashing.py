@@ -19,6 +19,7 @@ from tasks.syslog.sensor_url import parse_destinations
 from tests.staging.staged_data import at, broken, malformed, raw, stage, transform, window
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.context import ForkServerProcess
 
 BATCH = 4
@@ -103,20 +104,26 @@ def _transport() -> Any:
     return TcpTransport
 
 
-def _die(folder: str, sensor: str, die_at: int | None, record: Path | None) -> None:
+def _die(
+    folder: str, sensor: str, die_at: int | None, record: Path | None, work: Callable[..., None]
+) -> None:
     _Deaths(folder, die_at, record).install()
-    pipeline(folder, sensor)
+    work(folder, sensor)
 
 
 def start(
-    folder: Path, sensor: str, die_at: int | None = None, record: Path | None = None
+    folder: Path,
+    sensor: str,
+    die_at: int | None = None,
+    record: Path | None = None,
+    work: Callable[[str, str], None] = pipeline,
 ) -> ForkServerProcess:
     """Run the pipeline in a child that dies before its `die_at`-th operation, if it is to die.
 
-    Each operation is recorded, a line each, where `record` is given.
+    Each operation is recorded, a line each, where `record` is given; `work` is what is run.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.staging.crashing", "tasks.plugin.normalize"])
-    child = context.Process(target=_die, args=(str(folder), sensor, die_at, record))
+    child = context.Process(target=_die, args=(str(folder), sensor, die_at, record, work))
     child.start()
     return child

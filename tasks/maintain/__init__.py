@@ -1,0 +1,1 @@
+"""Maintenance of a staging: compaction of days that are over."""

@@ -1,0 +1,128 @@
+"""Which days are compacted, and why others are left: by names alone where these tell enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tasks.staging import file_names
+from tasks.staging.compacted_names import MERGED, highest
+from tasks.staging.raw import covered_by
+from tasks.time_window import Window
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+    from tasks.staging.file_names import NormalizedFile, RawFile
+    from tasks.staging.normalized import DayFiles
+    from tasks.staging.rejected_file_names import RejectedFile
+
+GAP = "not all of the day is covered"
+WAITING = "not all of it is normalized; `halo-usm transform` does that"
+
+
+@dataclass(frozen=True)
+class DayPlan:
+    """What of an account's day is merged into one file each.
+
+    Attributes:
+        day: The day.
+        window: What the compacted raw file covers.
+        number: The number of this compaction.
+        raw: The raw files that it replaces, those without rows too.
+        normalized: The normalized files that count for these.
+        rejected: The rejected files of stage transform that do.
+        malformed: The day's rejected files of stage extract, which have nothing to do with these.
+        obstacle: Why nothing can be merged; empty where nothing stands in the way.
+    """
+
+    day: date
+    window: Window
+    number: int
+    raw: list[RawFile]
+    normalized: list[NormalizedFile]
+    rejected: list[RejectedFile]
+    malformed: list[RejectedFile]
+    obstacle: str = ""
+
+    @property
+    def of_events(self) -> bool:
+        """Whether raw, normalized and rejected are to be merged; not where no event is."""
+        several = max(len(self.raw), len(self.normalized), len(self.rejected)) > 1
+        return several and any(file.rows for file in self.raw)
+
+    @property
+    def of_malformed(self) -> bool:
+        """Whether the malformed events are to be merged."""
+        return len(self.malformed) > 1
+
+    @property
+    def worth_it(self) -> bool:
+        """Whether anything is to be merged."""
+        return self.of_events or self.of_malformed
+
+    @property
+    def files(self) -> int:
+        """How many files are merged."""
+        events = len(self.raw) + len(self.normalized) + len(self.rejected)
+        return self.of_events * events + self.of_malformed * len(self.malformed)
+
+
+def plan_day(day: date, state: DayFiles, begin: datetime | None) -> DayPlan:
+    """What of a day is to be merged; `begin` is where its account begins."""
+    window = _covered(day, state.raw, begin) or Window.of_day(day)
+    since, until = file_names.span(window).split("-")
+
+    def ours(file: RawFile | NormalizedFile | RejectedFile) -> bool:
+        return file.mark in MERGED and since <= file.since and file.until <= until
+
+    obstacle = ""
+    if state.raw and _covered(day, state.raw, begin) is None:
+        obstacle = GAP
+    elif state.waiting or any(not file.compacted for file in state.orphans):
+        obstacle = WAITING
+    return DayPlan(
+        day,
+        window,
+        # what is gone may have a higher number than any raw file
+        1 + highest([*state.raw, *state.current.values(), *state.rejected]),
+        [file for file in state.raw if ours(file)],
+        [file for file in state.current.values() if ours(file)],
+        [file for file in state.rejected if ours(file)],
+        state.malformed,
+        obstacle,
+    )
+
+
+def _covered(day: date, raw: list[RawFile], begin: datetime | None) -> Window | None:
+    """What of a day is covered, if that is all of it but for what is lost or before the account."""
+    whole = Window.of_day(day)
+    covered = covered_by(raw, day)
+    if len(covered) != 1 or covered[0].until != whole.until:
+        return None
+    lost = {window.until for window in covered_by(raw, day, "lost")}
+    return covered[0] if covered[0].since in {whole.since, begin, *lost} else None
+
+
+@dataclass
+class Left:
+    """The days that are left, by the reason, to be said in a few lines."""
+
+    days: dict[str, list[date]] = field(default_factory=dict)
+
+    def add(self, reason: str, day: date) -> None:
+        """Leave a day."""
+        self.days.setdefault(reason, []).append(day)
+
+    def notes(self, account: str) -> list[str]:
+        """A sentence for each reason."""
+        return [
+            f"account {account}: {_days(days)} not compacted: {reason}"
+            for reason, days in self.days.items()
+        ]
+
+
+def _days(days: list[date]) -> str:
+    if len(days) == 1:
+        return f"{days[0]} is"
+    return f"{len(days)} days from {min(days)} to {max(days)} are"
