@@ -43,7 +43,7 @@ _ATTEMPTS = [*IDS, "attempt", "status", "error", "attempted_at"]
 
 @dataclass(frozen=True)
 class Share:
-    """The events of a day whose id has a hash that is `number` by modulo `of`."""
+    """The events of a day whose hashes of ids lie in one of `of` equal parts of all hashes."""
 
     number: int
     of: int
@@ -52,8 +52,9 @@ class Share:
         """Those of some rows."""
         if self.of == 1 or not rows.num_rows:
             return rows
-        hashes = id_hashes(rows["event_id"].fill_null(""))
-        return rows.filter(pa.array(hashes % np.uint64(self.of) == self.number))
+        hashes = id_hashes(rows["event_id"].fill_null("")) >> np.uint64(32)
+        parts = hashes * np.uint64(self.of) >> np.uint64(32)
+        return rows.filter(pa.array(parts == self.number))
 
 
 @dataclass

@@ -20,6 +20,7 @@ PARTS = (
     "delivery",
     "encoding",
     "load",
+    "growth",
     "relays",
     "flow_runs",
 )

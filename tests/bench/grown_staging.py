@@ -45,7 +45,7 @@ DESTINATION = "sensor"
 _ACCOUNT = "made"
 
 
-def syncs(store: Store, account: str, since: datetime, count: int = SYNCS) -> None:
+def syncs(store: Store, account: str, since: datetime, count: int) -> None:
     """Stage, normalize and deliver some events of every five minutes, as so many syncs do."""
     ids = KnownIds(store, account)
     for number in range(count):
@@ -75,7 +75,7 @@ class GrownStaging:
         self._compacted = open_store(str(folder / "compacted"))
         for day in (days[0], days[-1]):
             with mock.patch("os.fsync"):  # it would take most of the time
-                syncs(self._made, _ACCOUNT, Window.of_day(day).since)
+                syncs(self._made, _ACCOUNT, Window.of_day(day).since, SYNCS)
         shutil.copytree(folder / "made", folder / "compacted")
         over = Window.of_day(days[0]).until
         done = compact_account(self._compacted, _ACCOUNT, [], now=over, grace=0)
