@@ -11,8 +11,7 @@ import pyarrow as pa
 from tasks.maintain.merge import Source, merged
 from tasks.staging import file_names, ledger_file_names, rejected_file_names
 from tasks.staging.compacted_names import highest
-from tasks.staging.normalized import conform
-from tasks.staging.schemas import schema_of
+from tasks.staging.schemas import conform, schema_of
 from tasks.time_window import MICROSECOND, Window
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from tasks.staging.event_masks import FILTERED, IDS, inside
 from tasks.staging.known_ids import id_hashes
 from tasks.staging.last_attempts import LastAttempts, last_of
-from tasks.staging.normalized import conform, day_of
+from tasks.staging.normalized import day_of
 from tasks.staging.pending import DeliveryCounts, count_events, settled_windows
-from tasks.staging.schemas import DELIVERIES_SCHEMA, schema_of
+from tasks.staging.schemas import DELIVERIES_SCHEMA, conform, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tasks.staging import file_names
-from tasks.staging.raw import merged, publish
+from tasks.staging.clock_spans import merge_spans
+from tasks.staging.raw import publish
 from tasks.staging.schemas import RAW_SCHEMA
 from tasks.time_window import MICROSECOND, Window, union
 
@@ -61,8 +62,8 @@ def read_coverage(store: Store, account: str) -> Coverage:
     ranges = False
     for day, names in days.items():
         files = file_names.raw_parts(names, file_names.partition(account, day))
-        covered += merged([file[:2] for file in files if not file[4]], day)
-        lost += merged([file[:2] for file in files if file[4] == "lost"], day)
+        covered += merge_spans([file[:2] for file in files if not file[4]], day)
+        lost += merge_spans([file[:2] for file in files if file[4] == "lost"], day)
         for since, _, _, _, mark, _ in files:
             if mark in _BEGINNINGS:
                 starts.append(file_names.moment(since, day))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.staging import file_names, normalized
-from tasks.staging.raw import merged
+from tasks.staging.clock_spans import merge_spans
 from tasks.staging.segments import first_generation_rows, surely_delivered
 from tasks.time_window import Window
 
@@ -96,7 +96,7 @@ def account_sums(store: Store, account: str) -> dict[date, DaySums]:
 
 def _time(parts: list[RawParts], day: date) -> tuple[list[Window], Window | None, bool]:
     """What of a day's time is covered, from when to when it was read, and `DaySums.ranges`."""
-    covered = merged([part[:2] for part in parts if not part[4]], day)
+    covered = merge_spans([part[:2] for part in parts if not part[4]], day)
     marks = {part[4] for part in parts}
     if marks <= {""}:
         read = Window(covered[0].since, covered[-1].until) if covered else None

@@ -27,7 +27,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, cast
 
-from tasks.errors import StagingError
 from tasks.staging.compacted_names import (
     AFTER,
     COMPACTED,
@@ -35,6 +34,7 @@ from tasks.staging.compacted_names import (
     counting,
     numbered,
 )
+from tasks.staging.name_search import find_all
 from tasks.time_window import MICROSECOND, Window
 
 if TYPE_CHECKING:
@@ -209,33 +209,6 @@ def match_spanned(pattern: re.Pattern[str], name: str) -> re.Match[str] | None:
     """The match of a name that tells a window, which must not be empty or backward."""
     match = pattern.fullmatch(name)
     return match if match and match["since"] < match["until"] else None
-
-
-def foreign_name(name: str, stage: str, folder: str) -> StagingError:
-    """The error for a name that is not one of ours."""
-    path = f"{stage}/{folder}/{name}" if folder else name
-    return StagingError(
-        f"{path!r} is no name of a {stage} file of this version; "
-        "move it out of the staging, or use the version that wrote it"
-    )
-
-
-def find_all(
-    pattern: re.Pattern[str], names: Sequence[str], stage: str, folder: str
-) -> list[tuple[str, ...]]:
-    """The groups of a `names_pattern` in each name, which begins with `SPAN`.
-
-    All are searched at once, for that takes a fifth of the time of one after the other.
-
-    Raises:
-        StagingError: A name is not one of ours.
-    """
-    found: list[tuple[str, ...]] = pattern.findall("/".join([*names, ""]))
-    if len(found) < len(names) or any(name[:12] >= name[13:25] for name in names):
-        for name in names:
-            if not pattern.match(f"{name}/") or name[:12] >= name[13:25]:
-                raise foreign_name(name, stage, folder)
-    return found
 
 
 def raw_name(

@@ -30,8 +30,9 @@ import pyarrow as pa
 
 from tasks.staging import file_names, rejected_file_names
 from tasks.staging.compacted_names import compacted_of, counting, counting_in_folder
+from tasks.staging.day_folders import every_day
 from tasks.staging.file_names import SUFFIX
-from tasks.staging.store import every_day
+from tasks.staging.schemas import conform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
@@ -286,19 +287,3 @@ def batches(
         schema = pa.schema([schema.field(name) for name in columns])
     for batch in store.batches(path, columns, rows):
         yield conform(pa.Table.from_batches([batch]), schema)
-
-
-def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table's columns that `schema` names, null where it has none."""
-    if table.schema.equals(schema):
-        return table
-    have = set(table.column_names)
-    return pa.table(
-        [
-            table[field.name].cast(field.type)
-            if field.name in have
-            else pa.nulls(table.num_rows, field.type)
-            for field in schema
-        ],
-        schema=schema,
-    )

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.staging import file_names
+from tasks.staging.clock_spans import merge_spans
 from tasks.staging.compacted_names import highest
 from tasks.staging.known_ids import KnownIds
 from tasks.staging.rejected import malformed_rows, reject
@@ -150,23 +151,7 @@ def stage_beside(  # noqa: PLR0917 - as `stage_window`
 def covered_by(files: Iterable[RawFile], day: date, mark: str = "") -> list[Window]:
     """The windows of a day's files of a mark, merged."""
     spans = ((file.since, file.until) for file in files if file.mark == mark)
-    return merged(spans, day)
-
-
-def merged(spans: Iterable[tuple[str, str]], day: date) -> list[Window]:
-    """Windows of a day, given as clock texts in order, merged: a thousand cost a fifth of 1 ms."""
-    found: list[list[str]] = []
-    last = ""
-    for since, until in spans:
-        if since > last:
-            found.append([since, until])
-            last = until
-        elif until > last:
-            found[-1][1] = last = until
-    return [
-        Window(file_names.moment(since, day), file_names.moment(until, day))
-        for since, until in found
-    ]
+    return merge_spans(spans, day)
 
 
 def _conform(events: pa.Table, now: datetime) -> pa.Table:

@@ -14,8 +14,6 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
@@ -24,6 +22,7 @@ import pyarrow as pa
 
 from tasks.errors import SettingsError, StagingError
 from tasks.redaction import foreign_text, redact_address
+from tasks.staging.day_folders import day_of_folder, every_day
 from tasks.staging.file_names import STAGES
 from tasks.staging.files import OURS_ALONE
 from tasks.staging.local_files import LocalFiles
@@ -36,6 +35,7 @@ from tasks.staging.writer import ROW_GROUP, Writer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from datetime import date
 
     from tasks.staging.files import Files, Pending
     from tasks.time_window import Window
@@ -44,29 +44,11 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
 """Names of accounts and destinations, which reach logs and pages as they are."""
 
 
-def every_day(day: date) -> bool:  # noqa: ARG001 - whichever it is
-    """Wants the files of every day."""
-    return True
-
-
 def _day(parent: str, folder: str) -> date:
-    day = _day_of(folder)
+    day = day_of_folder(folder)
     if day is None:
         raise StagingError(_unexpected(parent, folder, "date=YYYY-MM-DD"))
     return day
-
-
-@lru_cache(maxsize=4096)
-def _day_of(folder: str) -> date | None:
-    """The day of a folder's name; None where it is no day's."""
-    name, _, value = folder.partition("=")
-    try:
-        day = date.fromisoformat(value)
-    except ValueError:
-        return None
-    # the first and the last year have no year before or after them
-    known = date.min.year < day.year < date.max.year
-    return day if known and name == "date" and day.isoformat() == value else None
 
 
 def _unexpected(parent: str, folder: str, ours: str) -> str:

@@ -1,0 +1,38 @@
+"""Searching names for the parts they consist of, and refusing those that are not ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tasks.errors import StagingError
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Sequence
+
+
+def foreign_name(name: str, stage: str, folder: str) -> StagingError:
+    """The error for a name that is not one of ours."""
+    path = f"{stage}/{folder}/{name}" if folder else name
+    return StagingError(
+        f"{path!r} is no name of a {stage} file of this version; "
+        "move it out of the staging, or use the version that wrote it"
+    )
+
+
+def find_all(
+    pattern: re.Pattern[str], names: Sequence[str], stage: str, folder: str
+) -> list[tuple[str, ...]]:
+    """The groups of a `names_pattern` in each name, which begins with `SPAN`.
+
+    All are searched at once, for that takes a fifth of the time of one after the other.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    found: list[tuple[str, ...]] = pattern.findall("/".join([*names, ""]))
+    if len(found) < len(names) or any(name[:12] >= name[13:25] for name in names):
+        for name in names:
+            if not pattern.match(f"{name}/") or name[:12] >= name[13:25]:
+                raise foreign_name(name, stage, folder)
+    return found
