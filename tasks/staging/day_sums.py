@@ -67,7 +67,9 @@ class DaySums:
             deliveries: Names of the destination's ledger files.
             takes: What the destination takes.
         """
-        if self.files and self.files.orphans:  # sums would count their events, too
+        if self.files is None:
+            return surely_delivered(day, self.current, deliveries, takes, self.normalized)
+        if self.files.orphans:  # sums would count their events, too
             return None
         return surely_delivered(day, self.current, deliveries, takes)
 
@@ -84,8 +86,8 @@ def account_sums(store: Store, account: str) -> dict[date, DaySums]:
         parts = file_names.raw_parts(raw, file_names.partition(account, day))
         time = _time(parts, day)
         count = first_generation_rows(rows)
-        compacted = any(part[3] for part in parts)
-        if count is None or compacted or rejected or not normalized.plainly_done(raw, rows):
+        replacing = len(parts) > 1 and any(part[3] for part in parts)
+        if count is None or replacing or rejected or not normalized.plainly_done(raw, rows):
             found[day] = _sorted_out(normalized.sorted_out(store, account, day, names), time)
         else:
             staged = sum([int(part[2]) for part in parts])

@@ -109,7 +109,7 @@ class LocalFiles:
 
     def names(self, path: str) -> list[str]:
         """See `Files`."""
-        folder = self.root / path
+        folder = f"{self.root}/{path}"  # a `Path` would take a tenth of the time
         with faults(folder), contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
             # what an entry is is known from the listing; only a link is looked at
             return sorted(

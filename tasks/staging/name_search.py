@@ -31,8 +31,11 @@ def find_all(
         StagingError: A name is not one of ours.
     """
     found: list[tuple[str, ...]] = pattern.findall("/".join([*names, ""]))
-    if len(found) < len(names) or any(name[:12] >= name[13:25] for name in names):
+    since = pattern.groupindex["since"] - 1
+    backward = [parts for parts in found if parts[since] >= parts[since + 1]]
+    if backward or len(found) < len(names):
         for name in names:
-            if not pattern.match(f"{name}/") or name[:12] >= name[13:25]:
+            parts = pattern.findall(f"{name}/")
+            if not parts or parts[0] in backward:
                 raise foreign_name(name, stage, folder)
     return found

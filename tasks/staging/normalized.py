@@ -234,11 +234,12 @@ def listed(
 
 def plainly_done(raw: Sequence[str], normalized: Sequence[str]) -> bool:
     """Whether each raw file with rows has one normalized file, and each of those its raw file."""
-    done = {name.rpartition("-g")[0] for name in normalized}
-    keys = {name[: -len(SUFFIX)] for name in raw}
-    if len(done) < len(normalized) or not done <= keys:
-        return False
-    return all(_EMPTY.search(key) for key in keys - done)
+    done = [name.rpartition("-g")[0] for name in normalized]
+    keys = [name[: -len(SUFFIX)] for name in raw]
+    if done == keys:
+        return True
+    rest = {*keys}.difference(done)
+    return len(keys) == len(done) + len(rest) and all(_EMPTY.search(key) for key in rest)
 
 
 def current_files(

@@ -62,16 +62,17 @@ def surely_delivered(
     normalized: Sequence[str],
     deliveries: Sequence[str],
     takes: EventFilter = EVERYTHING,
+    rows: int | None = None,
 ) -> int | None:
     """How many events are delivered of a day of which nothing is left to deliver.
 
     Names show for the whole day what `segments_of` tells, at a tenth the cost: its sums agree, or
     it has a note of the same filter and files. None where there is more to know: something is
-    pending, or was normalized anew.
+    pending, or was normalized anew. `rows` is what `first_generation_rows` tells, where known.
     """
     listed = ledger_file_names.counting_names(deliveries)
     names = "/".join([*listed, ""])
-    rows = first_generation_rows(normalized)
+    rows = first_generation_rows(normalized) if rows is None else rows
     if rows is not None and rows == sum(map(int, _DELTA.findall(names))):
         return rows
     if not takes.by_content:
