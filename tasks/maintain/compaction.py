@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -23,11 +23,12 @@ from tasks.maintain.compaction_writer import merge_day, merge_ledger
 from tasks.maintain.replaced_files import remove_attempts, remove_replaced
 from tasks.staging import normalized
 from tasks.staging.coverage import read_coverage
+from tasks.staging.files import FileGone
 from tasks.staging.known_ids import KnownIds
 from tasks.staging.ledger import Ledger
 from tasks.staging.ledger_file_names import counting_names
 from tasks.staging.locks import hold
-from tasks.staging.orphans import drop_orphans
+from tasks.staging.orphans import describe, drop_orphans
 from tasks.staging.settle import count_pending, settle
 from tasks.time_window import Window
 
@@ -116,7 +117,7 @@ def compact_account(
         run.ledgers,
         run.merged,
         run.removed,
-        run.left.notes(account),
+        [*run.notes, *run.left.notes(account)],
         run.problems,
     )
 
@@ -144,6 +145,7 @@ class _Compaction:
     merged: int = 0
     removed: int = 0
     left: Left = field(default_factory=Left)
+    notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     replaced: dict[tuple[date, str], set[str]] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
@@ -164,7 +166,8 @@ class _Compaction:
                 with self._reported(day):
                     self._compact(day, state, names)
         if self.days and not self.dry_run:
-            with self._locked("account", account):
+            # else the next sync reads the ids of the new files
+            with suppress(InUseError), self._locked("account", account):
                 KnownIds(store, account).renew()
 
     def _compact(self, day: date, state: DayFiles, names: dict[str, list[str]]) -> None:
@@ -208,7 +211,8 @@ class _Compaction:
         """Merge the files of a day; its account is locked."""
         state = normalized.day_of(self.store, self.account, day)
         if any(file.compacted for file in state.orphans):  # a compaction was killed
-            drop_orphans(self.store, self.account, day)
+            if dropped := drop_orphans(self.store, self.account, day):
+                self.notes.append(describe(self.account, dropped))
             state = normalized.day_of(self.store, self.account, day)
         plan = plan_day(day, state, self.begin)
         if plan.obstacle:
@@ -270,5 +274,7 @@ class _Compaction:
             yield
         except InUseError as held:
             self.left.add(str(held), day)
+        except FileGone:
+            self.left.add("its files were replaced meanwhile", day)
         except StagingError as fault:
             self.problems.append(f"account {self.account}, {day} cannot be compacted: {fault}")

@@ -70,14 +70,15 @@ class DayPlan:
 
 def plan_day(day: date, state: DayFiles, begin: datetime | None) -> DayPlan:
     """What of a day is to be merged; `begin` is where its account begins."""
-    window = _covered(day, state.raw, begin) or Window.of_day(day)
+    covered = _covered(day, state.raw, begin)
+    window = covered or Window.of_day(day)
     since, until = file_names.span(window).split("-")
 
     def ours(file: RawFile | NormalizedFile | RejectedFile) -> bool:
         return file.mark in MERGED and since <= file.since and file.until <= until
 
     obstacle = ""
-    if state.raw and _covered(day, state.raw, begin) is None:
+    if state.raw and covered is None:
         obstacle = GAP
     elif state.waiting or any(not file.compacted for file in state.orphans):
         obstacle = WAITING

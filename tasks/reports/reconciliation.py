@@ -110,7 +110,7 @@ class DayEvents:
         malformed = self._ids("rejected", self.state.malformed, share)
         for file in self.state.orphans:
             # a compaction is publishing a file that has only events which count, or was
-            if not (file.number and _among(self._ids("normalized", [file], share), rows).all()):
+            if not (file.compacted and _among(self._ids("normalized", [file], share), rows).all()):
                 self._gone[file.name] = file.rows
         # an id in both counts as normalized: a crash came between the two files
         rejected = rejected.filter(~_among(rejected, rows))

@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 _EMPTY = re.compile(rf"-0(?:-(?:{'|'.join(file_names.MARKS)}))?(?:-[ac]\d+)?$")
 _LISTINGS = 4
 
-
 _ORDER = ("normalized", "rejected", "raw")
 """How trees are listed: against the order in which files come into being.
 

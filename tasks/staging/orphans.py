@@ -52,16 +52,18 @@ def drop_orphans(store: Store, account: str, day: date) -> list[Dropped]:
     """Drop the orphans of a day; who calls holds the account's lock.
 
     One that a raw file may still replace, which is not normalized yet, is left for the next time.
+    What a compaction that was killed left of itself is dropped, too, and no word is said of it.
 
     Raises:
         StagingError: The staging cannot be read or written.
     """
     state = normalized.day_of(store, account, day)  # listed anew: what is dropped is surely gone
-    return [
-        _drop(store, account, day, state, orphan)
+    dropped = [
+        (orphan, _drop(store, account, day, state, orphan))
         for orphan in state.orphans
         if not any(file.overlaps(orphan.since, orphan.until) for file in state.waiting)
     ]
+    return [one for orphan, one in dropped if one.missing or not orphan.compacted]
 
 
 def describe(account: str, dropped: list[Dropped]) -> str:

@@ -97,8 +97,7 @@ def stage_window(  # noqa: PLR0917 - what a reading found, in the order it is kn
         near = _near(store, account, window.day, files, inside)
         fresh, moved = _unknown(inside, near, ids)
         redated = len(pc.unique(pa.concat_arrays([moved, _of_several_dates(listed, inside)])))
-        covered = covered_by(files, window.day)
-        missing = difference(window, covered)
+        missing = difference(window, covered_by(files, window.day))
         for piece in difference(window, missing):
             late = _inside(fresh, piece)
             if late.num_rows:
@@ -240,10 +239,7 @@ def _bounds(events: pa.Table) -> Window:
 def publish(  # noqa: PLR0917 - whose, where and what, and the parts of its name
     store: Store, account: str, window: Window, rows: pa.Table, mark: str = "", number: int = 0
 ) -> str:
-    """Write a file about a window within one UTC day; its name.
-
-    `number` is the highest of the day's files.
-    """
+    """Write a file about a window of a day whose highest number is `number`; its name."""
     name = file_names.raw_name(window, rows.num_rows, mark, number)
     store.publish(rows, "raw", account, window.day, name)
     return name

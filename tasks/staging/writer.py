@@ -36,13 +36,19 @@ class Writer:
         self._schema = schema
         # ids and texts hardly repeat: a dictionary of them costs time and saves nothing
         unique_columns = {"event_id", "event", "event_description", "extras", "line_sha256"}
+        repeating = [name for name in schema.names if name not in unique_columns]
         self._parquet = pq.ParquetWriter(
             pending.sink,
             schema,
             compression="zstd",
             compression_level=_COMPACT_LEVEL if compact else 1,
-            use_dictionary=[name for name in schema.names if name not in unique_columns],
+            use_dictionary=repeating,
+            # of few rows, the least and the greatest of each column are half of the file
+            write_statistics=repeating if compact else ["created_at"],
+            store_schema=False,  # Parquet's own types say the same in a fifth of the bytes
         )
+        if schema.metadata:
+            self.describe({k.decode(): v.decode() for k, v in schema.metadata.items()})
         self.name = ""
         self.rows = 0
 

@@ -30,6 +30,7 @@ def dense_day(
     """Stage and normalize a whole day, several events a file and one of them bad; their ids."""
     hours = (24 - first) / files
     found = []
+    now = at(23.5, day)
     for number in range(files):
         since = first + number * hours
         events = [
@@ -41,7 +42,7 @@ def dense_day(
             (f"bad{day}-{number}", at(since, day), "{}"), (f"dateless{day}-{number}", None, "{}")
         )
         rows = broken(raw(events), f"{prefix}{day}-{number}-1")
-        stage_window(store, "alpha", window(since, since + hours, day), rows, bad, "run", at(30))
+        stage_window(store, "alpha", window(since, since + hours, day), rows, bad, "run", now)
         transform(store)
     return found
 

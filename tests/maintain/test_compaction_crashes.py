@@ -9,12 +9,13 @@ import pytest
 from tasks.staging.store import open_store
 from tests.maintain.days import BATCH, compact, dense_day, files, load, look
 from tests.staging.crashing import start
-from tests.staging.rejecting_receiver import RejectingReceiver
 from tests.staging.staged_data import at, stage, transform, window
 from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.staging.rejecting_receiver import RejectingReceiver
 
 TREES = {"raw": 1, "normalized": 1, "rejected": 2}
 """How many files a compacted day has; rejected ones are of two stages."""
@@ -26,12 +27,6 @@ def maintain(folder: str, sensor: str) -> None:
     assert done.problems == []
     assert (done.days, done.ledgers) == (2, 2)
     assert done.removed > 20
-
-
-@pytest.fixture
-def receiver() -> RejectingReceiver:
-    """What takes everything."""
-    return RejectingReceiver(lambda _: True)
 
 
 def prepare(folder: Path, receiver: RejectingReceiver) -> None:
@@ -86,17 +81,16 @@ def die_and_go_on(folder: Path, template: Path, receiver: RejectingReceiver, ste
 def test_one_death_of_each_kind(tmp_path: Path, receiver: RejectingReceiver) -> None:
     """Killed at one operation of each kind, a compaction loses and doubles nothing for anyone."""
     template = tmp_path / "template"
-    with receiver:
-        prepare(template, receiver)
-        steps: dict[str, list[int]] = {}
-        for step, kind in enumerate(kinds(tmp_path, template, receiver.url(batch=BATCH))):
-            steps.setdefault(kind, []).append(step)
-        renamed = {f"os.rename {tree}/*.parquet" for tree in (*TREES, "deliveries")}
-        removed = {f"os.remove {tree}/*.parquet" for tree in (*TREES, "deliveries")}
-        assert renamed | removed <= steps.keys()
-        for of_kind in steps.values():
-            step = of_kind[len(of_kind) // 2]
-            die_and_go_on(tmp_path / str(step), template, receiver, step)
+    prepare(template, receiver)
+    steps: dict[str, list[int]] = {}
+    for step, kind in enumerate(kinds(tmp_path, template, receiver.url(batch=BATCH))):
+        steps.setdefault(kind, []).append(step)
+    renamed = {f"os.rename {tree}/*.parquet" for tree in (*TREES, "deliveries")}
+    removed = {f"os.remove {tree}/*.parquet" for tree in (*TREES, "deliveries")}
+    assert renamed | removed <= steps.keys()
+    for kind in renamed | removed:
+        step = steps[kind][len(steps[kind]) // 2]
+        die_and_go_on(tmp_path / str(step), template, receiver, step)
 
 
 @pytest.mark.soak
@@ -104,8 +98,7 @@ def test_one_death_of_each_kind(tmp_path: Path, receiver: RejectingReceiver) -> 
 def test_every_death(tmp_path: Path, receiver: RejectingReceiver) -> None:
     """So it does at any operation whatever."""
     template = tmp_path / "template"
-    with receiver:
-        prepare(template, receiver)
-        for step in range(len(kinds(tmp_path, template, receiver.url(batch=BATCH)))):
-            die_and_go_on(tmp_path / str(step), template, receiver, step)
-            shutil.rmtree(tmp_path / str(step))
+    prepare(template, receiver)
+    for step in range(len(kinds(tmp_path, template, receiver.url(batch=BATCH)))):
+        die_and_go_on(tmp_path / str(step), template, receiver, step)
+        shutil.rmtree(tmp_path / str(step))
