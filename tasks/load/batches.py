@@ -6,7 +6,7 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -178,11 +178,16 @@ def _selected(
     ledger: Ledger, segment: Segment, file: NormalizedFile, select: Select
 ) -> Iterator[pa.Table]:
     """The chosen rows of a file, with what the ledger says of them in more columns, `_STATE`."""
-    parts = [(select(events, last), last) for events, last in states(ledger, segment, file)]
-    if not any(mask.any() for mask, _ in parts):
+    masks: list[npt.NDArray[np.bool_]] = []
+    states_of: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in _STATE}
+    for events, last in states(ledger, segment, file):  # of a large file, only this is kept
+        masks.append(select(events, last))
+        for name, parts in states_of.items():
+            parts.append(getattr(last, name))
+    if not any(mask.any() for mask in masks):
         return
-    mask = np.concatenate([mask for mask, _ in parts])
-    state = {name: np.concatenate([getattr(last, name) for _, last in parts]) for name in _STATE}
+    mask = np.concatenate(masks)
+    state = {name: np.concatenate(parts) for name, parts in states_of.items()}
     path = f"{ledger.store.folder('normalized', ledger.account, ledger.day)}/{file.name}"
     start = 0
     for table in normalized.batches(ledger.store, path, rows=_ROWS):
