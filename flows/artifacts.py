@@ -11,6 +11,7 @@ from flows.coverage_picture import DAYS, coverage_picture
 from flows.markdown import bullets, literal, paragraphs, table
 from tasks.extract.result import ExtractResult
 from tasks.load.result import LoadResult
+from tasks.maintain.account import MaintainResult
 from tasks.staging.pending import DeliveryCounts
 from tasks.time_window import isoformat
 from tasks.transform.account import TransformResult
@@ -117,6 +118,20 @@ def replay_page(results: Sequence[StageResult], now: datetime) -> str:
     for result in replayed:
         if result.rest is not None:
             parts += _how_to_go_on(result.subject, result.rest)
+    return "\n\n".join([*parts, *_remarks(results)])
+
+
+def maintain_page(results: Sequence[StageResult], now: datetime) -> str:
+    """What a maintenance did with each account, and what it left and why."""
+    done = [result for result in results if isinstance(result, MaintainResult)]
+    columns = list(dict.fromkeys(name for result in done for name in result.counts()))
+    rows: list[list[str | int]] = [
+        [literal(result.subject), *(result.counts().get(name, 0) for name in columns)]
+        for result in done
+        if result.counts()
+    ]
+    parts = [f"# {done[0].DONE.capitalize()}, {_minute(now)} UTC"]
+    parts.append(table(("account", *columns), rows) if rows else "There was nothing to do.")
     return "\n\n".join([*parts, *_remarks(results)])
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from flows.context import accounts_of, destinations_of
+from flows.dask_scheduler import count_workers, dask_address
 from tasks.accounts import open_to_others
 from tasks.errors import HaloUsmError, StagingError
 from tasks.extract.account import check_account
@@ -56,7 +57,7 @@ class Finding:
 
 
 def findings(settings: Settings, account_blocks: Sequence[str] = ()) -> Iterator[Finding]:
-    """Look at the auth file, each account's key, the staging and each sensor, one by one.
+    """Look at the auth file, each account's key, the staging, Dask and each sensor, one by one.
 
     Args:
         settings: Where they are.
@@ -75,6 +76,12 @@ def findings(settings: Settings, account_blocks: Sequence[str] = ()) -> Iterator
         lambda found: "; ".join(filter(None, ["can be written", found[1]])),
     )
     store = usable[0] if usable else None
+    if settings.halo_task_runner == "dask":
+        yield from _ask(
+            "task runner dask",
+            lambda: count_workers(dask_address(settings) or ""),
+            str,
+        )
     destinations = yield from _ask(
         "sensors",
         lambda: destinations_of(settings),

@@ -29,9 +29,11 @@ _DATES_EVERY = 15
 # its own, because a page in dark colours may show an image as in light ones.
 _STYLE = """
 text{fill:#1f2328;font:12px sans-serif}
-.page{fill:#fff}.unread{fill:#e4e8ec}.covered{fill:#0072b2}.gap{fill:#d55e00}.date{stroke:#8c959f}
+.page{fill:#fff}.unread{fill:#e4e8ec}.covered{fill:#0072b2}.dropped{fill:#8fb8d4}
+.gap{fill:#d55e00}.date{stroke:#8c959f}
 @media (prefers-color-scheme:dark){
-text{fill:#e6edf3}.page{fill:#161b22}.unread{fill:#30363d}.covered{fill:#56b4e9}.gap{fill:#ff9b50}}
+text{fill:#e6edf3}.page{fill:#161b22}.unread{fill:#30363d}.covered{fill:#56b4e9}.dropped{fill:#3a5f78}
+.gap{fill:#ff9b50}}
 """
 
 
@@ -74,6 +76,7 @@ def _strip(name: str, account: AccountStatus, shown: Window, top: int) -> str:
         f'<text x="{_LEFT - 10:g}" y="{base - 1}" text-anchor="end">{escape(text)}</text>'
         f'<rect class="unread" x="{_LEFT:g}" y="{top}" width="{DAYS * _DAY:g}" height="{_STRIP}"/>'
         + _bars("covered", account.covered, shown, top, _STRIP)
+        + _bars("dropped", account.dropped, shown, top, _STRIP)
         + _bars("gap", account.gaps, shown, top - 4, _STRIP + 8)
         + f'<text x="{_LEFT + DAYS * _DAY + 10:g}" y="{base - 1}">{said}</text>'
     )
@@ -94,7 +97,7 @@ def _bars(kind: str, windows: Sequence[Window], shown: Window, top: int, height:
 def _legend(top: int) -> str:
     parts = []
     for index, (kind, text) in enumerate(
-        [("covered", "covered"), ("gap", "gap"), ("unread", "not read")]
+        [("covered", "covered"), ("dropped", "dropped"), ("gap", "gap"), ("unread", "not read")]
     ):
         x = _LEFT + index * 100
         parts.append(

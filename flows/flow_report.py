@@ -20,6 +20,7 @@ from prefect.context import get_run_context
 
 from flows.artifacts import (
     coverage_page,
+    maintain_page,
     replay_page,
     status_description,
     status_table,
@@ -29,6 +30,7 @@ from flows.context import first_sync_windows
 from flows.prefect_events import emit_of_results, emit_pending
 from flows.states import flow_state
 from tasks.load.result import ReplayResult
+from tasks.maintain.account import MaintainResult
 from tasks.redaction import foreign_text, redact
 from tasks.reports.status import status
 
@@ -44,6 +46,7 @@ STATUS_KEY = "halo-usm-status"
 COVERAGE_KEY = "halo-usm-coverage"
 SYNC_KEY = "halo-usm-sync"
 REPLAY_KEY = "halo-usm-replay"
+MAINTAIN_KEY = "halo-usm-maintain"
 
 _SECONDS = 15.0
 _STOPPED_SECONDS = 3.0
@@ -87,9 +90,12 @@ def _report(context: RunContext, results: Sequence[StageResult]) -> None:
             REPLAY_KEY, _Artifact("markdown", replay_page(results, now), "How a replay ended.")
         )
         return
-    if page := sync_page(results, now):
-        _publish(SYNC_KEY, _Artifact("markdown", page, "What a sync did."))
-    unread = first_sync_windows(context.settings, context.accounts)
+    page, key, what = sync_page(results, now), SYNC_KEY, "What a sync did."
+    if any(isinstance(result, MaintainResult) for result in results):
+        page, key, what = maintain_page(results, now), MAINTAIN_KEY, "What a maintenance did."
+    if page:
+        _publish(key, _Artifact("markdown", page, what))
+    unread = first_sync_windows(context.settings, context.accounts or None)
     answer = status(context.store, context.destinations, unread)
     emit_pending(answer, results, now)
     table = json.dumps(status_table(answer))

@@ -110,6 +110,38 @@ def replay(
     )
 
 
+def maintain(
+    context: RunContext,
+    runner: Runner,
+    *,
+    dry_run: bool = False,
+    sign: Path | None = None,
+    drop_undelivered: bool = False,
+) -> list[StageResult]:
+    """Maintain all accounts of the staging, be they set up or not."""
+    from tasks.maintain.account import ages_count_from
+
+    if sign is not None:  # before anything is touched
+        from tasks.staging.signatures import read_signing_key
+
+        read_signing_key(sign)
+    now = ages_count_from(context.store)
+    return runner.results(
+        [
+            runner.submit(
+                stages.maintain,
+                context,
+                account,
+                now,
+                dry_run=dry_run,
+                sign=sign,
+                drop_undelivered=drop_undelivered,
+            )
+            for account in context.store.known_accounts()
+        ]
+    )
+
+
 def _accounts_to_transform(context: RunContext) -> list[str]:
     """The accounts of the auth file, then those that only the staging has.
 

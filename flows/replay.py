@@ -8,12 +8,13 @@ from prefect import State, flow
 from prefect.runtime import flow_run
 
 from flows import pipeline
-from flows.context import prepare, range_between, wait_seconds
+from flows.context import prepare
 from flows.flow_report import end_flow
 from flows.form import BlockNames, OrEmpty, Time, WaitMinutes, validated
 from flows.prefect_runner import prefect_runner
 from flows.run_names import named_by_range
 from flows.states import faults_as_states, plan_state
+from flows.time_options import range_between, wait_seconds
 from tasks.load.replay_plan import plan_replay
 
 
@@ -55,13 +56,13 @@ def replay(  # noqa: PLR0917 - in the order of Prefect's form
     )
     if dry_run:
         return plan_state(plan_replay(context.store, context.destinations, window, only))
-    with prefect_runner(context.stop) as runner:
+    with prefect_runner(context) as runner:
         results = pipeline.replay(
             context,
             runner,
             window,
             only,
-            wait=wait_seconds(wait, asked=True),
+            wait=wait_seconds(wait, in_turn=True),
             env_file=env_file,
         )
     return end_flow(context, results)

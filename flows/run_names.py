@@ -19,21 +19,22 @@ _LONGEST = 40
 
 def named_by_time() -> str:
     """Such as `sync 2026-11-24 19:05`: the flow and the time for which the run was scheduled."""
-    return f"{flow_run.flow_name} {_scheduled()}"
+    dry_run = " dry run" if flow_run.parameters.get("dry_run") is True else ""
+    return f"{flow_run.flow_name}{dry_run} {_scheduled()}"
 
 
 def named_by_range() -> str:
     """Such as `replay all 2026-11-22 to 2026-11-23 sensor`: which events, of when, where to."""
-    asked = flow_run.parameters
-    since, until, sensors = asked.get("since"), asked.get("until"), asked.get("sensors")
+    given = flow_run.parameters
+    since, until, sensors = given.get("since"), given.get("until"), given.get("sensors")
     words = [
         flow_run.flow_name,
-        "dry run" if asked.get("dry_run") is True else "",
-        asked.get("only"),
+        "dry run" if given.get("dry_run") is True else "",
+        given.get("only"),
         _moment(since),
         "to",
         _moment(until) if until else _scheduled(),
-        asked.get("destination"),
+        given.get("destination"),
         *(sensors if isinstance(sensors, list) else []),
     ]
     return " ".join(foreign_text(word, _LONGEST) for word in words if word)

@@ -1,8 +1,8 @@
 """The steps of a pipeline as Prefect tasks: those of `flows.stages`, under the same names.
 
 Each task gets plain arguments and returns a state whose data is the step's result. So any task
-runner can run it, also in other processes or on other machines. A step that reports problems is a
-failed task run.
+runner can run it, also in other processes or, given a `RunElsewhere` as context, on Dask workers. A
+step that reports problems is a failed task run.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from prefect import State, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from flows import stages
+from flows.dask_worker import RunElsewhere, ended_with_worker
 from flows.states import task_state
 from flows.summary import remarks
+from tasks.errors import HaloUsmError
 from tasks.redaction import foreign_text
+from tasks.results import StageResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
     from logging import Logger, LoggerAdapter
 
     from flows.context import RunContext
-    from tasks.results import StageResult
     from tasks.staging.pending import Only
     from tasks.time_window import Window
 
@@ -36,67 +39,87 @@ _OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
 @task(name="extract", task_run_name="extract-{account}", **_OPTIONS)
 def extract(
-    context: RunContext,
+    context: RunContext | RunElsewhere,
     account: str,
     window: Window | None = None,
-    after: object = None,
     **options: Any,
 ) -> State[StageResult]:
     """Stage the raw events of an account; see `flows.stages.extract`."""
-    return _run(stages.extract, context, account, window, after=after, **options)
+    return _run(stages.extract, context, account, window, **options)
 
 
 @task(name="transform", task_run_name="transform-{account}", **_OPTIONS)
 def transform(
-    context: RunContext,
+    context: RunContext | RunElsewhere,
     account: str,
     window: Window | None = None,
-    after: object = None,
     **options: Any,
 ) -> State[StageResult]:
     """Normalize the raw events of an account; see `flows.stages.transform`."""
-    return _run(stages.transform, context, account, window, after=after, **options)
+    return _run(stages.transform, context, account, window, **options)
 
 
 @task(name="load", task_run_name="load-{destination}", **_OPTIONS)
 def load(
-    context: RunContext, destination: str, after: object = None, **options: Any
+    context: RunContext | RunElsewhere, destination: str, **options: Any
 ) -> State[StageResult]:
     """Deliver to a destination what is pending; see `flows.stages.load`."""
-    return _run(stages.load, context, destination, after=after, **options)
+    return _run(stages.load, context, destination, **options)
 
 
 @task(name="replay", task_run_name="replay-{destination}", **_OPTIONS)
 def replay(
-    context: RunContext,
+    context: RunContext | RunElsewhere,
     destination: str,
     window: Window,
     only: Only,
-    after: object = None,
     **options: Any,
 ) -> State[StageResult]:
     """Deliver a range to a destination again; see `flows.stages.replay`."""
-    return _run(stages.replay, context, destination, window, only, after=after, **options)
+    return _run(stages.replay, context, destination, window, only, **options)
 
 
-TASKS = {one.name: one for one in (extract, transform, load, replay)}
+@task(name="maintain", task_run_name="maintain-{account}", **_OPTIONS)
+def maintain(
+    context: RunContext | RunElsewhere, account: str, now: datetime, **options: Any
+) -> State[StageResult]:
+    """Compact, seal and drop days of an account; see `flows.stages.maintain`."""
+    return _run(stages.maintain, context, account, now, **options)
+
+
+TASKS = {one.name: one for one in (extract, transform, load, replay, maintain)}
 
 
 def _run(
     stage: Callable[..., StageResult],
-    context: RunContext,
+    context: RunContext | RunElsewhere,
+    subject: str,
     *arguments: Any,
-    after: object,  # noqa: ARG001 - Prefect has waited for these steps, and draws the graph by them
     **options: Any,
 ) -> State[StageResult]:
-    """Run a step, and log its remarks at their levels."""
+    """Run a step of an account or destination, and log its remarks at their levels."""
     logging.getLogger("prefect.task_runs").addFilter(_is_no_state)
     log = get_run_logger()
-    with _stopped_by_signals(context.stop), _logged(log):
-        result = stage(context, *arguments, **options)
+    try:
+        with _prepared(context) as here, _logged(log):
+            result = stage(here, subject, *arguments, **options)
+    except HaloUsmError as error:  # the run cannot be prepared on this machine
+        result = StageResult(subject, problems=[foreign_text(error, None)])
     for level, text in remarks([result]):
         log.log(level, text)
     return task_state(result)
+
+
+@contextmanager
+def _prepared(context: RunContext | RunElsewhere) -> Iterator[RunContext]:
+    """The run as it is on this machine; it ends early where this process is to end."""
+    if isinstance(context, RunElsewhere):
+        here = context.prepared()
+        with ended_with_worker(here):
+            yield here
+    else:
+        with _stopped_by_signals(context.stop):
+            yield context
 
 
 def _is_no_state(record: logging.LogRecord) -> bool:

@@ -1,15 +1,16 @@
-"""The steps of a pipeline: plain functions of one account or one destination.
+"""The steps of a pipeline: a step is the work of one stage for one account or one destination.
 
-They know nothing of Prefect; `flows.stage_tasks` has the same four as Prefect tasks. Each imports
-its work only when it is called: a command pays for the modules of its own stages alone. Of the
-arguments, `wait` is how many seconds to wait for another run that holds the account or
-destination, and `say_why` whether to note why there was nothing to do.
+These plain functions know nothing of Prefect; `flows.stage_tasks` has the same as Prefect tasks.
+Each imports its work only when it is called: a command pays for the modules of its own stages
+alone. Of the arguments, `wait` is how many seconds to wait for another run that holds the account
+or destination, and `say_why` whether to note why there was nothing to do.
 """
 
 from __future__ import annotations
 
 import shlex
 import time
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from tasks.redaction import foreign_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
     from pathlib import Path
 
     from flows.context import RunContext
@@ -36,8 +38,8 @@ def extract(
     """Stage the raw events of an account: of a window, which is read again, or what is new."""
     from tasks.extract.account import extract_account
 
-    keys = next(keys for keys in context.accounts if keys.name == account)
-    work = partial(extract_account, context.store, keys, context.settings, window=window)
+    work = partial(extract_account, context.store, context.account(account), context.settings)
+    work = partial(work, window=window)
     return _run(partial(work, wait=wait, say_why=say_why), context, "extract", account)
 
 
@@ -64,8 +66,13 @@ def load(
     """Deliver to a destination what is normalized and not delivered."""
     from tasks.load.destination import load_destination
 
-    sensor = next(sensor for sensor in context.destinations if sensor.name == destination)
-    work = partial(load_destination, context.store, sensor, wait=wait, say_why=say_why)
+    work = partial(
+        load_destination,
+        context.store,
+        context.destination(destination),
+        wait=wait,
+        say_why=say_why,
+    )
     return _run(work, context, "load", destination)
 
 
@@ -87,9 +94,33 @@ def replay(
     options = f" --env-file {shlex.quote(str(env_file))}" if env_file else ""
     if blocks := ", ".join(map(foreign_text, context.sensor_blocks)):
         options += f"  # with the URL of {blocks} as USM_SENSOR"
-    sensor = next(sensor for sensor in context.destinations if sensor.name == destination)
+    sensor = context.destination(destination)
     work = partial(replay_destination, context.store, sensor, window, only=only, options=options)
     return _run(partial(work, wait=wait), context, "replay", destination)
+
+
+def maintain(
+    context: RunContext,
+    account: str,
+    now: datetime,
+    *,
+    dry_run: bool = False,
+    sign: Path | None = None,
+    drop_undelivered: bool = False,
+) -> StageResult:
+    """Compact, seal and drop days of an account, by their age at a time."""
+    from tasks.maintain.account import maintain_account
+    from tasks.maintain.retention import Rules
+
+    settings = context.settings
+    rules = Rules(
+        settings.halo_retention_days,
+        settings.halo_ledger_days,
+        timedelta(minutes=settings.halo_lookback_minutes),
+        drop_undelivered,
+    )
+    work = partial(maintain_account, context.store, account, context.destinations, rules, now=now)
+    return _run(partial(work, dry_run=dry_run, sign=sign), context, "maintain", account)
 
 
 DELIVERING = frozenset({load, replay})

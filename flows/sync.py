@@ -8,12 +8,13 @@ from prefect import State, flow
 from prefect.runtime import flow_run
 
 from flows import pipeline
-from flows.context import prepare, wait_seconds
+from flows.context import prepare
 from flows.flow_report import end_flow
 from flows.form import BlockNames, OrEmpty, Time, WaitMinutes, validated
 from flows.prefect_runner import prefect_runner
 from flows.run_names import named_by_time
 from flows.states import faults_as_states
+from flows.time_options import wait_seconds
 from tasks.settings import LookbackMinutes
 
 
@@ -48,7 +49,7 @@ def sync(  # noqa: PLR0917 - in the order of Prefect's form
         "halo_lookback_minutes": lookback,
         "halo_auth_file": auth_file,
     }
-    seconds = wait_seconds(wait, asked=lookback is not None)
+    seconds = wait_seconds(wait, in_turn=lookback is not None)
     context = prepare(
         env_file,
         flags,
@@ -59,6 +60,6 @@ def sync(  # noqa: PLR0917 - in the order of Prefect's form
         sensor_blocks=sensors or [],
         run_id=flow_run.id,
     )
-    with prefect_runner(context.stop) as runner:
+    with prefect_runner(context) as runner:
         results = pipeline.sync(context, runner, wait=seconds)
     return end_flow(context, results)

@@ -134,10 +134,14 @@ class Staging:
         return self._ranges("covered")
 
     def gaps(self) -> pd.DataFrame:
-        """The ranges between them that are not: `account`, `since`, `until`."""
+        """The ranges between them that were not read: `account`, `since`, `until`."""
         return self._ranges("gaps")
 
-    def _ranges(self, kind: Literal["covered", "gaps"]) -> pd.DataFrame:
+    def dropped(self) -> pd.DataFrame:
+        """The ranges that were covered and that retention dropped: `account`, `since`, `until`."""
+        return self._ranges("dropped")
+
+    def _ranges(self, kind: Literal["covered", "gaps", "dropped"]) -> pd.DataFrame:
         answer = status(self._store)
         for problem in answer.problems:
             warnings.warn(foreign_text(problem, None), stacklevel=3)

@@ -33,10 +33,10 @@ def is_uri(staging: str) -> bool:
     return _URI.match(staging) is not None
 
 
-def _is_host(host: str) -> bool:
+def is_host(host: str) -> bool:
     """Whether a name or an address can be asked for: the parts of a name have 1 to 63 letters."""
     try:
-        host.encode("idna")  # as the resolver does
+        host = host.encode("idna").decode()  # as the resolver does
     except UnicodeError:
         return False
     return _HOST.fullmatch(host) is not None
@@ -65,7 +65,7 @@ def base_url(text: str, example: str, keys: str) -> SplitResult:
         no_port = url.port == 0
     except ValueError:
         no_port = True
-    if url.scheme not in {"http", "https"} or not _is_host(url.hostname or ""):
+    if url.scheme not in {"http", "https"} or not is_host(url.hostname or ""):
         raise ValueError(no_url)
     if no_port:
         raise ValueError("its port is no number from 1 to 65535")
@@ -80,6 +80,20 @@ def api_url(text: str) -> str:
     if url.scheme == "http" and not is_loopback(url.hostname):
         raise ValueError("http:// would show the key to the network; write https://")
     return text.rstrip("/")
+
+
+def dask_address(text: str) -> str:
+    """The address of a Dask scheduler."""
+    fault = "it is no address of a Dask scheduler; write one such as tcp://scheduler:8786"
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError:
+        raise ValueError(fault) from None
+    bare = f"{url.scheme}://{url.netloc}" == text and "@" not in text
+    if url.scheme not in {"tcp", "tls"} or not (_is_host(url.hostname or "") and port and bare):
+        raise ValueError(fault)
+    return text
 
 
 def _path(path: Path | str) -> Path:
@@ -163,6 +177,7 @@ def address(text: str) -> str:
 
 def shown(name: str, value: str) -> str:
     """The value of a setting as a message may show it."""
-    if name == "halo_api_url" or (name == "halo_staging" and is_uri(value)):
+    is_address = name in {"halo_api_url", "halo_dask_address"}
+    if is_address or (name == "halo_staging" and is_uri(value)):
         return redact_address(value)
     return HIDDEN if name == "halo_auth_file" and "|" in value else foreign_text(value)

@@ -30,6 +30,7 @@ from tasks.setting_values import (
     api_url,
     auth_file,
     base_url,
+    dask_address,
     is_uri,
     shown,
     staging,
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
 
 _PREFECT = "PREFECT_"
 _OURS = ("HALO_", "USM_")
-_NOT_READ_HERE = {"HALO_RETENTION_DAYS", "HALO_LEDGER_DAYS", "HALO_USM_HOME"}
-"""Names that a settings file may hold although no command of this version reads them."""
+_NOT_READ_HERE = {"HALO_USM_HOME"}
+"""Names that a settings file may hold although no command reads them."""
 
 
 class Sensors(BaseModel):
@@ -81,6 +82,10 @@ def _sensors(value: object) -> object:
 
 LookbackMinutes = Annotated[int, Field(ge=0, le=90 * 24 * 60)]
 """How much of covered time a sync reads again."""
+
+
+KeptDays = Annotated[int, Field(ge=1, le=36_500)]
+"""How many days something is kept."""
 
 
 class Settings(BaseModel):
@@ -126,9 +131,24 @@ class Settings(BaseModel):
         "50.57.180.190",
         description="Address of the reporting device: rep_device_address, the CEF dvc.",
     )
+    halo_retention_days: KeptDays = Field(
+        90, description="Days that `maintain` keeps of raw, normalized and rejected events."
+    )
+    halo_ledger_days: KeptDays = Field(
+        400,
+        description="Days that `maintain` keeps of the ledger; at least as long as the events.",
+    )
     usm_sensor: Annotated[Sensors | None, BeforeValidator(_sensors)] = Field(
         None,
         description="Where events go: one or more sensor URLs, separated by white space.",
+    )
+    halo_task_runner: Literal["threads", "dask"] = Field(
+        "threads",
+        description="Where the steps of a flow run are run: in its process, or on Dask workers.",
+    )
+    halo_dask_address: Annotated[str | None, AfterValidator(dask_address)] = Field(
+        None,
+        description="The Dask scheduler, such as tcp://scheduler:8786 or tls://scheduler:8786.",
     )
 
     _prefect: dict[str, str] = PrivateAttr(default_factory=dict)

@@ -6,6 +6,7 @@ A test compares, so that a declaration and its documentation cannot drift apart.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic_core import PydanticUndefined
 
@@ -13,6 +14,10 @@ from tasks.plugin.derive.families import families
 from tasks.plugin.fields import FIELDS, PLUGIN_FIELD_COUNT, Field
 from tasks.settings import Settings
 from tasks.syslog.sensor_url import KINDS
+from tests.scale.model import Constants, constants_table, scale_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parent.parent
 FIELDS_PAGE = ROOT / "tasks" / "plugin" / "FIELDS.md"
@@ -109,7 +114,13 @@ def rules_table() -> str:
     return "\n".join(lines)
 
 
-_TABLES = {"settings": settings_table, "sensor options": options_table, "rules": rules_table}
+_TABLES: dict[str, Callable[[], str]] = {
+    "settings": settings_table,
+    "sensor options": options_table,
+    "rules": rules_table,
+    "constants of scale": lambda: constants_table(Constants.recorded()),
+    "scale": lambda: scale_table(Constants.recorded()),
+}
 """The tables that are written from the models, by the name in their comments."""
 
 

@@ -3,13 +3,15 @@
 # installed, since its package and syslog-ng's exclude each other. No root rights are needed.
 set -eu
 cd "$(dirname "$0")/.."
-PACKAGES="rsyslog rsyslog-openssl libestr0 libfastjson4 liblognorm5"
+PACKAGES="rsyslog rsyslog-openssl rsyslog-relp libestr0 libfastjson4 liblognorm5 librelp0"
 FOLDER="$PWD/.venv/rsyslog"
 
 runs() { # all libraries found, modules there
     libraries=$(echo "$1"/usr/lib/*/rsyslog)
-    [ -e "$libraries/lmnsd_ossl.so" ] && [ -e "$libraries/mmnormalize.so" ] &&
-        LD_LIBRARY_PATH="${libraries%/rsyslog}" "$1/usr/sbin/rsyslogd" -v >/dev/null 2>&1
+    for module in lmnsd_ossl mmnormalize imrelp; do
+        [ -e "$libraries/$module.so" ] || return 1
+    done
+    LD_LIBRARY_PATH="${libraries%/rsyslog}" "$1/usr/sbin/rsyslogd" -v >/dev/null 2>&1
 }
 
 missing() {

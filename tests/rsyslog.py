@@ -1,4 +1,4 @@
-"""A real rsyslog with the five listeners of a USM Anywhere sensor, on free loopback ports.
+"""A real rsyslog with the listeners of a USM Anywhere sensor and RELP's, on free loopback ports.
 
     with RSyslog(folder) as sensor:
         …  # send to sensor.url("tls-rfc5424")
@@ -26,7 +26,10 @@ from tests.syslog_daemon import (
     settled_lines,
 )
 
-__all__ = ["LISTENERS", "RSyslog", "find", "require"]
+__all__ = ["LISTENERS", "RELP", "RSyslog", "find", "require"]
+
+RELP = ("relp-rfc3164", "relps-rfc5424")
+"""What it listens on beside `LISTENERS`: RELP over TCP, and over TLS."""
 
 _UNPACKED = Path(__file__).parents[1] / ".venv" / "rsyslog"
 
@@ -34,6 +37,7 @@ _HEAD = """\
 global(workDirectory="{folder}" maxMessageSize="128k" net.enableDNS="off")
 main_queue(queue.type="Direct")
 module(load="imudp") module(load="imptcp") module(load="imtcp") module(load="mmnormalize")
+module(load="imrelp" tls.tlslib="openssl")
 template(name="raw" type="string" string="%rawmsg%\\n")
 template(name="parsed" type="string" string="%$!all-json%\\n")
 """
@@ -56,6 +60,7 @@ _NEWLINES = 'supportOctetCountedFraming="off"'
 _TLS = """streamDriver.name="ossl" streamDriver.mode="1" streamDriver.authMode="anon"
     streamDriver.caFile="{ca}" streamDriver.certFile="{cert}" streamDriver.keyFile="{key}"
     gnutlsPriorityString="MinProtocol=TLSv1.2" """
+_RELPS = """tls="on" tls.caCert="{ca}" tls.myCert="{cert}" tls.myPrivKey="{key}" """
 
 
 class Installation(NamedTuple):
@@ -110,30 +115,35 @@ class RSyslog(SyslogDaemon):
     """
 
     name = "rsyslog"
+    listeners = (*LISTENERS, *RELP)
 
     def __init__(self, folder: Path, *, host: str = "127.0.0.1", parses_cef: bool = False) -> None:
         super().__init__(folder.resolve(), host)  # rsyslog changes to the root folder
         found = find()
         assert found is not None, "call require() first"
         self._found = found
-        tls = _TLS.format(ca=self.ca, cert=self._own.cert, key=self._own.key)
-        module = {"udp": "imudp", "tcp-rfc3164": "imptcp"}
-        more = {"udp": "", "tcp-rfc3164": _NEWLINES, "tcp-rfc5424": "", "tls": tls}
+        tls, relps = (
+            form.format(ca=self.ca, cert=self._own.cert, key=self._own.key)
+            for form in (_TLS, _RELPS)
+        )
+        module = {"udp": "imudp", "tcp-rfc3164": "imptcp", "relp": "imrelp", "relps": "imrelp"}
+        more = {"tcp-rfc3164": _NEWLINES, "tls": tls, "relps": relps}
         self._config = self._folder / "rsyslog.conf"
         self._config.write_text(
             _HEAD.format(folder=self._folder)
             + "".join(
                 _LISTENER.format(
                     name=name,
-                    module=module.get(name, module.get(name[:3], "imtcp")),
+                    module=module.get(name, module.get(scheme, "imtcp")),
                     text=2 if name.endswith("rfc3164") else 1,
                     parse=_PARSE.format(file=self.file(name)) if parses_cef else "",
                     host=host,
                     port=self._ports[name],
-                    more=more.get(name, more.get(name[:3])),
+                    more=more.get(name, more.get(scheme, "")),
                     file=self.file(name),
                 )
-                for name in LISTENERS
+                for name in self.listeners
+                for scheme in [name.partition("-")[0]]
             )
         )
 

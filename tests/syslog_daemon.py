@@ -68,13 +68,14 @@ class SyslogDaemon(ABC):
     """
 
     name: ClassVar[str]
+    listeners: ClassVar[tuple[str, ...]] = LISTENERS
 
     def __init__(self, folder: Path, host: str = "127.0.0.1") -> None:
         self._folder = folder
         self._host = host
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        self._ports = _free_ports(host)
+        self._ports = _free_ports(host, self.listeners)
         self._authority = Authority(folder / "tls")
         self._own = self._authority.issue(host, "localhost")
         self.ca = self._authority.cert
@@ -117,7 +118,7 @@ class SyslogDaemon(ABC):
                 stderr=stderr,
             )
         until = time.monotonic() + _START_SECONDS
-        waiting = [name for name in LISTENERS if not name.startswith("udp")]
+        waiting = [name for name in self.listeners if not name.startswith("udp")]
         while waiting:
             if self._process.poll() is not None or time.monotonic() > until:
                 self.kill()
@@ -154,11 +155,12 @@ class SyslogDaemon(ABC):
         """The sensor URL of a listener, with options; what it needs itself comes with it."""
         if listener.endswith("rfc5424"):
             options.setdefault("format", "rfc5424")
-        if listener.startswith("tls"):
+        scheme = listener.partition("-")[0]
+        if scheme in {"tls", "relps"}:
             options.setdefault("ca", self.ca)
         query = "&".join(f"{key}={quote(str(value))}" for key, value in options.items())
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{listener[:3]}://{host}:{self._ports[listener]}" + (f"?{query}" if query else "")
+        return f"{scheme}://{host}:{self._ports[listener]}" + (f"?{query}" if query else "")
 
     def file(self, listener: str) -> Path:
         """Where it writes what it reads, a line a message."""
@@ -207,11 +209,11 @@ def _record(line: str) -> Record:
     return Record(int(priority), when, host, program, message)
 
 
-def _free_ports(host: str) -> dict[str, int]:
+def _free_ports(host: str, listeners: tuple[str, ...]) -> dict[str, int]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     ports = {}
     held = []
-    for name in LISTENERS:
+    for name in listeners:
         kind = socket.SOCK_DGRAM if name.startswith("udp") else socket.SOCK_STREAM
         held.append(socket.socket(family, kind))
         held[-1].bind((host, 0))

@@ -29,6 +29,8 @@ NOT_RUN = {
     ("prefect.md", "it needs the deployments;"): 1,
     ("prefect.md", "it needs a notification block;"): 1,
     ("prefect.md", "the server has to be started with it."): 1,
+    ("scale.md", "it takes some minutes."): 1,
+    ("scale.md", "they run until they are stopped;"): 1,
     ("upgrade.md", "there is no newer version to fetch."): 1,
 }
 """How many blocks of a page are not run, by how their reason begins."""

@@ -85,11 +85,12 @@ def test_syslog_ng_killed(tmp_path: Path, listener: str) -> None:
         load_through_kills(tmp_path, sensor, listener, 3)
 
 
-def test_rsyslog_killed(tmp_path: Path) -> None:
-    """The same with a rsyslog."""
+@pytest.mark.parametrize("listener", ["tcp-rfc5424", "relps-rfc5424"])
+def test_rsyslog_killed(tmp_path: Path, listener: str) -> None:
+    """The same with a rsyslog, over RELP, too."""
     rsyslog.require()
     with RSyslog(tmp_path / "sensor") as sensor:
-        load_through_kills(tmp_path, sensor, "tcp-rfc5424", 3)
+        load_through_kills(tmp_path, sensor, listener, 3)
 
 
 @pytest.mark.soak
@@ -105,8 +106,9 @@ def test_syslog_ng_killed_a_hundred_times(tmp_path: Path, listener: str) -> None
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-def test_rsyslog_killed_a_hundred_times(tmp_path: Path) -> None:
+@pytest.mark.parametrize("listener", ["tls-rfc5424", "relp-rfc3164"])
+def test_rsyslog_killed_a_hundred_times(tmp_path: Path, listener: str) -> None:
     """A hundred times the same with a rsyslog."""
     rsyslog.require()
     with RSyslog(tmp_path / "sensor") as sensor:
-        load_through_kills(tmp_path, sensor, "tls-rfc5424", 100)
+        load_through_kills(tmp_path, sensor, listener, 100)

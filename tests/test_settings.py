@@ -119,6 +119,8 @@ def test_a_start_is_from_2010_to_now(in_folder: Path) -> None:
         ("HALO_AUTH_FILE", "~nouser/auth", "'~nouser/auth': no home folder is known for its ~"),
         ("HALO_AUTH_FILE", "key|hunter2", "'***': it is no path but a key; write the key into a"),
         ("HALO_STAGING", "s3://", "it names no bucket"),
+        ("HALO_RETENTION_DAYS", "0", "'0': Input should be greater than or equal to 1"),
+        ("HALO_LEDGER_DAYS", "a year", "'a year': Input should be a valid integer"),
         ("HALO_STAGING_LOCKS", "maybe", "'maybe': Input should be 'auto' or 'none'"),
         ("HALO_STAGING", "~nouser/x", "'~nouser/x': no home folder is known for its ~; write"),
         ("HALO_STAGING", "\udce9", "'\\udce9': '"),
@@ -239,6 +241,6 @@ def test_a_line_that_would_leave_a_setting_at_its_default_is_refused(
 
 
 def test_a_settings_file_may_hold_other_programs_settings(in_folder: Path) -> None:
-    """Names that are none of ours, comments, and those of other versions are left alone."""
-    (in_folder / ".env").write_text("# ours\n\nAWS_REGION=x\nHALO_RETENTION_DAYS=30\n")
+    """Names that are none of ours, comments, and what only deploys are left alone."""
+    (in_folder / ".env").write_text("# ours\n\nAWS_REGION=x\nHALO_USM_HOME=/srv\n")
     assert read_settings().halo_staging == "data"

@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 from flows.cli.execution import DONE, FAILED, exit_code, stop_on_signals
 from flows.cli.import_command import import_connector
 from flows.cli.options import NO_COMMON, Auth, Common
-from flows.cli.pipeline_commands import extract, load, replay, sync, transform
+from flows.cli.pipeline_commands import extract, load, maintain, replay, sync, transform
 from flows.cli.report_commands import audit, export, status
 from tasks.errors import SettingsError
 
@@ -87,6 +87,7 @@ _COMMANDS: dict[Callable[..., int], str] = {
     transform: "halo-usm transform --since 2026-03-01 --until 2026-03-08",
     load: "halo-usm load",
     replay: "halo-usm replay --since 2026-03-01 --until 2026-03-02 --only all --dry-run",
+    maintain: "halo-usm maintain --dry-run",
     status: "halo-usm status --json",
     audit: "halo-usm audit --since 2026-03-01 --until 2026-04-01 --json",
     serve: "halo-usm serve --env-file /etc/halo-usm.env",

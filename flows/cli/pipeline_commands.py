@@ -1,9 +1,10 @@
-"""The commands that extract, transform and deliver: each runs a pipeline."""
+"""The commands that extract, transform, deliver and maintain: each runs a pipeline."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path  # noqa: TC003 - cyclopts reads the annotations
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -21,7 +22,8 @@ from flows.cli.options import (
     Wait,
 )
 from flows.cli.output import say, warn
-from flows.context import check_halo_has, parse_range, prepare, range_if_given, wait_seconds
+from flows.context import prepare
+from flows.time_options import check_halo_has, parse_range, range_if_given, wait_seconds
 
 if TYPE_CHECKING:
     from flows.context import RunContext
@@ -43,7 +45,7 @@ def sync(
     from flows import pipeline
 
     return run_pipeline(
-        partial(pipeline.sync, wait=wait_seconds(wait, asked=lookback is not None)),
+        partial(pipeline.sync, wait=wait_seconds(wait, in_turn=lookback is not None)),
         common.env_file,
         {
             "halo_start": starting,
@@ -79,7 +81,7 @@ def extract(
     window = range_if_given(since, until)
     if window is not None:
         check_halo_has(window)
-    seconds = wait_seconds(wait, asked=window is not None)
+    seconds = wait_seconds(wait, in_turn=window is not None)
     return run_pipeline(
         partial(pipeline.extract, window=window, wait=seconds),
         common.env_file,
@@ -99,7 +101,7 @@ def transform(
     from flows import pipeline
 
     window = range_if_given(since, until)
-    seconds = wait_seconds(wait, asked=window is not None)
+    seconds = wait_seconds(wait, in_turn=window is not None)
     return run_pipeline(partial(pipeline.transform, window=window, wait=seconds), common.env_file)
 
 
@@ -132,7 +134,7 @@ def replay(
     """Deliver a range again from staging; no Halo call is made."""
     from flows import pipeline
 
-    window, seconds = parse_range(since, until), wait_seconds(wait, asked=True)
+    window, seconds = parse_range(since, until), wait_seconds(wait, in_turn=True)
     if dry_run:
         return _show_plan(
             prepare(common.env_file, sensors=True, destination=destination), window, only
@@ -158,6 +160,40 @@ def replay(
             "wait": wait,
             "env_file": common.env_file,
         },
+    )
+
+
+def maintain(
+    *,
+    dry_run: Annotated[
+        bool, Parameter(help="Only say what would be done; nothing is changed.", negative="")
+    ] = False,
+    sign: Annotated[
+        Path | None, Parameter(help="Sign the seals with the Ed25519 key in this file.")
+    ] = None,
+    drop_undelivered: Annotated[
+        bool,
+        Parameter(help="Drop old events, too, that a destination has not got.", negative=""),
+    ] = False,
+    in_prefect: InPrefect = NO_PREFECT,
+    common: Common = NO_COMMON,
+) -> int:
+    """Compact small files, seal the days that are over, drop what is older than the retention."""
+    from flows import pipeline
+
+    options: dict[str, Any] = {
+        "dry_run": dry_run,
+        "sign": sign,
+        "drop_undelivered": drop_undelivered,
+    }
+    return run_pipeline(
+        partial(pipeline.maintain, **options),
+        common.env_file,
+        sensors=None,
+        writes=not dry_run,
+        flow="maintain",
+        prefect=in_prefect.prefect,
+        parameters={**options, "env_file": common.env_file},
     )
 
 

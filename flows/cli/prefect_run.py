@@ -114,6 +114,7 @@ def _flow(name: str) -> Flow[..., State[Any]]:
         SettingsError: One of them cannot be used.
     """
     try:
+        from flows.maintain import maintain
         from flows.replay import replay
         from flows.sync import sync
     except ValidationError as error:
@@ -124,8 +125,8 @@ def _flow(name: str) -> Flow[..., State[Any]]:
                 for fault in error.errors(include_url=False, include_input=False)
             )
         ) from None
-    flows: dict[str, Flow[..., State[Any]]] = {"sync": sync, "replay": replay}
-    return flows[name]
+    flows: list[Flow[..., State[Any]]] = [sync, replay, maintain]
+    return next(flow for flow in flows if flow.name == name)
 
 
 class _FlowRun(threading.Thread):
@@ -167,7 +168,7 @@ class _FlowRun(threading.Thread):
         self._begun.set()
         self._context = self._context.under(flow_run.id)
         try:
-            with prefect_runner(self._context.stop) as runner:
+            with prefect_runner(self._context) as runner:
                 self._results = self._pipeline(self._context, runner)
         except Exception as error:
             self._raised = error

@@ -11,7 +11,8 @@ from cyclopts import Parameter
 from flows.cli.execution import DONE
 from flows.cli.options import NO_COMMON, Common, Json, Since, Until
 from flows.cli.output import warn
-from flows.context import first_sync_windows, parse_range, prepare, range_if_given
+from flows.context import first_sync_windows, prepare
+from flows.time_options import parse_range, range_if_given
 from tasks.errors import SettingsError
 from tasks.redaction import foreign_text
 from tasks.time_window import isoformat
@@ -45,6 +46,12 @@ def status(
 def audit(
     *,
     event: Annotated[str | None, Parameter(help="One event by its id: its whole history.")] = None,
+    verify: Annotated[
+        bool, Parameter(help="Verify the seals: of all days, or of a range.", negative="")
+    ] = False,
+    public_key: Annotated[
+        Path | None, Parameter(help="Check the signatures of the seals, too: PEM, Ed25519.")
+    ] = None,
     since: Annotated[str | None, Parameter(help="Start of a range to account for.")] = None,
     until: Until = None,
     as_json: Annotated[Json, Parameter(name="--json")] = False,
@@ -53,14 +60,22 @@ def audit(
     ] = None,
     common: Common = NO_COMMON,
 ) -> int:
-    """Answer an auditor: one event's whole history, or whether a range adds up."""
+    """Answer an auditor: one event's history, whether a range adds up, whether seals agree."""
     from flows.cli.tables import show_answer, show_event, show_range
     from tasks.reports.audit import audit_range
     from tasks.reports.event_history import audit_event
     from tasks.reports.status import not_set_up
 
+    if verify:
+        if event is not None or report is not None:
+            raise SettingsError("audit: --verify goes with neither --event nor --report")
+        return _verify(range_if_given(since, until), public_key, common, as_json=as_json)
+    if public_key is not None:
+        raise SettingsError("audit: --public-key is for --verify")
     if (event is None) == (since is None):
-        raise SettingsError("audit: say either --event ID or --since T (with --until T)")
+        raise SettingsError(
+            "audit: say either --event ID or --since T (with --until T), or --verify"
+        )
     if event is not None and not _is_text(event):
         raise SettingsError(f"audit: --event '{foreign_text(event)}' is no UTF-8, as every id is")
     window = range_if_given(since, until)
@@ -79,8 +94,21 @@ def audit(
     return show_answer(found, None if as_json else show_range)
 
 
+def _verify(
+    window: Window | None, public_key: Path | None, common: Common, *, as_json: bool
+) -> int:
+    """Verify the seals of the days of a range, or of all."""
+    from flows.cli.tables import show_answer, show_verification
+    from tasks.reports.verification import verify
+    from tasks.staging.signatures import read_verifying_key
+
+    key = read_verifying_key(public_key) if public_key else None
+    found = verify(prepare(common.env_file).store, window, key)
+    return show_answer(found, None if as_json else show_verification)
+
+
 def _write_report(work: RunContext, window: Window, path: Path, common: Common) -> RangeAudit:
-    """Write an audit as a page; the audit."""
+    """Write an audit as a page, and return the audit."""
     from tasks.reports.output_file import output_file
 
     try:
@@ -113,9 +141,13 @@ def export(
 ) -> int:
     """Write a range of events from staging to a file or standard output."""
     from tasks.reports.export import export_to
+    from tasks.staging.dropped import no_longer_staged
 
     window = parse_range(since, until)
-    count = export_to(prepare(common.env_file).store, window, format, output)
+    store = prepare(common.env_file).store
+    count = export_to(store, window, format, output)
+    for note in no_longer_staged(store, window):
+        warn(f"note: {note}")
     warn(f"{count} events exported")
     return DONE
 

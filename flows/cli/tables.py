@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tasks.reports.audit import RangeAudit
     from tasks.reports.event_history import EventHistory, Row
     from tasks.reports.status import Status
+    from tasks.reports.verification import Verification
 
 A = TypeVar("A", bound=Answer)
 
@@ -93,6 +94,11 @@ def show_status(answer: Status) -> None:
             console.print(
                 f"{foreign_text(name)} is covered from {isoformat(account.covered[0].since)}",
             )
+        for part in account.dropped:
+            console.print(
+                f"{foreign_text(name)} has been dropped by retention from {isoformat(part.since)} "
+                f"to {isoformat(part.until)}"
+            )
         for gap in account.gaps:
             console.print(
                 f"{foreign_text(name)} has a gap from {isoformat(gap.since)} to "
@@ -158,9 +164,32 @@ def show_range(answer: RangeAudit) -> None:
         )
     if answer.destinations:
         console.print(table)
+    if answer.dropped_days:
+        console.print(
+            "Days of the range that are no longer staged, for retention dropped them: "
+            f"{answer.dropped_days:,}. What is there:"
+        )
     if answer.consistent and not answer.staged:
         console.print("No event of this range is staged; `halo-usm status` tells what was read.")
     elif answer.consistent:
         console.print("It adds up.")
     else:
         console.print("It does not add up.", style="bold")
+
+
+def show_verification(answer: Verification) -> None:
+    """Print `audit --verify`: what was verified of each account, and whether all agrees."""
+    console = _console()
+    table = _table("account", "seals", "signatures", "days", "files", "lines")
+    for name, counts in sorted(answer.accounts.items()):
+        row = (counts.seals, counts.signatures, counts.days, counts.files, counts.lines)
+        table.add_row(foreign_text(name), *(f"{n:,}" for n in row))
+    console.print(table)
+    for name, counts in sorted(answer.accounts.items()):
+        if newest := counts.newest:
+            console.print(
+                f"{foreign_text(name)}: the newest seal is number {newest.number:,}, of "
+                f"{newest.day}, its SHA-256 {newest.sha256}",
+                soft_wrap=True,
+            )
+    console.print("All agrees." if answer.verified else "Something does not agree.")

@@ -28,6 +28,7 @@ from tasks.extract.window_stager import WindowStager
 from tasks.halo.client import ApiKey, HaloClient, Listing
 from tasks.halo_history import HALO_KEEPS
 from tasks.staging.coverage import read_coverage
+from tasks.staging.dropped import days_within, describe
 from tasks.staging.known_ids import KnownIds
 from tasks.staging.locks import hold
 from tasks.time_window import Window, isoformat, union
@@ -152,15 +153,30 @@ def _plan(  # noqa: PLR0917 - what is wanted, and what is known
 ) -> Plan:
     lookback = timedelta(minutes=settings.halo_lookback_minutes)
     if window is not None:
+        if gone := days_within(known.dropped, window):
+            result.notes.append(
+                f"account {account.name}: {describe(gone)}, and it is not read again"
+            )
         return plan_range(
-            known.covered, known.begin, window, now=now, lookback=lookback, synced=known.synced
+            known.covered,
+            known.begin,
+            window,
+            now=now,
+            lookback=lookback,
+            synced=known.synced,
+            dropped=known.dropped,
         )
     start = settings.halo_start or now - HALO_KEEPS
     if settings.halo_start and (note := start_is_too_late(account.name, start, known)):
         result.notes.append(note)
-    covered = union([*known.covered, *known.lost])
     return plan_sync(
-        covered, known.begin, start=start, now=now, lookback=lookback, synced=known.synced
+        union([*known.covered, *known.lost]),
+        known.begin,
+        start=start,
+        now=now,
+        lookback=lookback,
+        synced=known.synced,
+        dropped=known.dropped,
     )
 
 

@@ -9,6 +9,7 @@ from tasks.halo_history import HALO_KEEPS
 from tasks.time_window import Window, difference
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime, timedelta
 
 
@@ -54,6 +55,7 @@ def plan_sync(
     now: datetime,
     lookback: timedelta,
     synced: bool = True,
+    dropped: Sequence[Window] = (),
 ) -> Plan:
     """From where the account begins to now: what is not covered, and what to look at again.
 
@@ -67,13 +69,14 @@ def plan_sync(
         now: The end of the range.
         lookback: How much of covered time, before each of its ends, is read again.
         synced: Whether a sync has set `begin`; see `Plan`.
+        dropped: What retention has dropped, and nothing covers; it is not read again.
     """
     since = min(start, begin or start)
     if begin is not None and synced:
         since = begin
     if since >= now:
         return Plan()
-    ranges = _uncovered(covered, Window(since, now), lookback)
+    ranges = _uncovered(covered, Window(since, now), lookback, dropped)
     if begin is None:
         return Plan(ranges, since)
     ranges = [
@@ -96,8 +99,9 @@ def plan_range(
     now: datetime,
     lookback: timedelta,
     synced: bool = True,
+    dropped: Sequence[Window] = (),
 ) -> Plan:
-    """A range, whether it is covered or not.
+    """A range, whether it is covered or not, without what retention has dropped.
 
     Where it begins at the end of covered time, the lookback before it is read again too: no later
     run could know that covered time once ended there.
@@ -105,20 +109,21 @@ def plan_range(
     if window.since >= now:
         return Plan()
     wanted = Window(window.since, min(window.until, now))
-    ranges = _uncovered(covered, wanted, lookback)
-    ranges += [
-        PlannedRange(piece) for piece in difference(wanted, [planned.window for planned in ranges])
-    ]
+    ranges = _uncovered(covered, wanted, lookback, dropped)
+    rest = difference(wanted, [*(planned.window for planned in ranges), *dropped])
+    ranges += [PlannedRange(piece) for piece in rest]
     earlier = begin is None or wanted.since < begin
     ranges.sort(key=lambda planned: planned.window)
     return Plan(ranges, wanted.since if earlier else None, synced)
 
 
-def _uncovered(covered: list[Window], wanted: Window, lookback: timedelta) -> list[PlannedRange]:
+def _uncovered(
+    covered: list[Window], wanted: Window, lookback: timedelta, dropped: Sequence[Window]
+) -> list[PlannedRange]:
     """The gaps of a range, each with the lookback before it."""
     ends = {piece.until: piece for piece in covered}
     ranges = []
-    for gap in difference(wanted, covered):
+    for gap in difference(wanted, [*covered, *dropped]):
         piece = ends.get(gap.since)
         start = max(piece.since, gap.since - lookback) if piece else gap.since
         boundary = gap.since if start < gap.since else None

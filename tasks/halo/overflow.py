@@ -53,7 +53,7 @@ class OverflowReader:
         )
 
     async def _read_by_critical(self, listing: Listing) -> bool:
-        """Read critical events, then the others; whether these were all events."""
+        """Read critical events, then the others. Returns whether these were all events."""
         halves = [listing._replace(critical=critical) for critical in (True, False)]
         if not await self._filters_apply(halves, listing):
             return False

@@ -74,21 +74,25 @@ class Paginator:
         page_budget: For responses of the account.
         keep: Takes each page, but not a small first page that is only looked at.
         concurrency: Requests in flight at most.
+        turns: Taken by a listing of at least so many pages, so that few of them are read at the
+            same time: each is then complete earlier, and staged while the next is read.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - what the paginators of an account share
         self,
         client: HaloClient,
         budget: RequestBudget,
         page_budget: PageBudget,
         keep: Callable[[Page], Awaitable[None]],
         concurrency: int,
+        turns: asyncio.Semaphore,
     ) -> None:
         self._client = client
         self._budget = budget
         self._page_budget = page_budget
         self._keep = keep
         self._concurrency = concurrency
+        self._turns = turns
         self._largest = 0
 
     async def first_page(self, listing: Listing) -> Page:
@@ -132,7 +136,11 @@ class Paginator:
             return paged
         await self._keep_small(first)
         numbers = range(2, min(paged.depth, DEEPEST_PAGE) + 1)
-        paged.pages += await self._pages(paged, numbers, 1 if one_by_one else self._concurrency)
+        if one_by_one or len(numbers) < self._concurrency:
+            paged.pages += await self._pages(paged, numbers, 1 if one_by_one else len(numbers))
+        else:
+            async with self._turns:
+                paged.pages += await self._pages(paged, numbers, self._concurrency)
         return await self._to_last_page(paged)
 
     async def _to_last_page(self, paged: PagedListing) -> PagedListing:

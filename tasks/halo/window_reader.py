@@ -13,6 +13,7 @@ requests for a window and what it is split into are bounded, and so is the text 
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -39,6 +40,9 @@ MAX_HELD = 16 * 1024 * 1024
 """Bytes of responses of one window that are held before their events are staged."""
 MAX_IN_FLIGHT = 128 * 1024 * 1024
 """Bytes of large responses of an account that may be requested at the same time."""
+_DEEP_LISTINGS = 6
+"""Listings of many pages that are read at a time. With two, requests are not always in flight: as
+one ends, too few pages of the other are left."""
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -93,6 +97,7 @@ class WindowReader:
         self._hand_over = hand_over
         self._types = types
         self._page_budget = PageBudget(MAX_IN_FLIGHT)
+        self._turns = asyncio.Semaphore(_DEEP_LISTINGS)
 
     async def read(self, window: Window, budget: RequestBudget | None = None) -> WindowResult:
         """Read a window.
@@ -117,7 +122,7 @@ class WindowReader:
     async def _read(self, result: WindowResult) -> None:
         window, keep = result.listed, partial(self._keep, result)
         paginator = Paginator(
-            self._client, result.budget, self._page_budget, keep, self._concurrency
+            self._client, result.budget, self._page_budget, keep, self._concurrency, self._turns
         )
         order: Order = "desc" if window.since < self._expiring else "asc"
         listing = Listing(window.since, window.until, order)

@@ -22,6 +22,8 @@ A batch that fails is tried three times, with pauses. What then?
   delivered before and after them.
 
 Over UDP each message has its own outcome, so one batch shows what else takes several attempts.
+Over RELP a receiver may refuse single messages, which is as good; where the connection breaks, what
+was acknowledged by then is delivered, and the rest is treated as over TCP.
 """
 
 from __future__ import annotations
@@ -174,7 +176,8 @@ class BatchSender:
             if not len(left):
                 break
             self._pause(pause)
-            left = self._send(left, present=len(left) < len(batch))
+            some = len(left) < len(batch)
+            left = self._send(left, present=some and self.transport.per_message)
             self._unsteady |= not len(left)
         if not len(left):
             return True

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.cef.line_hashes import line_hashes
 from tasks.cef.render import render
 from tasks.plugin.fields import NORMALIZED_SCHEMA
-from tasks.staging import normalized
+from tasks.staging import normalized_rows
 from tasks.staging.pending import states
 from tasks.syslog.message import encode
 
@@ -104,18 +103,6 @@ class Batch:
         )
 
 
-def line_hashes(lines: pa.StringArray) -> pa.StringArray:
-    """The SHA-256 of each CEF line in UTF-8, in hex: proof of which bytes went out."""
-    _, offsets, data = lines.buffers()
-    ends = np.frombuffer(offsets, np.int32)[lines.offset : lines.offset + len(lines) + 1].tolist()
-    text, sha256 = memoryview(data or b""), hashlib.sha256
-    digests = b"".join([sha256(text[start:end]).digest() for start, end in pairwise(ends)])
-    positions = np.arange(len(lines) + 1, dtype=np.int32) * len(sha256().hexdigest())
-    return pa.StringArray.from_buffers(
-        len(lines), pa.py_buffer(positions), pa.py_buffer(digests.hex().encode())
-    )
-
-
 def batches(
     ledger: Ledger,
     files: Iterable[tuple[Segment, NormalizedFile]],
@@ -190,7 +177,7 @@ def _selected(
     state = {name: np.concatenate(parts) for name, parts in states_of.items()}
     path = f"{ledger.store.folder('normalized', ledger.account, ledger.day)}/{file.name}"
     start = 0
-    for table in normalized.batches(ledger.store, path, rows=_ROWS):
+    for table in normalized_rows.batches(ledger.store, path, rows=_ROWS):
         part = slice(start, start + table.num_rows)
         start += table.num_rows
         with_state = table

@@ -13,6 +13,7 @@ import numpy as np
 from tasks.errors import InUseError, SensorError, SettingsError, StagingError
 from tasks.load.pending_days import PendingDay, pending_days, why_nothing
 from tasks.load.result import LoadResult, Rest, pending_after_load, undelivered_by_replay
+from tasks.staging.dropped import no_longer_staged
 from tasks.staging.ledger import LedgerError
 from tasks.staging.locks import hold
 from tasks.time_window import Window, isoformat
@@ -77,6 +78,7 @@ class Delivery:
                     done.asked = done.tried + done.not_tried
                     if done.pending:
                         done.problems = [undelivered_by_replay(done)]
+                    done.problems += no_longer_staged(self.store, self.selection.window)
                 done.notes += self._notes()
         except InUseError as held:
             done.held, done.held_by = True, held.run
@@ -143,6 +145,7 @@ class Delivery:
         try:
             complete = self._deliver_days(days, sender)
         finally:
+            transport.close()
             self.done.tried, self.done.delivered = recorded.tried, recorded.delivered
             self.done.batches = recorded.batches
             self.done.certificate_until = transport.certificate_until

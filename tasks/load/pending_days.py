@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.event_filter import EVERYTHING, EventFilter
-from tasks.staging import normalized
+from tasks.staging import normalized_rows
 from tasks.staging.event_masks import columns_of, inside, taken, whole
 from tasks.staging.files import FileGone, read_stable
 from tasks.staging.ledger import Ledger
@@ -206,7 +206,7 @@ def _any_event(store: Store, takes: EventFilter, window: Window | None) -> bool:
                 if not takes.by_content and whole(bounds, takes.since, window):
                     return True
                 path = f"{store.folder('normalized', account, day)}/{file.name}"
-                batches = normalized.batches(store, path, columns_of(takes))
+                batches = normalized_rows.batches(store, path, columns_of(takes))
                 if any(taken(events, takes, window).any() for events in batches):
                     return True
     return False

@@ -39,12 +39,18 @@ def _delivered(outcome: Outcome) -> npt.NDArray[np.bool_]:
     return _mask(pc.is_in(outcome.statuses, value_set=pa.array(DELIVERED)))
 
 
+def _refused(outcome: Outcome) -> npt.NDArray[np.bool_]:
+    if outcome.refused is None:
+        return np.zeros(len(outcome.statuses), np.bool_)
+    return _mask(outcome.refused)
+
+
 @dataclass(frozen=True)
 class _SingleFailures:
     """Which events of an attempt failed by themselves, as arrays of booleans.
 
     Attributes:
-        alone: Which failed by themselves, sent alone or as datagrams.
+        alone: Which failed by themselves: sent alone, as datagrams, or refused one by one.
         fault: Which of these did so with others delivered right before and right after them.
     """
 
@@ -67,7 +73,8 @@ class RecordedTransport:
         delivered: Events of these whose last attempt is `confirmed` or `sent`.
         error: What happened to the last attempt that failed.
         absent: Whether nothing could be handed over at the last attempt.
-        worked: Whether the last attempt that handed over anything delivered anything.
+        worked: Whether the last attempt that handed over anything delivered anything, and ended
+            well.
         worked_before: Whether the one before that did.
     """
 
@@ -85,7 +92,7 @@ class RecordedTransport:
 
     @property
     def per_message(self) -> bool:
-        """Whether each message of a batch has an outcome of its own."""
+        """Whether each message of a batch is handed over by itself, without a connection."""
         return self.destination.per_message_outcome
 
     def attempt(self, batch: Batch, *, fault: bool = False) -> Batch:
@@ -131,15 +138,17 @@ class RecordedTransport:
     def _single_failures(self, outcome: Outcome, *, fault: bool) -> _SingleFailures:
         """Which events failed by themselves in an attempt."""
         failed = ~_delivered(outcome)
+        refused = _refused(outcome)
         if len(failed) == 1:
             if not self.per_message:
-                failed &= _mask(pc.equal(outcome.statuses, UNCONFIRMED))
+                failed &= refused | _mask(pc.equal(outcome.statuses, UNCONFIRMED))
             return _SingleFailures(failed, failed & fault)
-        if not self.per_message or failed.all():
+        by_itself = failed if self.per_message else refused
+        if failed.all() or not by_itself.any():
             return _SingleFailures.none(len(failed))
         sent = np.flatnonzero(~failed)
         row = np.arange(len(failed))
-        alone = failed & (row < sent[-1])
+        alone = by_itself & (row < sent[-1])
         return _SingleFailures(alone, alone & (self.worked | (row > sent[0])))
 
     def _count(self, batch: Batch, outcome: Outcome, delivered: npt.NDArray[np.bool_]) -> None:
@@ -155,9 +164,11 @@ class RecordedTransport:
         failed = pc.sum(pc.equal(outcome.statuses, FAILED)).as_py()
         # a datagram that fails by itself says nothing about the receiver
         by_itself = self.per_message and len(batch) == 1
-        self.absent = failed == len(batch) and not by_itself
+        self.absent = failed == len(batch) and not by_itself and not _refused(outcome).any()
         if not self.absent:
-            self.worked_before, self.worked = self.worked, bool(delivered.any())
+            # what was acknowledged before a connection broke does not speak for the receiver
+            broke = not self.per_message and not (delivered | _refused(outcome)).all()
+            self.worked_before, self.worked = self.worked, bool(delivered.any()) and not broke
 
     def _rows(
         self,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tasks.event_filter import EVERYTHING
 from tasks.load.destination import replay_selection
 from tasks.load.pending_days import pending_days, why_nothing
+from tasks.staging.dropped import no_longer_staged
 from tasks.staging.files import read_stable, skip_unreadable
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class ReplayPlan:
     Attributes:
         days: By destination, account and day; only where there is something.
         notes: Why a destination would get nothing.
-        problems: What cannot be read, and so is not counted.
+        problems: What cannot be read or is no longer staged, and so is not counted.
     """
 
     days: list[PlannedDay] = field(default_factory=list)
@@ -75,6 +76,8 @@ def plan_replay(
             with skip_unreadable(plan.problems, f"destination {name}"):
                 plan.notes.append(read_stable(partial(why_nothing, store, name, selection)))
         plan.days += days
+    with skip_unreadable(plan.problems):
+        plan.problems += no_longer_staged(store, window)
     return plan
 
 

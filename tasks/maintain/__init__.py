@@ -1,1 +1,1 @@
-"""Maintenance of a staging: compaction of days that are over."""
+"""Maintain: compact small files, seal the days that are over, drop what is older than kept."""

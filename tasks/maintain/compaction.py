@@ -33,7 +33,7 @@ from tasks.staging.settle import count_pending, settle
 from tasks.time_window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import date, datetime
 
     from tasks.event_filter import EventFilter
@@ -85,6 +85,7 @@ def compact_account(
     run_id: str = "",
     wait: float = LOCK_WAIT,
     grace: float = GRACE,
+    pause: Callable[[float], bool] | None = None,
 ) -> CompactionResult:
     """Compact the days of an account that are over and settled, and its ledgers of them.
 
@@ -99,6 +100,7 @@ def compact_account(
         run_id: Shown to other runs that want the locks.
         wait: Seconds to wait for another run that holds the account or a destination.
         grace: Seconds before replaced files are removed.
+        pause: Waits so many seconds, and returns whether to end early; waits for `stop` by default.
 
     Returns:
         What was done, or would be. Days that are left are among its notes: that is no failure.
@@ -109,7 +111,7 @@ def compact_account(
     try:
         run.compact()
         if not dry_run:
-            run.remove(grace)
+            run.remove(grace, pause or stop.wait)
     except StagingError as fault:
         run.problems.append(f"account {account} cannot be compacted: {fault}")
     return CompactionResult(
@@ -238,9 +240,9 @@ class _Compaction:
             current = normalized.current_files(self.store, self.account, day)
             settle(ledger, ledger.segments(current, ledger.names(), self.takes[name]))
 
-    def remove(self, grace: float) -> None:
+    def remove(self, grace: float, pause: Callable[[float], bool]) -> None:
         """Remove replaced files, once nobody is about to look for them."""
-        if not self.replaced or self.stop.wait(self.changed_at + grace - time.monotonic()):
+        if not self.replaced or pause(self.changed_at + grace - time.monotonic()):
             return
         for (day, name), merged in sorted(self.replaced.items()):
             if self.stop.is_set():

@@ -11,7 +11,9 @@ import pyarrow as pa
 from tasks.maintain.merge import Source, merged
 from tasks.staging import file_names, ledger_file_names, rejected_file_names
 from tasks.staging.compacted_names import highest
-from tasks.staging.schemas import conform, schema_of
+from tasks.staging.normalized import ANEW_KEY
+from tasks.staging.normalized_rows import conform
+from tasks.staging.schemas import schema_of
 from tasks.time_window import MICROSECOND, Window
 
 if TYPE_CHECKING:
@@ -73,6 +75,8 @@ def _merge_events(store: Store, account: str, plan: DayPlan) -> None:
         # entered last, the rejected file is published first, and raw, which makes the change, last
         raw = merge("raw", plan.raw)
         rows = merge("normalized", plan.normalized)
+        if any(file.generation > 1 for file in plan.normalized):
+            rows.describe({ANEW_KEY: "yes"})
         if any(file.rows for file in plan.rejected):
             rejects = merge("rejected", plan.rejected)
             rejects.name = rejected_file_names.rejected_name(key, 1, rejects.rows)
@@ -165,8 +169,9 @@ class _Reader:
         """The rows of a file, at most so many at a time; see `Store.batches`."""
         for batch in self._store.batches(path, rows=rows):
             table = pa.Table.from_batches([batch])
-            for key in self._schema.metadata or {}:
-                value = (table.schema.metadata or {}).get(key, b"unknown")
+            told = table.schema.metadata or {}
+            for key in {*(self._schema.metadata or {}), *({ANEW_KEY.encode()} & told.keys())}:
+                value = told.get(key, b"unknown")
                 self._found.setdefault(key.decode(), set()).add(value.decode(errors="replace"))
             yield conform(table, self._schema)
 

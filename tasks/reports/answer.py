@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import date, datetime
 
 from tasks.time_window import Window, isoformat
 
@@ -25,6 +25,8 @@ def as_json(value: object) -> object:
     """What `json.dumps` cannot show by itself: its `default`. Times are ISO 8601 text in UTC."""
     if isinstance(value, datetime):
         return isoformat(value)
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, Window):
         return [value.since, value.until]
     common = {field.name for field in fields(Answer)}

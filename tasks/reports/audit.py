@@ -12,6 +12,7 @@ from tasks.reports.answer import Answer
 from tasks.reports.reconciliation import DayDeliveries, DayEvents
 from tasks.reports.status import known_destinations
 from tasks.staging import normalized
+from tasks.staging.dropped import days_within, dropped_time
 from tasks.staging.files import read_stable, skip_unreadable
 from tasks.staging.ledger import Ledger
 from tasks.staging.pending import DeliveryCounts
@@ -45,6 +46,8 @@ class RangeAudit(Answer):
         staged: Events in raw.
         normalized: Events in normalized.
         rejected: Events in rejected, of stage transform.
+        dropped_days: UTC days of the range of which retention has dropped events of an account;
+            what is still there, or came later, is counted and judged as any other.
         destinations: What each destination got.
         consistent: Whether every raw event is normalized or rejected, once; each ledger agrees with
             its own names and with raw; what names call delivered is delivered; and all of it could
@@ -54,16 +57,9 @@ class RangeAudit(Answer):
     staged: int = 0
     normalized: int = 0
     rejected: int = 0
+    dropped_days: int = 0
     destinations: dict[str, RangeCounts] = field(default_factory=dict)
     consistent: bool = True
-
-
-def known_accounts(store: Store) -> list[str]:
-    """Every account that any of the trees knows."""
-    names = {name for stage in ("raw", "normalized", "rejected") for name in store.accounts(stage)}
-    for destination in store.destinations():
-        names.update(store.accounts("deliveries", destination))
-    return sorted(names)
 
 
 def audit_range(
@@ -88,11 +84,13 @@ def audit_range(
     """
     found = RangeAudit(problems=store.unexpected_entries())
     names = known_destinations(store, destinations)
+    dropped: set[date] = set()
     counts = {name: DeliveryCounts() for name, _ in names}
-    for account in known_accounts(store):
+    for account in store.known_accounts():
         days: dict[date, DayFiles] = {}
         with skip_unreadable(found.problems, f"account {account}"):
-            days = normalized.days(store, account, window.reaches)
+            days = normalized.days(store, account, window)
+            dropped |= days_within(dropped_time(store, account, window), window)
         for day, state in days.items():
             part, got = _day(DayEvents(store, window, account, day, state), names)
             found.staged += part.staged
@@ -103,6 +101,7 @@ def audit_range(
                 counts[name] += its
                 if on_day is not None:
                     on_day(day, name, its)
+    found.dropped_days = len(dropped)
     found.destinations = {
         name: RangeCounts(got.delivered, got.pending, got.failed, got.excluded)
         for name, got in counts.items()

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from tasks.redaction import foreign_text
 from tasks.reports.answer import Answer
-from tasks.reports.audit import known_accounts
 from tasks.staging import file_names, normalized
+from tasks.staging.dropped import describe, dropped_days
 from tasks.staging.event_masks import IDS
 from tasks.staging.files import read_stable, skip_unreadable
 from tasks.staging.known_ids import Candidates
@@ -63,6 +63,8 @@ def audit_event(store: Store, event_id: str) -> EventHistory:
     history = read_stable(lambda: _Search(store, event_id).run())
     if history.account is None:
         history.problems.append(f"event {foreign_text(event_id)} is not in this staging")
+    if history.staged is None and (gone := dropped_days(store)):
+        history.notes.append(describe(gone, "of the staging"))
     return history
 
 
@@ -117,7 +119,7 @@ class _Search:
         trees = [(stage, "") for stage in ("raw", "normalized", "rejected")]
         trees += [("deliveries", destination) for destination in self.store.destinations()]
         found: set[tuple[str, date]] = set()
-        for account in known_accounts(self.store):
+        for account in self.store.known_accounts():
             for stage, destination in trees:
                 where = f"destination {destination}" if destination else f"account {account}"
                 with skip_unreadable(self.problems, where):

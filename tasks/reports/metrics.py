@@ -52,6 +52,11 @@ _OF_ACCOUNT = (
         "How long these ranges are together.",
         lambda found: sum(gap.duration.total_seconds() for gap in found.gaps),
     ),
+    _Metric(
+        "dropped_seconds",
+        "How much of the account's time was read and then dropped by retention.",
+        lambda found: sum(part.duration.total_seconds() for part in found.dropped),
+    ),
     _Metric("events_staged", "Raw events in the staging.", lambda found: found.staged),
     _Metric(
         "events_normalized", "Normalized events in the staging.", lambda found: found.normalized

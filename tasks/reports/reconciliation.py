@@ -17,9 +17,11 @@ import pyarrow.compute as pc
 from tasks.staging.event_masks import FILTERED, IDS, inside
 from tasks.staging.known_ids import id_hashes
 from tasks.staging.last_attempts import LastAttempts, last_of
-from tasks.staging.normalized import day_of
+from tasks.staging.normalized import days, read_day
+from tasks.staging.normalized_rows import conform
 from tasks.staging.pending import DeliveryCounts, count_events, settled_windows
-from tasks.staging.schemas import DELIVERIES_SCHEMA, conform, schema_of
+from tasks.staging.schemas import DELIVERIES_SCHEMA, schema_of
+from tasks.time_window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,12 +35,14 @@ if TYPE_CHECKING:
     from tasks.staging.normalized import DayFiles
     from tasks.staging.rejected_file_names import RejectedFile
     from tasks.staging.store import Store
-    from tasks.time_window import Window
 
 EVENTS_AT_ONCE = 500_000
 """So many events of a day are compared at a time, about: 200 bytes of memory each."""
 
 _ATTEMPTS = [*IDS, "attempt", "status", "error", "attempted_at"]
+
+_DROPPED = read_day((), (), (), dropped=True)
+"""A day that is there no more."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ class DayEvents:
 
     def listed_again(self) -> DayEvents:
         """The day with the files that there are now, nothing counted yet."""
-        state = day_of(self.store, self.account, self.day)
+        within = Window.of_day(self.day)
+        state = days(self.store, self.account, within).get(self.day, _DROPPED)
         return DayEvents(self.store, self.window, self.account, self.day, state)
 
     def shares(self) -> Iterator[Share]:
@@ -213,7 +218,8 @@ class DayDeliveries:
             tried = attempts.group_by("event_id").aggregate([("created_at", "min")])
             tried = tried.rename_columns(IDS)
             self._delivered += int(last_of(attempts, tried).delivered.sum())
-            self._unknown += int((~_among(tried, raw)).sum())
+            if not self.events.state.dropped:
+                self._unknown += int((~_among(tried, raw)).sum())
             last = last_of(attempts, rows)
         for settled in self._unsent:
             self._unsent[settled] += count_events(rows, last, self.takes, settled).pending

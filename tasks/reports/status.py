@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 
 from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.reports.answer import Answer
-from tasks.staging.day_sums import account_sums
+from tasks.staging.coverage import coverage_of
+from tasks.staging.days_by_names import days_by_names
 from tasks.staging.files import read_stable, skip_unreadable
 from tasks.staging.normalized import day_of
 from tasks.staging.pending import DeliveryCounts, count_account
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date, datetime
 
-    from tasks.staging.day_sums import DaySums
+    from tasks.staging.days_by_names import DayByNames
     from tasks.staging.store import Store
 
 
@@ -48,11 +49,13 @@ class AccountStatus:
 
     Attributes:
         covered: The time that raw covers.
-        gaps: The time between the first and the last reading that raw does not cover.
+        gaps: The time between the first and the last reading that raw does not cover, and that was
+            not dropped.
         staged: Raw events.
         normalized: Events in normalized.
         rejected: Events in rejected, of both stages.
         newest_event: When the newest raw event was created.
+        dropped: The time that was covered, and that retention has dropped.
     """
 
     covered: list[Window]
@@ -61,6 +64,7 @@ class AccountStatus:
     normalized: int
     rejected: int
     newest_event: datetime | None
+    dropped: list[Window]
 
 
 @dataclass(frozen=True)
@@ -129,11 +133,11 @@ def _status(
 ) -> Status:
     answer = Status(problems=store.unexpected_entries(), notes=not_set_up(store, destinations))
     staged = {name for stage in ("raw", "normalized", "rejected") for name in store.accounts(stage)}
-    days: dict[str, dict[date, DaySums]] = {}
+    days: dict[str, dict[date, DayByNames]] = {}
     unknown: Counter[str] = Counter()
     for name in sorted(staged | set(unread)):
         with skip_unreadable(answer.problems, f"account {name}"):
-            its_days = account_sums(store, name)
+            its_days = days_by_names(store, name)
             answer.accounts[name] = _account(store, name, its_days, unread.get(name))
             unknown += _unknown_types(store, name, its_days)
             days[name] = its_days
@@ -149,28 +153,30 @@ def _status(
 
 
 def _account(
-    store: Store, account: str, days: Mapping[date, DaySums], unread: Window | None
+    store: Store, account: str, days: Mapping[date, DayByNames], unread: Window | None
 ) -> AccountStatus:
-    covered = union(window for sums in days.values() for window in sums.covered)
-    read = union(sums.read for sums in days.values() if sums.read)
-    only_ranges = any(sums.ranges for sums in days.values())
+    known = coverage_of(day.time for day in days.values())
+    read = union([*known.dropped, *(part for day in days.values() for part in day.time.read)])
+    only_ranges = known.begin is not None and not known.synced
     if unread and (only_ranges or not read):
         read = union([unread, *read])
-    gaps = difference(Window(read[0].since, read[-1].until), covered) if read else []
+    bounds = [Window(read[0].since, read[-1].until)] if read else []
+    gaps = [gap for span in bounds for gap in difference(span, [*known.covered, *known.dropped])]
     return AccountStatus(
-        covered,
+        known.covered,
         gaps,
-        staged=sum(sums.staged for sums in days.values()),
-        normalized=sum(sums.normalized for sums in days.values()),
-        rejected=sum(sums.rejected for sums in days.values()),
+        staged=sum(day.staged for day in days.values()),
+        normalized=sum(day.normalized for day in days.values()),
+        rejected=sum(day.rejected for day in days.values()),
         newest_event=_newest(store, account, days),
+        dropped=known.dropped,
     )
 
 
-def _newest(store: Store, account: str, days: Mapping[date, DaySums]) -> datetime | None:
+def _newest(store: Store, account: str, days: Mapping[date, DayByNames]) -> datetime | None:
     """When the newest staged event was created; windows tell which files to open."""
     newest: datetime | None = None
-    for day in sorted((day for day, sums in days.items() if sums.staged), reverse=True):
+    for day in sorted((day for day, named in days.items() if named.staged), reverse=True):
         files = [file for file in day_of(store, account, day).raw if file.rows]
         for file in sorted(files, key=lambda file: file.until, reverse=True):
             if newest is not None and file.window(day).until <= newest:
@@ -182,13 +188,13 @@ def _newest(store: Store, account: str, days: Mapping[date, DaySums]) -> datetim
     return newest
 
 
-def _unknown_types(store: Store, account: str, days: Mapping[date, DaySums]) -> Counter[str]:
+def _unknown_types(store: Store, account: str, days: Mapping[date, DayByNames]) -> Counter[str]:
     """Events of each type that the catalogue does not know; file names show where they are."""
     from tasks.plugin.catalogue import unknown_types
 
     counted: Counter[str] = Counter()
-    for day, sums in days.items():
+    for day, named in days.items():
         folder = store.folder("normalized", account, day)
-        for name in sums.unknown:
+        for name in named.unknown:
             counted.update(unknown_types(store.read(f"{folder}/{name}", ["event_type"])))
     return counted

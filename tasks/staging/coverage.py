@@ -6,18 +6,20 @@ files without rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
-from tasks.staging import file_names
+from tasks.staging import dropped, file_names
 from tasks.staging.clock_spans import merge_spans
 from tasks.staging.raw import publish
 from tasks.staging.schemas import RAW_SCHEMA
-from tasks.time_window import MICROSECOND, Window, union
+from tasks.time_window import MICROSECOND, Window, difference, union
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from datetime import date, datetime
 
+    from tasks.staging.file_names import RawParts
     from tasks.staging.store import Store
 
 _BEGINNINGS = ("begin", "range")
@@ -30,6 +32,8 @@ class Coverage:
     Attributes:
         covered: The time that raw covers.
         lost: The time that Halo had dropped before it was read.
+        dropped: The time that was covered once, and that retention has dropped; it counts as read,
+            and never as covered.
         begin: Where the account begins, which may be covered or a gap; None before its first
             event.
         synced: Whether a sync began there; if not, only ranges were extracted by themselves, or
@@ -39,14 +43,32 @@ class Coverage:
 
     covered: list[Window]
     lost: list[Window]
+    dropped: list[Window]
     begin: datetime | None
     synced: bool
     days: dict[date, list[str]] = field(default_factory=dict)
 
     @property
     def end(self) -> datetime | None:
-        """The latest time that is covered or begun; None before its first event."""
-        return max((part.until for part in self.covered), default=self.begin)
+        """The latest time that was read or begun; None before its first event."""
+        return max((part.until for part in (*self.covered, *self.dropped)), default=self.begin)
+
+
+class DayCoverage(NamedTuple):
+    """What the names of a day's raw files tell of time.
+
+    Attributes:
+        covered: The time that they cover, merged.
+        marked: The mark and the window of each file that tells something else of time.
+    """
+
+    covered: list[Window]
+    marked: list[tuple[str, Window]]
+
+    @property
+    def read(self) -> list[Window]:
+        """The windows that were read, whether they are covered or not, and where it begins."""
+        return [*self.covered, *(window for _, window in self.marked)]
 
 
 def read_coverage(store: Store, account: str) -> Coverage:
@@ -56,22 +78,40 @@ def read_coverage(store: Store, account: str) -> Coverage:
         StagingError: A name is not one of ours.
     """
     days = store.tree("raw", account)
-    covered: list[Window] = []
-    lost: list[Window] = []
-    starts: list[datetime] = []
-    ranges = False
-    for day, names in days.items():
-        files = file_names.raw_parts(names, file_names.partition(account, day))
-        covered += merge_spans([file[:2] for file in files if not file[4]], day)
-        lost += merge_spans([file[:2] for file in files if file[4] == "lost"], day)
-        for since, _, _, _, mark, _ in files:
-            if mark in _BEGINNINGS:
-                starts.append(file_names.moment(since, day))
-                ranges = ranges or mark == "range"
-    covered, lost = union(covered), union(lost)
-    starts += [window.since for window in covered[:1]]
-    synced = bool(starts) and not ranges
-    return Coverage(covered, lost, min(starts, default=None), synced, days)
+    known = coverage_of(
+        day_coverage(file_names.raw_parts(names, file_names.partition(account, day)), day)
+        for day, names in days.items()
+    )
+    return replace(known, days=days)
+
+
+def day_coverage(parts: Sequence[RawParts], day: date) -> DayCoverage:
+    """What the parts of the names of a day's raw files tell, those of replaced ones among them."""
+    covered = merge_spans([part[:2] for part in parts if not part[4]], day)
+    marked = [
+        (mark, Window(file_names.moment(since, day), file_names.moment(until, day)))
+        for since, until, _, _, mark, _ in parts
+        if mark and mark != "beside"
+    ]
+    return DayCoverage(covered, marked)
+
+
+def coverage_of(days: Iterable[DayCoverage]) -> Coverage:
+    """What is known of an account's time by what is known of its days; without their names."""
+    days = list(days)
+    marked = [one for day in days for one in day.marked]
+    lost = union(window for mark, window in marked if mark == "lost")
+    runs = union(run for one in marked if (run := dropped.run_of(*one)))
+    covered = [
+        piece
+        for window in union(window for day in days for window in day.covered)
+        for piece in difference(window, runs)
+    ]
+    gone = [piece for run in runs for piece in difference(run, lost)]
+    starts = [window.since for window in (*covered[:1], *runs[:1])]
+    starts += [window.since for mark, window in marked if mark in _BEGINNINGS]
+    synced = bool(starts) and not any(mark == "range" for mark, _ in marked)
+    return Coverage(covered, lost, gone, min(starts, default=None), synced)
 
 
 def covered_windows(store: Store, account: str) -> list[Window]:

@@ -1,7 +1,7 @@
 """Names: what a staged file is, whose it is and how much it holds is read from its path alone.
 
     raw         {since}-{until}-{unique}-{rows}[-part|-beside|-lost|-begin|-range][-a{n}]
-                {since}-{until}-{unique}-{rows}-c{n}                          (compacted)
+                {since}-{until}-{unique}-{rows}-c{n}, or -0-dropped-{from}
     normalized  {name of the raw file}-g{generation}-{rows}[-x{lost}][u|-gone]
     rejected    {name of the raw file}-g{generation}-{rows}                   (stage transform)
                 extract-{unique}-{rows}[-a{n}|-c{n}]                          (stage extract)
@@ -65,7 +65,7 @@ def names_pattern(name: str) -> re.Pattern[str]:
 
 CLOCK = r"(?:(?:[01]\d|2[0-3])[0-5]\d[0-5]\d{7}|240000000000)"
 SPAN = rf"(?P<since>{CLOCK})-(?P<until>{CLOCK})"
-_MARK = rf"(?:-(?P<mark>{'|'.join(MARKS)}))?"
+_MARK = rf"(?:-(?P<mark>{'|'.join(MARKS)}|dropped-\d{{8}}T\d{{12}}))?"
 _SOURCE = rf"{SPAN}-[0-9a-f]{{8}}-(?P<raw_rows>\d+)(?:{COMPACTED}|{_MARK}{AFTER})"
 _RESULT = (
     rf"(?P<key>{_SOURCE})-g(?P<generation>\d+)-(?P<rows>\d+)"
@@ -151,6 +151,7 @@ class RawFile(SpannedFile):
     - `lost`: Halo had dropped the window before it was read.
     - `begin`: the account begins in this microsecond.
     - `range`: a range that was extracted before the account's first sync begins in it.
+    - `dropped-…`: retention dropped all up to its end; see `tasks.staging.dropped`.
 
     A `compacted` one has the events of those that it replaces; see `compacted_names` for `number`.
     """

@@ -17,6 +17,7 @@ import pyarrow as pa
 from tasks.errors import InUseError, StagingError, explain
 from tasks.redaction import foreign_text
 from tasks.retry_policy import REREADS_OF_REPLACED_FILES
+from tasks.staging.file_names import SUFFIX
 from tasks.staging.repair import how_to_repair
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ class Files(Protocol):
     def folders(self, path: str) -> list[str]:
         """Names of the folders in a folder, sorted; none where there is no such folder."""
 
-    def names(self, path: str) -> list[str]:
-        """Names of the Parquet files in a folder, sorted; none where there is no such folder.
+    def names(self, path: str, suffix: str = SUFFIX) -> list[str]:
+        """Names of the files in a folder that end so, sorted; none where there is no such folder.
 
         Raises:
             StagingError: The folder cannot be read, or what bears such a name is no file.
@@ -123,6 +124,12 @@ class Files(Protocol):
 
     def remove(self, path: str) -> None:
         """Remove a file; one that is not there is fine."""
+
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder in which nothing is left; any other stays.
+
+        Who calls holds the lock under which files of that folder are written.
+        """
 
     def lock(
         self,

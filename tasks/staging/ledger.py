@@ -234,6 +234,16 @@ class Ledger:
                 self.store.remove(f"{self.folder}/{note.name}")
 
 
+def most_delivered(store: Store, account: str, day: date) -> int:
+    """How many events of a day were delivered, to the destination that got the most; by names.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    ledgers = (Ledger(store, name, account, day) for name in store.destinations())
+    return max((sum(file.delta for file in ledger.files()[0]) for ledger in ledgers), default=0)
+
+
 def _bounds(events: pa.Table) -> Window:
     bounds = pc.min_max(events["created_at"]).as_py()
     return file_names.around(bounds["min"], bounds["max"])

@@ -107,7 +107,7 @@ class LocalFiles:
             except FileNotFoundError:
                 return []
 
-    def names(self, path: str) -> list[str]:
+    def names(self, path: str, suffix: str = SUFFIX) -> list[str]:
         """See `Files`."""
         folder = f"{self.root}/{path}"  # a `Path` would take a tenth of the time
         with faults(folder), contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
@@ -116,7 +116,7 @@ class LocalFiles:
                 [
                     entry.name
                     for entry in entries
-                    if entry.name.endswith(SUFFIX) and (entry.is_file() or _is_gone(entry.path))
+                    if entry.name.endswith(suffix) and (entry.is_file() or _is_gone(entry.path))
                 ]
             )
         return []
@@ -163,6 +163,11 @@ class LocalFiles:
         """See `Files`."""
         with faults(self.root / path):
             (self.root / path).unlink(missing_ok=True)
+
+    def remove_folder(self, path: str) -> None:
+        """See `Files`."""
+        with contextlib.suppress(OSError):  # it holds something, or is no longer there
+            (self.root / path).rmdir()
 
     @contextlib.contextmanager
     def lock(

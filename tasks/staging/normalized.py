@@ -24,19 +24,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING
-
-import pyarrow as pa
 
 from tasks.staging import file_names, rejected_file_names
 from tasks.staging.compacted_names import compacted_of, counting, counting_in_folder
 from tasks.staging.day_folders import every_day
+from tasks.staging.dropped import runs_by_names
 from tasks.staging.file_names import SUFFIX
-from tasks.staging.schemas import conform
+from tasks.time_window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-    from datetime import date
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from tasks.staging.compacted_names import R
     from tasks.staging.file_names import NormalizedFile, RawFile
@@ -44,9 +43,17 @@ if TYPE_CHECKING:
     from tasks.staging.store import Store
 
     _Names = Sequence[str]
+    Trees = tuple[_Names, _Names, _Names]
+    """Names of a day in raw, normalized and rejected."""
 
 _EMPTY = re.compile(rf"-0(?:-(?:{'|'.join(file_names.MARKS)}))?(?:-[ac]\d+)?$")
 _LISTINGS = 4
+
+ANEW_KEY = "halo_usm.normalized_anew"
+"""In the metadata of a compacted file of which something was normalized anew.
+
+Its name does not tell that any more. What was sent before that may have been another line.
+"""
 
 _ORDER = ("normalized", "rejected", "raw")
 """How trees are listed: against the order in which files come into being.
@@ -71,6 +78,8 @@ class DayFiles:
         orphaned: The rejected files beside those.
         replaced: Stages and names of files that compacted ones replace, to be removed by
             `tasks.maintain` alone: readers may still be about to open them.
+        dropped: Whether retention has dropped the day. What it left there when it was killed is
+            among the leftovers, and no orphan.
     """
 
     raw: list[RawFile]
@@ -81,6 +90,7 @@ class DayFiles:
     orphans: list[NormalizedFile]
     orphaned: list[RejectedFile]
     replaced: list[tuple[str, str]]
+    dropped: bool = False
 
     @property
     def crossed(self) -> bool:
@@ -98,7 +108,12 @@ class DayFiles:
 
 
 def read_day(
-    raw: Iterable[str], normalized: Iterable[str], rejected: Iterable[str], folder: str = ""
+    raw: Iterable[str],
+    normalized: Iterable[str],
+    rejected: Iterable[str],
+    folder: str = "",
+    *,
+    dropped: bool = False,
 ) -> DayFiles:
     """Sort out the names of one account and day, whose `folder` it is. No file is opened.
 
@@ -127,13 +142,16 @@ def read_day(
             stale.append(file)
         else:
             (orphaned if file.key in gone else counted).append(file)
-    old = [file.name for file in generations if newest[file.key] is not file]
+    old = [file for file in generations if newest[file.key] is not file]
+    if dropped:
+        old, stale = [*old, *orphans], [*stale, *orphaned]
+        orphans, orphaned = [], []
     return DayFiles(
         raw_files,
         current,
         counted,
         malformed,
-        [*(("normalized", name) for name in old), *(("rejected", file.name) for file in stale)],
+        [*(("normalized", file.name) for file in old), *(("rejected", f.name) for f in stale)],
         orphans,
         orphaned,
         [
@@ -142,6 +160,7 @@ def read_day(
             *_less("rejected", of_extract, malformed),
             *_less("raw", all_raw, raw_files),
         ],
+        dropped,
     )
 
 
@@ -169,28 +188,24 @@ def _counting(
     }
 
 
-def days(
-    store: Store, account: str, wanted: Callable[[date], bool] = every_day
-) -> dict[date, DayFiles]:
-    """The days of an account that are wanted, oldest first, by names alone."""
+def days(store: Store, account: str, within: Window | None = None) -> dict[date, DayFiles]:
+    """The days of an account, oldest first, by names alone; within a window only its days."""
     return {
-        day: sorted_out(store, account, day, names) for day, names in listed(store, account, wanted)
+        day: sorted_out(store, account, day, names, dropped=dropped)
+        for day, dropped, names in listed(store, account, within)
     }
 
 
-def day_of(store: Store, account: str, day: date) -> DayFiles:
-    """One day of an account, by names alone.
+def day_of(store: Store, account: str, day: date, *, dropped: bool = False) -> DayFiles:
+    """One day of an account, by names alone; `dropped` where retention has dropped it.
 
     Raises:
         StagingError: A name is not one of ours.
     """
-    normalized, rejected, raw = (store.files(stage, account, day) for stage in _ORDER)
-    return sorted_out(store, account, day, (raw, normalized, rejected))
+    return sorted_out(store, account, day, _names(store, account, day), dropped=dropped)
 
 
-def sorted_out(
-    store: Store, account: str, day: date, names: tuple[_Names, _Names, _Names]
-) -> DayFiles:
+def sorted_out(store: Store, account: str, day: date, names: Trees, *, dropped: bool) -> DayFiles:
     """A day by its names in raw, normalized and rejected, as `listed` tells them.
 
     It is listed again where a compaction changed it meanwhile.
@@ -199,12 +214,16 @@ def sorted_out(
         StagingError: A name is not one of ours.
     """
     for _ in range(_LISTINGS):
-        state = read_day(*names, file_names.partition(account, day))
+        state = read_day(*names, file_names.partition(account, day), dropped=dropped)
         if not state.crossed:
             break
-        normalized, rejected, raw = (store.files(stage, account, day) for stage in _ORDER)
-        names = raw, normalized, rejected
+        names = _names(store, account, day)
     return state
+
+
+def _names(store: Store, account: str, day: date) -> Trees:
+    normalized, rejected, raw = (store.files(stage, account, day) for stage in _ORDER)
+    return raw, normalized, rejected
 
 
 def unfinished(store: Store, account: str) -> dict[date, DayFiles]:
@@ -213,22 +232,31 @@ def unfinished(store: Store, account: str) -> dict[date, DayFiles]:
     Days that are plainly done cost little more than their listing.
     """
     found = {}
-    for day, names in listed(store, account):
+    for day, dropped, names in listed(store, account):
         raw, normalized, rejected = names
         if rejected or not plainly_done(raw, normalized):
-            state = sorted_out(store, account, day, names)
+            state = sorted_out(store, account, day, names, dropped=dropped)
             if state.waiting or state.leftovers or state.orphans:
                 found[day] = state
     return found
 
 
 def listed(
-    store: Store, account: str, wanted: Callable[[date], bool] = every_day
-) -> Iterator[tuple[date, tuple[_Names, _Names, _Names]]]:
-    """Every wanted day's names in raw, normalized and rejected, oldest day first."""
-    normalized, rejected, raw = (store.tree(stage, account, wanted=wanted) for stage in _ORDER)
-    for day in sorted({*raw, *normalized, *rejected}):
-        yield day, (raw.get(day, ()), normalized.get(day, ()), rejected.get(day, ()))
+    store: Store, account: str, within: Window | None = None
+) -> Iterator[tuple[date, bool, Trees]]:
+    """Every day, whether it was dropped, and its names in raw, normalized and rejected.
+
+    The oldest day comes first. Within a window, only its days are told; of raw, later ones are
+    listed, too, because what says that a day was dropped may lie on any of them.
+    """
+    wanted = within.reaches if within else every_day
+    first = within.since.date() if within else date.min
+    normalized, rejected = (store.tree(stage, account, wanted=wanted) for stage in _ORDER[:2])
+    raw = store.tree("raw", account, wanted=lambda day: day >= first)
+    runs = runs_by_names(raw)
+    for day in sorted({*filter(wanted, raw), *normalized, *rejected}):
+        dropped = any(run.overlaps(Window.of_day(day)) for run in runs)
+        yield day, dropped, (raw.get(day, ()), normalized.get(day, ()), rejected.get(day, ()))
 
 
 def plainly_done(raw: Sequence[str], normalized: Sequence[str]) -> bool:
@@ -267,23 +295,3 @@ def current_files(
         if not _crossed(counting(compacted, compacted), newest):
             break
     return list(_counting(newest, {file.key for file in raw}).values())
-
-
-def batches(
-    store: Store, path: str, columns: list[str] | None = None, rows: int = 65_536
-) -> Iterator[pa.Table]:
-    """Normalized rows, at most `rows` at a time, whichever mapping version wrote them.
-
-    A column that an older version did not have is null.
-
-    Raises:
-        FileGone: It was normalized anew since it was listed.
-        StagingError: It cannot be read.
-    """
-    from tasks.plugin.fields import NORMALIZED_SCHEMA
-
-    schema = NORMALIZED_SCHEMA
-    if columns is not None:
-        schema = pa.schema([schema.field(name) for name in columns])
-    for batch in store.batches(path, columns, rows):
-        yield conform(pa.Table.from_batches([batch]), schema)

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.retry_policy import FIRST_DEFERRAL, LATER_DEFERRAL, RUNS_BEFORE_DEFERRAL
-from tasks.staging import file_names, normalized
+from tasks.staging import file_names, normalized_rows
 from tasks.staging.event_masks import columns_of, created_at, inside, taken, whole
 from tasks.staging.ledger import Ledger
 from tasks.staging.segments import surely_settled
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from tasks.staging.day_sums import DaySums
+    from tasks.staging.days_by_names import DayByNames
     from tasks.staging.file_names import NormalizedFile
     from tasks.staging.last_attempts import LastAttempts
     from tasks.staging.segments import Segment
@@ -140,7 +140,7 @@ def count_account(
     destination: str,
     takes: EventFilter,
     account: str,
-    days: Mapping[date, DaySums],
+    days: Mapping[date, DayByNames],
 ) -> DeliveryCounts:
     """Count what a destination got of an account's days.
 
@@ -150,13 +150,13 @@ def count_account(
     """
     deliveries = store.tree("deliveries", account, destination)
     found = DeliveryCounts()
-    for day, sums in days.items():
+    for day, named in days.items():
         names = deliveries.get(day, ())
-        if (delivered := sums.delivered(day, names, takes)) is not None:
-            found += DeliveryCounts(delivered, excluded=sums.normalized - delivered)
+        if (delivered := named.delivered(day, names, takes)) is not None:
+            found += DeliveryCounts(delivered, excluded=named.normalized - delivered)
             continue
         ledger = Ledger(store, destination, account, day)
-        for segment in ledger.segments(sums.current_files(account, day), names, takes):
+        for segment in ledger.segments(named.current_files(account, day), names, takes):
             found += count_segment(ledger, segment, oldest=found.oldest_pending is None)
     return found
 
@@ -257,7 +257,7 @@ def states(
     if not file.rows:
         return
     path = f"{ledger.store.folder('normalized', ledger.account, ledger.day)}/{file.name}"
-    for events in normalized.batches(ledger.store, path, columns_of(segment.takes)):
+    for events in normalized_rows.batches(ledger.store, path, columns_of(segment.takes)):
         yield events, ledger.last_attempts(segment.attempts, events)
 
 
@@ -270,7 +270,8 @@ def _oldest(ledger: Ledger, segment: Segment) -> datetime | None:
             continue
         if oldest is not None and file.since > file_names.clock(oldest, ledger.day):
             break
-        for events in normalized.batches(ledger.store, f"{folder}/{file.name}", ["created_at"]):
+        path = f"{folder}/{file.name}"
+        for events in normalized_rows.batches(ledger.store, path, ["created_at"]):
             first = pc.min(events["created_at"]).as_py()
             oldest = min((time for time in (oldest, first) if time is not None), default=None)
     return oldest

@@ -56,12 +56,12 @@ class RemoteFiles:
         """See `Files`."""
         return sorted(info.base_name for info in self._infos(path) if not info.is_file)
 
-    def names(self, path: str) -> list[str]:
+    def names(self, path: str, suffix: str = SUFFIX) -> list[str]:
         """See `Files`."""
         return sorted(
             info.base_name
             for info in self._infos(path)
-            if info.is_file and info.base_name.endswith(SUFFIX)
+            if info.is_file and info.base_name.endswith(suffix)
         )
 
     def tree(self, path: str, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
@@ -110,6 +110,9 @@ class RemoteFiles:
         """See `Files`."""
         with faults(self._path(path)), contextlib.suppress(FileNotFoundError):
             self.filesystem.delete_file(self._path(path))
+
+    def remove_folder(self, path: str) -> None:
+        """See `Files`: object storage has no folders, and an empty one elsewhere does no harm."""
 
     @contextlib.contextmanager
     def lock(

@@ -94,19 +94,3 @@ def what_is_foreign(path: str, found: pa.Schema) -> str:
 def required(path: str) -> tuple[str, ...]:
     """The columns of a file that hold no null."""
     return () if path.startswith("rejected/") else KEYS
-
-
-def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table's columns that `schema` names, null where it has none."""
-    if table.schema.equals(schema):
-        return table
-    have = set(table.column_names)
-    return pa.table(
-        [
-            table[field.name].cast(field.type)
-            if field.name in have
-            else pa.nulls(table.num_rows, field.type)
-            for field in schema
-        ],
-        schema=schema,
-    )

@@ -91,6 +91,10 @@ class Store:
         """Accounts that a stage knows."""
         return self._named(self.folder(stage, destination=destination), "account")[0]
 
+    def sealed_accounts(self) -> list[str]:
+        """Accounts that have seals."""
+        return self._named("seals", "account")[0]
+
     def unexpected_entries(self, stage: str = "", destination: str = "") -> list[str]:
         """What is foreign beside a stage's accounts: a sentence each, with what to do.
 
@@ -104,7 +108,7 @@ class Store:
         inside = [
             text for name in destinations for text in self.unexpected_entries("deliveries", name)
         ]
-        return [*found, *beside, *inside]
+        return [*found, *beside, *inside, *self._named("seals", "account")[1]]
 
     def _named(self, parent: str, key: str) -> tuple[list[str], list[str]]:
         """The values of a folder's `key=value` folders, and what is said of all others."""
@@ -257,6 +261,13 @@ class Store:
     def remove(self, path: str) -> None:
         """Remove a file, by its path in the staging; one that is not there is fine."""
         self.backend.remove(path)
+
+    def known_accounts(self) -> list[str]:
+        """Every account that any of the trees knows."""
+        names = {name for stage in STAGES[:3] for name in self.accounts(stage)}
+        for destination in self.destinations():
+            names.update(self.accounts("deliveries", destination))
+        return sorted(names)
 
 
 def open_store(uri: str, locks: Literal["auto", "none"] = "auto") -> Store:

@@ -4,5 +4,5 @@
 - ``destination``: the options that every kind has; those of one kind are in its module
 - ``message``: the syslog header, RFC 3164 and RFC 5424
 - ``framing``: where one message ends and the next begins
-- ``transport``: what a delivery promises, whatever the kind (``udp``, ``tcp``, ``tls``)
+- ``transport``: what a delivery promises, whatever the kind (``udp``, ``tcp``, ``tls``, ``relp``)
 """

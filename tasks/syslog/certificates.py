@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from tasks.redaction import LONGEST_PATH, foreign_text
-from tasks.syslog.tls import TlsDestination
+from tasks.syslog.tls import TlsOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ def expiring(
     found = []
     if receiver is not None:
         found.append(Expiring("the receiver's certificate", receiver, "renew it on the receiver"))
-    if isinstance(destination, TlsDestination):
+    if isinstance(destination, TlsOptions):
         if destination.cert is not None and (ends := _ends(destination.cert)):
             whose = f"the client certificate, cert={_shown(destination.cert)}"
             found.append(Expiring(whose, min(ends), "have it renewed, and replace the file"))

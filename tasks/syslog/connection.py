@@ -10,6 +10,8 @@ everything up to our end. So a connection ends well only if
 
 Where the platform cannot tell the third, the first two and the absence of a read error have to be
 enough. A proxy or load balancer answers for itself.
+
+RELP, which has acknowledgements, goes without all that: :mod:`tasks.syslog.relp_session`.
 """
 
 from __future__ import annotations
@@ -20,14 +22,19 @@ import select
 import socket
 import struct
 import time
+from typing import TYPE_CHECKING
 
 from tasks.syslog.kernel import acknowledge_now, is_down, keep_little_unsent, unacknowledged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Bounds the unsent bytes in the kernel: progress shows in small steps, and fewer messages are in
 # doubt after a broken connection.
 _UNSENT_LIMIT = 64 * 1024
 _CHUNK = 64 * 1024
 _READ = 64 * 1024
+_READS = 16
 # The close grace: our end is held back for so long after connecting. A receiver that ends its side
 # as soon as it has accepted is noticed only if it accepts before our end is sent. A busy receiver
 # accepts late, so one that has not confirmed anything in this run gets the longest time, once.
@@ -46,6 +53,10 @@ _PROGRESS = 16 * 1024
 _FIRST_STEP, _LAST_STEP = 0.00005, 0.01
 
 
+def _ignore(data: bytes) -> None:
+    """What the receiver says."""
+
+
 class Connection:
     """A connected TCP socket. Every wait is bounded by ``timeout`` seconds without progress.
 
@@ -55,7 +66,11 @@ class Connection:
         close_grace: Seconds after connecting before which our side does not end.
 
     Attributes:
+        timeout: As it was given.
         taken: Bytes handed to :meth:`send` of which at least a part may have gone out.
+        listener: Is given what the receiver says. Syslog's receivers need not say anything: by
+            default it is read, so that none blocks on us, and ignored.
+        answered: Bytes of messages that the receiver has answered, where it does: progress, too.
 
     Raises:
         OSError: From every method: the connection is broken, or took too long.
@@ -63,15 +78,17 @@ class Connection:
 
     def __init__(self, sock: socket.socket, timeout: float, close_grace: float) -> None:
         self._sock = sock
-        self._timeout = timeout
+        self.timeout = timeout
         self._close_grace = close_grace
         self._connected = time.monotonic()
         self._poll = select.poll()
         self._handed = 0
         self._ended = False
         self._deadline = 0.0
-        self._acknowledged = 0
+        self._progress = 0
         self.taken = 0
+        self.answered = 0
+        self.listener: Callable[[bytes], None] = _ignore
         sock.settimeout(0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         keep_little_unsent(sock, _UNSENT_LIMIT)
@@ -93,6 +110,30 @@ class Connection:
         self._start_clock()
         self._read_end()
         self._require_clean_end()
+
+    def wait(self) -> None:
+        """Return once the receiver said something, or after a while.
+
+        Raises:
+            ConnectionAbortedError: It has ended its side.
+        """
+        self.require_not_ended()
+        self._wait(0)
+
+    def take_arrived(self) -> None:
+        """Give the listener what has arrived, without waiting."""
+        for _ in range(_READS):  # a receiver may speak faster than it is read
+            if self._ended or not self._receive():
+                break
+
+    def require_not_ended(self) -> None:
+        """Raise if the receiver ended its side, as far as that has arrived."""
+        if self._has_ended():
+            raise ConnectionAbortedError("the receiver closed the connection; its log may say why")
+
+    def end(self) -> None:
+        """End our side in order, and wait for nothing."""
+        self._sock.shutdown(socket.SHUT_WR)
 
     def describe(self) -> str:
         """What is known of the receiver's side, for people."""
@@ -123,18 +164,19 @@ class Connection:
             view = view[count:]
 
     def _incoming(self, data: bytes) -> None:
-        """Ignore it. Receivers need not send anything; it is read so that none blocks on us."""
+        self.listener(data)
 
-    def _receive(self) -> None:
-        """Take what is readable, if anything; notices the receiver's end."""
+    def _receive(self) -> bool:
+        """Take what is readable; whether there was anything, the receiver's end included."""
         try:
             data = self._sock.recv(_READ)
         except BlockingIOError:
-            return
+            return False
         if data:
             self._incoming(data)
         else:
             self._ended = True
+        return True
 
     def _wait(self, events: int) -> None:
         """Return once the socket is ready, or something was received; raise when out of time."""
@@ -149,8 +191,8 @@ class Connection:
                 self._receive()
 
     def _start_clock(self) -> None:
-        self._deadline = time.monotonic() + self._timeout
-        self._acknowledged = self._handed - unacknowledged(self._sock)
+        self._deadline = time.monotonic() + self.timeout
+        self._progress = self._handed - unacknowledged(self._sock) + self.answered
 
     def _remaining(self) -> float:
         """Seconds left. The clock restarts whenever the receiver took enough bytes in its time.
@@ -160,11 +202,11 @@ class Connection:
         """
         now = time.monotonic()
         if now >= self._deadline:
-            before = self._acknowledged
+            before = self._progress
             self._start_clock()
-            if self._acknowledged - before < _PROGRESS:
+            if self._progress - before < _PROGRESS:
                 raise TimeoutError(
-                    f"the receiver took nothing more for {self._timeout:g} s, or did not close "
+                    f"the receiver took nothing more for {self.timeout:g} s, or did not close "
                     "after our end; if it is only slow, raise timeout= or lower batch="
                 )
         return self._deadline - now

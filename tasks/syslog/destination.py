@@ -103,7 +103,9 @@ class Destination(BaseModel):
 
     Attributes:
         acknowledges: Whether the receiver confirms a batch. Without, an event is at best `sent`.
-        per_message_outcome: Whether each message of a batch has an outcome of its own.
+        per_message_outcome: Whether each message of a batch is handed over by itself, so that
+            there is no connection whose end takes others along.
+        default_port: Of a URL without a port; None where it has to name one.
         host: Name or address, an IPv6 address without its brackets.
         port: 1 to 65535.
         format: `rfc3164` or `rfc5424`.
@@ -115,6 +117,7 @@ class Destination(BaseModel):
 
     acknowledges: ClassVar[bool] = True
     per_message_outcome: ClassVar[bool] = False
+    default_port: ClassVar[int | None] = None
 
     scheme: str
     host: str
@@ -134,8 +137,8 @@ class Destination(BaseModel):
     format: Annotated[str, one_of({"rfc3164": "rfc3164", "rfc5424": "rfc5424"})] = Field(
         default_factory=_usual_format,
         description="Of the syslog header: `rfc3164` or `rfc5424`. By default `rfc5424` on ports "
-        "602 and 6515, else `rfc3164`. On streams `rfc3164` is framed by newlines, `rfc5424` by "
-        "octet counting.",
+        "602 and 6515, else `rfc3164`. Over TCP and TLS `rfc3164` is framed by newlines, `rfc5424` "
+        "by octet counting.",
     )
     facility: Annotated[int, one_of(FACILITIES)] = Field(
         "user", validate_default=True, description="Syslog facility, such as `local0`."

@@ -37,6 +37,11 @@ def octet(parts: list[Part]) -> list[Part]:
     return [pc.cast(reduce(pc.add, lengths), pa.string()), " ", *parts]
 
 
+def relp(parts: list[Part]) -> list[Part]:
+    """A RELP frame without the transaction number in front, which each session counts anew."""
+    return [" syslog ", *octet(parts), "\n"]
+
+
 class Framing(NamedTuple):
     """What is done to each message, and how people are told of it."""
 
@@ -48,5 +53,6 @@ FRAMINGS: Mapping[str, Framing] = {
     "none": Framing(none, "one datagram a message"),
     "newline": Framing(newline, "a newline after each message"),
     "octet": Framing(octet, "octet counting"),
+    "relp": Framing(relp, "a RELP frame a message, acknowledged one by one"),
 }
 """The framings by name."""

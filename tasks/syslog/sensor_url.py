@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from tasks.errors import SettingsError
 from tasks.redaction import HIDDEN, foreign_text
 from tasks.syslog.destination import address_of
+from tasks.syslog.relp import RelpDestination, RelpsDestination
 from tasks.syslog.tcp import TcpDestination
 from tasks.syslog.tls import TlsDestination
 from tasks.syslog.udp import UdpDestination
@@ -27,6 +28,8 @@ KINDS: Mapping[str, type[Destination]] = {
     "udp": UdpDestination,
     "tcp": TcpDestination,
     "tls": TlsDestination,
+    "relp": RelpDestination,
+    "relps": RelpsDestination,
 }
 """Every kind of destination by its URL scheme."""
 
@@ -61,7 +64,8 @@ def parse_destinations(text: str, base: Path) -> list[Destination]:
 def _parse(url: str, number: int, base: Path) -> Destination:
     parts = _split(url, number)
     kind = KINDS[parts.scheme]
-    scheme, host, port = parts.scheme, unquote(parts.hostname or ""), parts.port
+    scheme, host = parts.scheme, unquote(parts.hostname or "")
+    port = _port(parts)
     here = f"sensor {number} ({address_of(scheme, host, port)})"
     options = _options(parts.query, here, kind)
     try:
@@ -97,7 +101,7 @@ def _split(url: str, number: int) -> SplitResult:
         raise SettingsError(f"{here} has an unknown scheme{shown}; use one of {known}")
     try:
         parts = urlsplit(url)
-        host, port = unquote(parts.hostname or ""), parts.port
+        host, _ = unquote(parts.hostname or ""), parts.port
     except ValueError:
         raise SettingsError(
             f"{here} ({scheme}): its host or port cannot be read; ports are 1 to {_MAX_PORT}, "
@@ -112,7 +116,7 @@ def _split(url: str, number: int) -> SplitResult:
         raise SettingsError(
             f"{here} ({scheme}) has no usable host; write it like tcp://sensor.example:601"
         )
-    if not port:
+    if not _port(parts):
         raise SettingsError(
             f"{here} ({scheme}://{host}) has no port; USM Anywhere listens on udp 514, "
             "tcp 601 (rfc3164) and 602 (rfc5424), tls 6514 (rfc3164) and 6515 (rfc5424)"
@@ -123,6 +127,10 @@ def _split(url: str, number: int) -> SplitResult:
             "options follow a question mark: tcp://sensor.example:601?batch=500"
         )
     return parts
+
+
+def _port(parts: SplitResult) -> int | None:
+    return KINDS[parts.scheme].default_port if parts.port is None else parts.port
 
 
 def _is_host(host: str) -> bool:
@@ -146,7 +154,7 @@ def _options(query: str, here: str, kind: type[Destination]) -> dict[str, str]:
         if name not in known:
             others = [f"{scheme}://" for scheme, kind in KINDS.items() if name in kind.options()]
             if others:
-                only = " and ".join(others)
+                only = " or ".join(others)
                 raise SettingsError(f"{here} has {name}=, which only {only} knows; use {only}")
             shown = f" {name!r}" if re.fullmatch(r"[A-Za-z_-]{1,20}", name) else ""
             raise SettingsError(

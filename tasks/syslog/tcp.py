@@ -55,7 +55,7 @@ class TcpTransport:
             return Outcome.of()
         runs = buffers_of(messages)
         try:
-            connection = self._connect()
+            connection = self.connect()
         except SensorError as error:
             return Outcome.of((FAILED, total), error=str(error))
         try:
@@ -66,7 +66,7 @@ class TcpTransport:
             connection.abort()
             self._close_grace = max(self._close_grace, DOUBTED_SECONDS)
             begun = touched(runs, connection.taken)
-            return Outcome.of((UNCONFIRMED, begun), (FAILED, total - begun), error=self._say(error))
+            return Outcome.of((UNCONFIRMED, begun), (FAILED, total - begun), error=self.say(error))
         except BaseException:
             connection.abort()
             raise
@@ -76,14 +76,14 @@ class TcpTransport:
 
     def check(self) -> str:
         """See :class:`tasks.syslog.transport.Transport`: goes through all but the sending."""
-        connection = self._connect()
+        connection = self.connect()
         about = connection.describe()
         try:
             connection.finish()
         except OSError as error:
             connection.abort()
             raise SensorError(
-                f"{self._say(error)} (connected, then ended in order without sending anything: "
+                f"{self.say(error)} (connected, then ended in order without sending anything: "
                 "batches would stay unconfirmed)"
             ) from None
         except BaseException:
@@ -92,6 +92,9 @@ class TcpTransport:
         connection.close()
         return f"{about}, closes in order"
 
+    def close(self) -> None:
+        """See :class:`tasks.syslog.transport.Transport`: nothing is kept open."""
+
     def _send(self, connection: Connection, run: MessageBuffer) -> None:
         burst = self._sending_rate.burst or len(run)
         for first in range(0, len(run), burst):
@@ -99,7 +102,7 @@ class TcpTransport:
             self._sending_rate.wait(last - first)
             connection.send(run.slice(first, last))
 
-    def _connect(self) -> Connection:
+    def connect(self) -> Connection:
         """Connect to the first address that answers, the one that did last time before others.
 
         Raises:
@@ -137,7 +140,8 @@ class TcpTransport:
         """Make a connection of a connected socket, until a point in time by the monotonic clock."""
         return Connection(sock, self._destination.timeout, self._close_grace)
 
-    def _say(self, error: OSError) -> str:
+    def say(self, error: OSError) -> str:
+        """An error of a connection as a sentence that names the destination."""
         return f"{self._destination.address}: {self._explain(error)}"
 
     def _explain(self, error: OSError) -> str:

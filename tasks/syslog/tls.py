@@ -43,8 +43,8 @@ def _key(path: Path, info: ValidationInfo) -> Path:
     return _file(path, info)
 
 
-class TlsDestination(Destination):
-    """One TLS listener."""
+class TlsOptions(Destination):
+    """A destination that is reached through TLS."""
 
     ca: Annotated[Path, AfterValidator(_file_or_folder)] | None = Field(
         None,
@@ -60,7 +60,7 @@ class TlsDestination(Destination):
         "on",
         validate_default=True,
         description="`off` for receivers that never end TLS with a close_notify, though RFC 5425 "
-        "requires it.",
+        "requires it. RELP does not depend on it.",
     )
 
     def check_files(self) -> None:
@@ -69,6 +69,10 @@ class TlsDestination(Destination):
             from tasks.syslog.tls_transport import client_context
 
             client_context(self)
+
+
+class TlsDestination(TlsOptions):
+    """One TLS listener."""
 
     def open_transport(self) -> Transport:
         """See :class:`Destination`."""

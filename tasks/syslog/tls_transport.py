@@ -17,7 +17,7 @@ from tasks.syslog.tcp import LEAST_SHARE, TcpTransport
 from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
-    from tasks.syslog.tls import TlsDestination
+    from tasks.syslog.tls import TlsOptions
 
 # Plaintext a write to the kernel; four records.
 _CHUNK = 64 * 1024
@@ -65,7 +65,7 @@ _REASONS = {
 class TlsTransport(TcpTransport):
     """TLS to one destination."""
 
-    def __init__(self, destination: TlsDestination) -> None:
+    def __init__(self, destination: TlsOptions) -> None:
         super().__init__(destination)
         self._context = client_context(destination)
         self._close_notify = destination.close_notify
@@ -88,7 +88,7 @@ class TlsTransport(TcpTransport):
         return explain(error) if isinstance(error, ssl.SSLError) else super()._explain(error)
 
 
-def client_context(destination: TlsDestination) -> ssl.SSLContext:
+def client_context(destination: TlsOptions) -> ssl.SSLContext:
     """TLS 1.2 or 1.3, the receiver's certificate and host name checked.
 
     Raises:
@@ -231,11 +231,7 @@ class TlsConnection(Connection):
     def finish(self) -> None:
         """End TLS, then TCP, in order; returning means that the receiver has read everything."""
         self._wait_for_early_end()
-        # The receiver's close_notify is awaited below, beside what else it may send.
-        with contextlib.suppress(ssl.SSLWantReadError):
-            self._tls.unwrap()
-        self._start_clock()
-        self._flush()
+        self._end_tls()
         if self._expects_close_notify:
             while not self._has_ended():
                 self._wait(0)
@@ -250,6 +246,18 @@ class TlsConnection(Connection):
         # Having seen close_notify, the receiver need not wait for the end of TCP.
         self._require_clean_end(but=1)
 
+    def end(self) -> None:
+        """See :class:`Connection`: with a close_notify before it."""
+        self._end_tls()
+        super().end()
+
+    def _end_tls(self) -> None:
+        """Send our close_notify; the receiver's may come later, behind what else it sends."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.unwrap()
+        self._start_clock()
+        self._flush()
+
     def _has_ended(self) -> bool:
         return self._ended or self._close_notify_seen
 
@@ -259,7 +267,9 @@ class TlsConnection(Connection):
             return
         try:
             while not self._close_notify_seen:
-                self._close_notify_seen = not self._tls.read(_READ)
+                plain = self._tls.read(_READ)
+                self._close_notify_seen = not plain
+                self.listener(plain)
         except ssl.SSLWantReadError:
             return
         except ssl.SSLZeroReturnError:

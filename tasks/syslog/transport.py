@@ -1,7 +1,8 @@
 """The interface of all transports, and the outcome of a delivery.
 
 ```
-encoding (message) → framing → socket (udp; tcp over connection; tls_transport over tcp)
+encoding (message) → framing → socket (udp; tcp over connection; tls_transport over tcp;
+                                       relp_transport over either of these two)
 ```
 """
 
@@ -34,10 +35,12 @@ class Outcome:
             handed over, or refused).
         error: The fault and remedy for messages that are neither confirmed nor sent; None where
             there are none.
+        refused: Which messages the receiver refused, each by itself; None for none.
     """
 
     statuses: pa.StringArray
     error: str | None = None
+    refused: pa.BooleanArray | None = None
 
     @classmethod
     def of(cls, *runs: tuple[str, int], error: str | None = None) -> Outcome:
@@ -47,17 +50,19 @@ class Outcome:
 
 
 class Transport(Protocol):
-    """The socket of one destination. Not for several threads at once.
+    """The socket of one destination. Not for several threads at once."""
 
-    Attributes:
-        certificate_until: Until when the receiver's certificate is valid, in UTC; None without
-            TLS, and until there was a connection.
-    """
+    @property
+    def certificate_until(self) -> datetime | None:
+        """Until when the receiver's certificate is valid, in UTC.
 
-    certificate_until: datetime | None
+        None without TLS, and until there was a connection.
+        """
 
     def deliver(self, messages: pa.BinaryArray | pa.ChunkedArray) -> Outcome:
         """Carry one batch of framed messages over: connect, send, confirm, close.
+
+        A kind that confirms without closing may keep its connection for the next batch.
 
         Every expected fault is an outcome, and each of connecting, sending and closing takes a
         bounded time. If any other exception passes through (Ctrl-C, a signal handler's), the
@@ -71,6 +76,9 @@ class Transport(Protocol):
         Raises:
             SensorError: It cannot be used; says why and what to do.
         """
+
+    def close(self) -> None:
+        """End in order what was kept open; the transport may be used again."""
 
 
 def check(destination: Destination) -> str:

@@ -104,6 +104,9 @@ class UdpTransport:
                 faults.append(f"{name_of(address)}: {self._explain(error)}")
         raise SensorError(f"{self._destination.address}: {'; '.join(faults)}")
 
+    def close(self) -> None:
+        """See :class:`tasks.syslog.transport.Transport`: nothing is kept open."""
+
     def _addresses(self) -> list[Address]:
         addresses = resolve(self._destination, socket.SOCK_DGRAM)
         return sorted(addresses, key=lambda address: address != self._preferred)

@@ -94,7 +94,7 @@ def transform_account(
                 done.problems += store.unexpected_entries("raw")
             days = (normalized.days if window else normalized.unfinished)(store, account)
             work = [
-                _File(run, day, file, state.current.get(file.key))
+                _File(run, day, file, state.current.get(file.key), state.dropped)
                 for day, state in days.items()
                 for file in run.select(day, state, window)
             ]
@@ -177,12 +177,13 @@ class _AccountTransform:
 
 @dataclass(frozen=True)
 class _File:
-    """A raw file to be normalized, and what became of it the last time."""
+    """A raw file to be normalized, what became of it before, and whether its day was dropped."""
 
     run: _AccountTransform
     day: date
     raw: RawFile
     previous: NormalizedFile | None
+    dropped: bool
 
     @property
     def generation(self) -> int:
@@ -208,8 +209,7 @@ def _publish(file: _File) -> _Made:
 
     made = _Made()
     with file.run.store.writer(NORMALIZED_SCHEMA, "normalized", file.run.account, file.day) as rows:
-        # entered last, the rejected file is published first
-        with ExitStack() as stack:
+        with ExitStack() as stack:  # entered last, the rejected file is published first
             _fill(file, rows, made, stack)
         rows.name = file_names.normalized_name(
             file.raw.key,
@@ -274,12 +274,14 @@ def _lost(file: _File, made: _Made) -> int:
     """Events that were normalized once and are rejected now, over all generations.
 
     Counts tell which days are settled. Without these events in the count, a later event would take
-    the place of one that was delivered and is no longer normalized, and would never be sent.
+    the place of one that was delivered and is no longer there, and would never be sent.
     """
-    if file.previous is None:
-        return 0
     import pyarrow.compute as pc
 
+    from tasks.staging.ledger import most_delivered
+
+    if file.previous is None:
+        return most_delivered(file.run.store, file.run.account, file.day) if file.dropped else 0
     path = file.path("normalized", file.previous.name)
     try:
         before = file.run.store.read(path, ["event_id"])["event_id"]

@@ -29,9 +29,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.cef.line_hashes import line_hashes
 from tasks.cef.render import render
 from tasks.load.batch_sender import BatchSender
-from tasks.load.batches import Batch, line_hashes
+from tasks.load.batches import Batch
 from tasks.load.recorded_transport import RecordedTransport
 from tasks.staging.ledger import Ledger
 from tasks.staging.store import open_store

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tasks.load.batches import line_hashes
+from tasks.cef.line_hashes import line_hashes
 from tests.bench import Measured
 from tests.bench.delivery import BATCH, HOST, MESSAGES, NOW, ROUNDS, encoded, line
 from tests.syslog.helpers import destination

@@ -162,3 +162,24 @@ def test_a_range_ends_now() -> None:
     assert plan_range([], None, window, now=NOW, lookback=LOOKBACK).ranges[0].window.until == NOW
     future = Window(NOW, NOW + MINUTE)
     assert plan_range([], None, future, now=NOW, lookback=LOOKBACK).ranges == []
+
+
+@given(coverages, coverages, windows)
+def test_dropped_time_is_never_read_again(
+    covered: list[Window], dropped: list[Window], wanted: Window
+) -> None:
+    """All else that is not covered is; of covered time only what is looked at or asked for."""
+    covered = [piece for window in covered for piece in difference(window, dropped)]
+    start = NOW - timedelta(days=6)
+    begin = min((window.since for window in (*covered, *dropped)), default=start)
+    for bounds, plan in (
+        (
+            Window(begin, NOW),
+            plan_sync(covered, begin, start=start, now=NOW, lookback=LOOKBACK, dropped=dropped),
+        ),
+        (wanted, plan_range(covered, begin, wanted, now=NOW, lookback=LOOKBACK, dropped=dropped)),
+    ):
+        read = windows_of(plan)
+        assert not [window for window in read for gone in dropped if window.overlaps(gone)]
+        missing = difference(bounds, [*covered, *dropped])
+        assert not [piece for window in missing for piece in difference(window, read)]

@@ -39,7 +39,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(400)  # a worker and its runs are processes, one after the other
 
-SCHEDULED = {"sync": r":[0-5][05]:00", "deep-look": "T03:17:00", "check": "T05:47:00"}
+SCHEDULED = {
+    "sync": r":[0-5][05]:00",
+    "deep-look": "T03:17:00",
+    "maintain": "T04:27:00",
+    "check": "T05:47:00",
+}
 """The deployments that have a schedule, and when it runs."""
 SINCE = (datetime.now(UTC) - timedelta(days=3)).isoformat()
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
@@ -135,7 +140,9 @@ def test_schedules_make_runs_that_a_worker_completes(
             worker.communicate(timeout=200)  # it waits for a run that has begun
     assert all(run["auto_scheduled"] for run in completed)
     names = {run["name"][:-5] for run in completed}
-    assert names == {f"{flow} {datetime.now(UTC):%Y-%m-%d} " for flow in ("sync", "check")}
+    assert names == {
+        f"{flow} {datetime.now(UTC):%Y-%m-%d} " for flow in ("sync", "maintain", "check")
+    }
     assert len(receiver.messages("tcp")) == EVENTS
 
     run(deploy)

@@ -132,6 +132,17 @@ def test_every_stage_works_on_object_storage(
     halo_usm("audit", "--since", "2020-01-01")
     assert halo_usm.status()["destinations"]["sensor"]["delivered"] == EVENTS
 
+    halo_usm.settings["HALO_RETENTION_DAYS"] = "1"
+    assert "2 days dropped" in halo_usm("maintain").stdout
+    verified = halo_usm("audit", "--verify")
+    assert ("All agrees." in verified.stdout, "2 days were dropped" in verified.stderr) == (1, 1)
+    found = halo_usm.status()
+    assert len(found["accounts"]["alpha"]["dropped"]) == 1
+    assert 0 < found["accounts"]["alpha"]["staged"] == len(staged(direct, prefix)) < EVENTS
+    halo_usm("sync", "--lookback", "10000")
+    assert halo_usm.status()["accounts"]["alpha"]["staged"] == len(staged(direct, prefix))
+    assert "no longer staged" in halo_usm("replay", "--since", "2020-01-01", code=1).stderr
+
 
 def test_two_commands_at_once_leave_accounts_to_each_other(
     halo_usm: Command, s3: Proxy, frozen_halo: StandInProcess, receiver: Receiver, prefix: str

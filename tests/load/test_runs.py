@@ -75,6 +75,9 @@ def test_interrupt_within_a_batch(store: Store, monkeypatch: pytest.MonkeyPatch)
         def deliver(self, _messages: Any) -> Any:
             raise KeyboardInterrupt
 
+        def close(self) -> None:
+            """Nothing is open."""
+
     monkeypatch.setattr("tasks.syslog.tcp.TcpDestination.open_transport", lambda _: Interrupted())
     with pytest.raises(KeyboardInterrupt):
         load(store, "tcp://127.0.0.1:1?name=rejecting")

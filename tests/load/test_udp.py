@@ -42,6 +42,9 @@ class Scripted:
         statuses = next(self._outcomes, ["sent"] * len(messages))
         return Outcome(pa.array(statuses), "too long" if "failed" in statuses else None)
 
+    def close(self) -> None:
+        """Nothing is open."""
+
 
 @pytest.mark.parametrize(
     ("outcomes", "sizes", "blamed"),
@@ -94,6 +97,9 @@ class Refusing:
         refused = [self._text in message.as_py() for message in messages]
         statuses = ["failed" if one else "sent" for one in refused]
         return Outcome(pa.array(statuses), "too long" if any(refused) else None)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def test_datagram_at_fault_is_put_off(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

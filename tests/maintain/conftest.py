@@ -1,4 +1,4 @@
-"""What takes every event, and an S3 server."""
+"""What takes every event, an S3 server, and a Halo API with a staging beside it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.extract.conftest import halo, harness, running
 from tests.maintain.days import BATCH
 from tests.staging.conftest import s3, server, staging
 from tests.staging.rejecting_receiver import RejectingReceiver
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from tasks.syslog.destination import Destination
 
-__all__ = ["s3", "server", "staging"]
+__all__ = ["halo", "harness", "running", "s3", "server", "staging"]
 
 
 @pytest.fixture

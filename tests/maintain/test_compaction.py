@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 
 from tasks.maintain.compaction import CompactionResult
 from tasks.reports.event_history import audit_event
-from tasks.staging import coverage, normalized
+from tasks.staging import coverage
 from tasks.staging.known_ids import KnownIds
 from tasks.staging.locks import hold
 from tasks.staging.raw import stage_window
@@ -61,7 +61,7 @@ def test_attempts_of_an_event_stay_apart(
     store: Store, sensor: Destination, receiver: RejectingReceiver
 ) -> None:
     """Every attempt is in the compacted ledger, and an audit of the event shows each."""
-    first, *_ = dense_day(store)
+    first, *_ = dense_day(store, files=2)
     receiver.accept = lambda _: False
     load(store, sensor)
     receiver.accept = lambda _: True
@@ -238,7 +238,7 @@ def test_destination_that_leaves_events_out(
     nothing = destination(receiver.url(types="issue_created"))
     load(store, nothing)
     assert compact(store, nothing).days == 1
-    monkeypatch.setattr(normalized, "batches", None)
+    monkeypatch.setattr(store.backend, "open", None)
     assert load(store, nothing).problems == []
     monkeypatch.undo()
     everything = destination(receiver.url())

@@ -63,7 +63,6 @@ def die_and_go_on(folder: Path, template: Path, receiver: RejectingReceiver, ste
     assert look(store, sensor, folder / "export") == before, "dead, nothing was done about it yet"
     assert transform(store).problems == []
     assert load(store, sensor).tried == 0
-    assert look(store, sensor, folder / "export") == before, "after transform and load"
     stage(store, window(3, 9), [("after", at(3, 0))])
     transform(store)
     assert load(store, sensor).tried == 1
@@ -79,17 +78,15 @@ def die_and_go_on(folder: Path, template: Path, receiver: RejectingReceiver, ste
 
 
 def test_one_death_of_each_kind(tmp_path: Path, receiver: RejectingReceiver) -> None:
-    """Killed at one operation of each kind, a compaction loses and doubles nothing for anyone."""
+    """Killed between two of its renames, a compaction loses and doubles nothing for anyone."""
     template = tmp_path / "template"
     prepare(template, receiver)
     steps: dict[str, list[int]] = {}
     for step, kind in enumerate(kinds(tmp_path, template, receiver.url(batch=BATCH))):
         steps.setdefault(kind, []).append(step)
-    renamed = {f"os.rename {tree}/*.parquet" for tree in (*TREES, "deliveries")}
-    removed = {f"os.remove {tree}/*.parquet" for tree in (*TREES, "deliveries")}
-    assert renamed | removed <= steps.keys()
-    for kind in renamed | removed:
-        step = steps[kind][len(steps[kind]) // 2]
+    for kind in ("rename normalized", "rename raw", "rename deliveries", "remove raw"):
+        of_kind = steps[f"os.{kind}/*.parquet"]
+        step = of_kind[len(of_kind) // 2]
         die_and_go_on(tmp_path / str(step), template, receiver, step)
 
 

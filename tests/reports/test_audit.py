@@ -162,6 +162,7 @@ def test_range(store: Store, receiver: RejectingReceiver) -> None:
         "staged": 62,
         "normalized": 61,
         "rejected": 1,
+        "dropped_days": 0,
         "destinations": {"rejecting": {"delivered": 60, "pending": 1, "failed": 0, "excluded": 0}},
         "consistent": True,
     }

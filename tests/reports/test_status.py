@@ -58,6 +58,7 @@ def test_account(store: Store) -> None:
         "normalized": 3,
         "rejected": 2,
         "newest_event": "2026-03-01T23:45:00Z",
+        "dropped": [],
     }
 
 

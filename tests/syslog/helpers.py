@@ -56,7 +56,10 @@ def batch(to: Destination, count: int = 3, first: int = 0, size: int = 60) -> pa
 def deliver(url: str, count: int = 3, size: int = 60) -> Outcome:
     """Deliver such a batch."""
     to = destination(url)
-    return to.open_transport().deliver(batch(to, count, size=size))
+    transport = to.open_transport()
+    outcome = transport.deliver(batch(to, count, size=size))
+    transport.close()
+    return outcome
 
 
 def statuses(outcome: Outcome) -> set[str]:
@@ -111,8 +114,7 @@ class ScriptedReceiver:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
+        self.stop_listening()
         for connection in self._connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -121,6 +123,11 @@ class ScriptedReceiver:
         for connection in self._connections:
             connection.close()
         self._listener.close()
+
+    def stop_listening(self) -> None:
+        """Refuse connections from now on."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
 
     def url(self, **options: object) -> str:
         """Its sensor URL, with options."""

@@ -6,15 +6,27 @@ import random
 import threading
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
+
 from tasks.syslog.transport import CONFIRMED, FAILED, UNCONFIRMED
 from tests.syslog.helpers import batch, destination, lines, statuses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pyarrow as pa
+
+    from tasks.syslog.transport import Transport
     from tests.syslog_daemon import SyslogDaemon
 
 BYTES = 700
+
+
+def unconfirmed(transport: Transport, messages: pa.BinaryArray) -> pa.BinaryArray:
+    """Deliver messages; those that are not confirmed."""
+    outcome = transport.deliver(messages)
+    assert statuses(outcome) <= {CONFIRMED, UNCONFIRMED, FAILED}
+    return messages.filter(pc.not_equal(outcome.statuses, CONFIRMED))
 
 
 def kill_while_reading(
@@ -44,21 +56,20 @@ def kill_while_reading(
     to = destination(sensor.url(listener, timeout=3))
     transport = to.open_transport()
     first = 0
+    messages = batch(to, size, first, BYTES)
     excused: set[int] = set()
     for _ in range(times):
         ending = threading.Timer(chance.uniform(0.01, 0.4), end)
         ending.start()
-        while True:
-            outcome = transport.deliver(batch(to, size, first, BYTES))
-            if statuses(outcome) != {CONFIRMED}:
-                assert statuses(outcome) <= {UNCONFIRMED, FAILED}
-                break
+        while not len(messages := unconfirmed(transport, messages)):
             first += size
+            messages = batch(to, size, first, BYTES)
         ending.join()
         excused |= {*range(first - min(size, in_hand // BYTES), first)}
         sensor.start()
-    assert statuses(transport.deliver(batch(to, size, first, BYTES))) == {CONFIRMED}
+    assert not len(unconfirmed(transport, messages))
     first += size
+    transport.close()
     sensor.stop()  # what it has read it writes down before it ends
     expected = lines(first, size=BYTES).to_pylist()
     read = sensor.wait_for(listener, first)

@@ -190,6 +190,7 @@ def test_certificates_that_expire_soon_are_told(authority: Authority, tmp_path: 
     chain.write_bytes(late.cert.read_bytes() + soon.cert.read_bytes())
     options = {"ca": authority.cert, "cert": soon.cert, "key": soon.key}
     both = expiring(destination("tls://h:1?" + urlencode(options)))
+    assert expiring(destination("relps://h?" + urlencode(options))) == both
     assert [one.whose.partition(",")[0] for one in both] == [
         "the client certificate",
         "the authority",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tasks.errors import SettingsError
+from tasks.syslog.relp import RelpsDestination
 from tasks.syslog.sensor_url import parse_destinations
 from tasks.syslog.tcp import TcpDestination
 from tasks.syslog.tls import TlsDestination
@@ -37,6 +38,10 @@ def test_defaults(tmp_path: Path) -> None:
     [found] = parse_destinations("tls://sensor.example:6514", tmp_path)
     assert isinstance(found, TlsDestination)
     assert (found.ca, found.cert, found.key, found.close_notify) == (None, None, None, True)
+    [found] = parse_destinations("relps://relay.example", tmp_path)
+    assert isinstance(found, RelpsDestination)
+    assert (found.address, found.name) == ("relps://relay.example:2514", "relps-relay_example-2514")
+    assert (found.ca, found.acknowledges, found.rate) == (None, True, None)
 
 
 def test_every_option(tmp_path: Path) -> None:
@@ -77,6 +82,7 @@ def test_every_option(tmp_path: Path) -> None:
     ("url", "form", "framing"),
     [
         ("udp://h:514", "rfc3164", "none"),
+        ("relp://h", "rfc3164", "relp"),
         ("tcp://h:601", "rfc3164", "newline"),
         ("tcp://h:602", "rfc5424", "octet"),
         ("tls://h:6514", "rfc3164", "newline"),
@@ -142,6 +148,7 @@ def test_name_is_a_folder_name(url: str, name: str, tmp_path: Path) -> None:
         ("http://h:1", "unknown scheme 'http'"),
         ("tcp://h", "no port"),
         ("tcp://h:0", "no port"),
+        ("relp://h:0", "no port"),
         ("tcp://h:65536", "cannot be read"),
         ("tcp://h:six", "cannot be read"),
         ("tcp://[::1:601", "cannot be read"),
@@ -171,7 +178,7 @@ def test_name_is_a_folder_name(url: str, name: str, tmp_path: Path) -> None:
         ("tcp://h:601?types=a%20b", "types='a b'"),
         ("tcp://h:601?critical=false", "critical='false' cannot be used; it takes true"),
         ("tcp://h:601?name=../up", "name='../up'"),
-        ("tcp://h:601?ca=x.pem", "only tls:// knows"),
+        ("tcp://h:601?ca=x.pem", "only tls:// or relps:// knows"),
         ("tls://h:601?ca=missing.pem", "names no file"),
         ("tls://h:601?key=here.pem", "cert= beside it"),
         ("tls://h:601?close_notify=maybe", "close_notify='maybe'"),

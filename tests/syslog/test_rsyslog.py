@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.syslog.message import encode
-from tests.rsyslog import LISTENERS, RSyslog, require
+from tests.rsyslog import RSyslog, require
 from tests.syslog.helpers import WHEN, deliver, destination, lines, statuses
 from tests.syslog.test_real_receivers import AWKWARD
 
@@ -24,7 +24,7 @@ def rsyslog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RSyslog]:
         yield running
 
 
-@pytest.mark.parametrize("listener", LISTENERS)
+@pytest.mark.parametrize("listener", RSyslog.listeners)
 def test_the_very_message(rsyslog: RSyslog, listener: str) -> None:
     """On each port a message is read once, byte for byte, header and all, without its framing."""
     to = destination(rsyslog.url(listener))
@@ -32,7 +32,9 @@ def test_the_very_message(rsyslog: RSyslog, listener: str) -> None:
     times = pa.repeat(pa.scalar(WHEN, pa.timestamp("us", tz="UTC")), len(texts))
     hosts = pa.array(["web 1:x", *["db-1.example"] * (len(texts) - 1)])
     before = len(rsyslog.raw(listener))
-    outcome = to.open_transport().deliver(encode(texts, times, hosts, to))
+    transport = to.open_transport()
+    outcome = transport.deliver(encode(texts, times, hosts, to))
+    transport.close()
     assert statuses(outcome) == {"sent" if to.scheme == "udp" else "confirmed"}, outcome.error
     rsyslog.wait_for(listener, before + len(texts))
     udp = destination(f"udp://h:514?format={to.format}")

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.plugin.fields import MAPPING_VERSION, NORMALIZED_SCHEMA
-from tasks.staging import file_names, normalized
+from tasks.staging import file_names, normalized_rows
 from tasks.staging.locks import hold
 from tasks.staging.schemas import REJECTED_SCHEMA
 from tasks.transform.account import TransformResult, transform_account
@@ -114,7 +114,7 @@ def test_mapping_version(store: Store, tmp_path: Path) -> None:
     assert metadata[b"halo_usm.mapping_version"] == MAPPING_VERSION.encode()
     pq.write_table(pq.read_table(path, partitioning=None).drop(["extras", "server_id"]), path)
     relative = str(path.relative_to(tmp_path))
-    [table] = normalized.batches(store, relative)
+    [table] = normalized_rows.batches(store, relative)
     assert table.schema.equals(NORMALIZED_SCHEMA)
     assert table["server_id"].null_count == 3
     assert table["event_id"].to_pylist() == ["a", "b", "c"]

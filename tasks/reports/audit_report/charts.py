@@ -82,12 +82,13 @@ _BAR = 0.85  # of a day
 
 def coverage(accounts: Sequence[AccountCoverage], window: Window) -> Markup:
     """A strip an account: what of the range was read, what not."""
-    kinds = {"covered": "good", "gap": "bad", "lost": "warn", "not read": "idle"}
+    kinds = {"covered": "good", "dropped": "sent"}
+    kinds |= {"gap": "bad", "lost": "warn", "not read": "idle"}
     with style.context(["default", _STYLE]):
         figure = Figure(figsize=(_WIDTH, 0.75 + 0.3 * len(accounts)))
         axes = figure.subplots()
         for row, account in enumerate(accounts):
-            parts = (account.covered, account.gaps, account.lost, account.outside)
+            parts = (account.covered, account.dropped, account.gaps, account.lost, account.outside)
             for windows, colour in zip(parts, kinds.values(), strict=True):
                 bars = [(_day(part.since), part.duration / _DAY) for part in _drawable(windows)]
                 # what is missing stands out, and has an edge that is seen however short it is

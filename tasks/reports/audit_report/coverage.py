@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ class AccountCoverage:
         gaps: What is not covered between the first and the last reading.
         lost: What of it Halo had dropped before it was read; not in `gaps`.
         outside: What lies before the first or after the last reading.
+        dropped: What was covered, and retention has dropped; not in `gaps`.
     """
 
     account: str
@@ -32,6 +33,7 @@ class AccountCoverage:
     gaps: list[Window]
     lost: list[Window]
     outside: list[Window]
+    dropped: list[Window] = field(default_factory=list)
 
 
 def account_coverage(
@@ -49,7 +51,7 @@ def account_coverage(
         StagingError: A name is not one of ours.
     """
     found = read_coverage(store, account)
-    read = [*found.covered, *found.lost]
+    read = [*found.covered, *found.lost, *found.dropped]
     if unread is not None and not found.synced:
         read.append(unread)
     known = []
@@ -59,8 +61,9 @@ def account_coverage(
     covered = _within(window, found.covered)
     outside = difference(window, known)
     lost = _less(_within(window, found.lost), covered)
-    gaps = difference(window, [*covered, *lost, *outside])
-    return AccountCoverage(account, covered, gaps, lost, outside)
+    dropped = _within(window, found.dropped)
+    gaps = difference(window, [*covered, *lost, *dropped, *outside])
+    return AccountCoverage(account, covered, gaps, lost, outside, dropped)
 
 
 def total(windows: Iterable[Window]) -> timedelta:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tasks.plugin.fields import MAPPING_VERSION_KEY
-from tasks.reports.audit import RangeAudit, audit_range, known_accounts
+from tasks.reports.audit import RangeAudit, audit_range
 from tasks.reports.audit_report.coverage import AccountCoverage, account_coverage
 from tasks.reports.audit_report.deliveries import Deliveries
 from tasks.reports.audit_report.hashes import LedgerDay, hash_day
@@ -119,7 +119,7 @@ def _gather(
     )
     facts = AuditFacts(window, began, began, audit, Rejections(window), destinations=found)
     problems: list[str] = []
-    for account in sorted({*known_accounts(store), *unread}):
+    for account in sorted({*store.known_accounts(), *unread}):
         with skip_unreadable(problems, f"account {account}"):
             facts.accounts.append(account_coverage(store, account, window, unread.get(account)))
         _add_account(facts, store, account, problems)
@@ -132,7 +132,7 @@ def _gather(
 def _add_account(facts: AuditFacts, store: Store, account: str, problems: list[str]) -> None:
     days: dict[date, DayFiles] = {}
     with skip_unreadable(problems, f"account {account}"):
-        days = normalized.days(store, account, facts.window.reaches)
+        days = normalized.days(store, account, facts.window)
     ledgers: dict[str, dict[date, list[str]]] = {}
     for name in facts.destinations:
         with skip_unreadable(problems, f"destination {name}"):

@@ -9,6 +9,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tasks.staging.footers import sha256_of_file
+
 if TYPE_CHECKING:
     from tasks.staging.ledger import Ledger
 
@@ -68,7 +70,6 @@ def hash_day(ledger: Ledger, names: list[str]) -> LedgerDay:
     rows = {file.name: file.rows for file in attempts}
     files = []
     for name in sorted(names):
-        with ledger.store.backend.open(f"{ledger.folder}/{name}") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of_file(ledger.store, f"{ledger.folder}/{name}")
         files.append(LedgerFile(name, rows.get(name, 0), digest))
     return LedgerDay(ledger.folder, files)

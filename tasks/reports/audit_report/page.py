@@ -71,7 +71,9 @@ def page(facts: AuditFacts, command: str, staging: str) -> str:
         failed=sum(row.failed for row in counts),
         negative=sum(one.live.negative + one.backfill.negative for one in found),
         gaps=_gaps(facts),
-        unread=[one.account for one in facts.accounts if not (one.covered or one.lost)],
+        unread=[
+            one.account for one in facts.accounts if not (one.covered or one.lost or one.dropped)
+        ],
         pictures=_pictures(facts),
         list_files=_ledger_files(facts) <= MOST_FILES,
     )

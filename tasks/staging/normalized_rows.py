@@ -1,0 +1,48 @@
+"""The rows of normalized files, whichever version of the mapping wrote them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tasks.staging.store import Store
+
+
+def batches(
+    store: Store, path: str, columns: list[str] | None = None, rows: int = 65_536
+) -> Iterator[pa.Table]:
+    """Normalized rows, at most `rows` at a time, whichever mapping version wrote them.
+
+    A column that an older version did not have is null.
+
+    Raises:
+        FileGone: It was normalized anew since it was listed.
+        StagingError: It cannot be read.
+    """
+    from tasks.plugin.fields import NORMALIZED_SCHEMA
+
+    schema = NORMALIZED_SCHEMA
+    if columns is not None:
+        schema = pa.schema([schema.field(name) for name in columns])
+    for batch in store.batches(path, columns, rows):
+        yield conform(pa.Table.from_batches([batch]), schema)
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table's columns that `schema` names, null where it has none."""
+    if table.schema.equals(schema):
+        return table
+    have = set(table.column_names)
+    return pa.table(
+        [
+            table[field.name].cast(field.type)
+            if field.name in have
+            else pa.nulls(table.num_rows, field.type)
+            for field in schema
+        ],
+        schema=schema,
+    )
