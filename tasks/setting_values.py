@@ -33,10 +33,10 @@ def is_uri(staging: str) -> bool:
     return _URI.match(staging) is not None
 
 
-def is_host(host: str) -> bool:
+def _is_host(host: str) -> bool:
     """Whether a name or an address can be asked for: the parts of a name have 1 to 63 letters."""
     try:
-        host = host.encode("idna").decode()  # as the resolver does
+        host.encode("idna")  # as the resolver does
     except UnicodeError:
         return False
     return _HOST.fullmatch(host) is not None
@@ -65,7 +65,7 @@ def base_url(text: str, example: str, keys: str) -> SplitResult:
         no_port = url.port == 0
     except ValueError:
         no_port = True
-    if url.scheme not in {"http", "https"} or not is_host(url.hostname or ""):
+    if url.scheme not in {"http", "https"} or not _is_host(url.hostname or ""):
         raise ValueError(no_url)
     if no_port:
         raise ValueError("its port is no number from 1 to 65535")

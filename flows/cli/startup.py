@@ -57,14 +57,15 @@ def end_at_once(code: int) -> NoReturn:
 
 
 class _NotNeeded:
-    """Hides pandas, which no command uses, from the library that would import it.
+    """Hides optional modules that no command uses from the libraries that would import them.
 
     pyarrow imports pandas to convert its first value, which is half of the CPU time of a command
-    with nothing to do. It does without, as if pandas were not installed.
+    with nothing to do. httpx imports its own command line, and with it rich. Both libraries do
+    without the module, as if it were not installed.
     """
 
     @staticmethod
     def find_spec(name: str, _path: object = None, _target: object = None) -> None:
-        """Refuse pandas and nothing else; see `importlib.abc.MetaPathFinder`."""
-        if name == "pandas":
+        """Refuse these modules and no others; see `importlib.abc.MetaPathFinder`."""
+        if name in {"pandas", "httpx._main"}:
             raise ModuleNotFoundError(f"the commands of halo-usm do without {name}", name=name)

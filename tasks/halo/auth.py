@@ -13,17 +13,15 @@ from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import httpx
 import msgspec
 
-from tasks.errors import HaloRefused
-from tasks.halo.exchange import Answer, Request
+from tasks.errors import HaloInvalid, HaloRefused
 from tasks.halo.responses import check_status, detail
 from tasks.retry_policy import RetryableFault
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    Send = Callable[[Request], Awaitable[Answer]]
+    from collections.abc import AsyncGenerator
 
 _REFUSED_LOGIN = {400, 401, 403}
 """Statuses of a login whose key is not accepted (RFC 6749, section 5.2, and Halo)."""
@@ -46,7 +44,7 @@ class _Grant(msgspec.Struct):
     expires_in: float | str | None = None
 
 
-class BearerAuth:
+class BearerAuth(httpx.Auth):
     """Adds the account's token to requests, and logs in where there is none or it has expired.
 
     A request that is refused (401 or 403) is sent again once, with a new token. There is no
@@ -54,12 +52,13 @@ class BearerAuth:
     requests found that out.
 
     Args:
-        target: Path and query of a login.
+        base_url: Of the API; the key and the token go to this origin alone.
         key: The account's key.
     """
 
-    def __init__(self, target: str, key: ApiKey) -> None:
-        self._target = target
+    def __init__(self, base_url: str, key: ApiKey) -> None:
+        self._base = httpx.URL(base_url)
+        self._url = httpx.URL(base_url + "/oauth/access_token?grant_type=client_credentials")
         self._key = key
         self._credentials = b64encode(f"{key.key_id}:{key.secret}".encode()).decode()
         self._lock = asyncio.Lock()
@@ -76,13 +75,17 @@ class BearerAuth:
                 text = text.replace(word, "***")
         return text
 
-    async def send(self, request: Request, send: Send) -> Answer:
-        """Send the request, and the logins that it needs.
+    async def async_auth_flow(
+        self, request: httpx.Request
+    ) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Yield the request, and the logins that it needs; see `httpx.Auth`.
 
         Raises:
             HaloRefused: The key is not accepted.
             RetryableFault: The login failed in a way that may pass.
         """
+        if not _same_origin(request.url, self._base):
+            raise HaloInvalid(f"the key is not sent to {request.url.host}: it is not HALO_API_URL")
         renewed = False
         token_number = 0
         while True:
@@ -91,36 +94,37 @@ class BearerAuth:
                     raise self._refusal
                 if self._token_number == token_number or time.monotonic() >= self._expires_at:
                     renewed = self._token_number == token_number and token_number > 0
-                    self._store_token(await send(self._login()))
+                    response = yield self._login()
+                    self._store_token(response)
                 token_number = self._token_number
                 request.headers["Authorization"] = f"Bearer {self._token}"
-            answer = await send(request)
-            if answer.status not in _UNAUTHORIZED:
+            response = yield request
+            if response.status_code not in _UNAUTHORIZED:
                 self._last_accepted = max(self._last_accepted, token_number)
-                return answer
+                return
             fresh_was_refused = (
                 token_number > 1 and self._last_accepted < token_number == self._token_number
             )
             if renewed or fresh_was_refused:
-                return answer
+                return
 
-    def _login(self) -> Request:
+    def _login(self) -> httpx.Request:
         headers = {"Accept": "application/json", "Authorization": f"Basic {self._credentials}"}
-        return Request("POST", self._target, headers)
+        return httpx.Request("POST", self._url, headers=headers)
 
-    def _store_token(self, answer: Answer) -> None:
-        """Take the token from the answer to a login."""
-        if answer.status in _REFUSED_LOGIN:
+    def _store_token(self, response: httpx.Response) -> None:
+        """Take the token from the response to a login."""
+        if response.status_code in _REFUSED_LOGIN:
             self._refusal = HaloRefused(
-                f"key {self._key.key_id} is refused at login (HTTP {answer.status}"
-                f"{detail(answer)}): either the key or its secret in HALO_AUTH_FILE "
+                f"key {self._key.key_id} is refused at login (HTTP {response.status_code}"
+                f"{detail(response)}): either the key or its secret in HALO_AUTH_FILE "
                 "is wrong, or this machine's address is not among the key's authorized IP "
                 "addresses (Halo portal, API keys)"
             )
             raise self._refusal
-        check_status(answer)
+        check_status(response)
         try:
-            grant = msgspec.json.decode(answer.body, type=_Grant)
+            grant = msgspec.json.decode(response.content, type=_Grant)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise RetryableFault("the answer to the login holds no token") from None
         if not grant.access_token.isascii() or not grant.access_token.isprintable():
@@ -139,3 +143,7 @@ def _lifetime(expires_in: float | str | None) -> float:
     if not seconds > 0:
         return math.inf
     return max(seconds - _EXPIRY_MARGIN, seconds / 2)
+
+
+def _same_origin(one: httpx.URL, other: httpx.URL) -> bool:
+    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)

@@ -7,6 +7,7 @@ leaves it as one of `tasks.errors`: `HaloUnavailable`, `HaloRefused` or `HaloInv
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -14,18 +15,16 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 from urllib.parse import quote
 
 import aiohttp
-from yarl import URL
+import httpx
 
 from tasks.errors import HaloError, HaloUnavailable
 from tasks.halo.auth import ApiKey, BearerAuth
 from tasks.halo.decode import Page, decode
-from tasks.halo.exchange import Request
 from tasks.halo.rate_limit import RateLimit
 from tasks.halo.responses import check_status, http_date
 from tasks.halo.transport import Transport
 from tasks.redaction import foreign_text, redact
 from tasks.retry_policy import RequestRetries, RetryableFault, RetryPolicy
-from tasks.setting_values import is_loopback
 from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["ApiKey", "HaloClient", "Listing", "Order"]
 
 _LOG = logging.getLogger(__name__)
-_RETRYABLE = (aiohttp.ClientError, OSError, TimeoutError)
+_RETRYABLE = (httpx.HTTPError, aiohttp.ClientError, OSError, TimeoutError)
 _CLOCK_WARNING_AFTER = timedelta(minutes=1)
 
 
@@ -96,19 +95,17 @@ class HaloClient:
         self.ahead: timedelta | None = None
         self._rate_limit = RateLimit(requests_per_second)
         self._slots = asyncio.Semaphore(concurrency)
-        url = URL(base_url)
-        path = url.raw_path.rstrip("/")
-        self._auth = BearerAuth(f"{path}/oauth/access_token?grant_type=client_credentials", key)
-        self._events = f"{path}/v1/events"
+        self._auth = BearerAuth(base_url, key)
+        self._url = httpx.URL(f"{base_url}/v1/events")
         # compression saves bandwidth, of which loopback has plenty
-        encoding = "identity" if is_loopback(url.host) else "gzip"
+        encoding = "identity" if _is_loopback(httpx.URL(base_url).host) else "gzip"
         self._headers = {
             "Accept": "application/json",
             "Accept-Encoding": encoding,
             "User-Agent": "halo-usm",
         }
         self._transport = Transport(
-            url,
+            httpx.URL(base_url),
             connections=concurrency,
             rate_limit=self._rate_limit,
             retry_policy=policy,
@@ -179,16 +176,38 @@ class HaloClient:
 
     async def _ask(self, query: str) -> Page:
         before = self._clock()
-        request = Request("GET", f"{self._events}?{query}", {**self._headers})
-        answer = await self._auth.send(request, self._transport.send)
-        date = http_date(answer.headers.get("date", ""))
+        # parsing a URL for each page would be a tenth of an extract's CPU
+        target = self._url.raw_path + b"?" + query.encode("ascii")
+        request = httpx.Request(
+            "GET", self._url, headers=self._headers, extensions={"target": target}
+        )
+        response = await self._send(request)
+        date = http_date(response.headers.get("date", ""))
         if date is not None:
             ahead = self._clock() - date
             self.ahead = ahead if self.ahead is None else min(ahead, self.ahead)
-        check_status(answer)
-        page = decode(answer.body)
+        check_status(response)
+        page = decode(response.content)
         page.as_of = min(before, date or before)
         return page
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and whatever its authentication needs.
+
+        `httpx.AsyncClient` would take a third of a millisecond more for each request, to follow
+        redirects and keep cookies, which is not wanted here.
+        """
+        flow = self._auth.async_auth_flow(request)
+        try:
+            outgoing = await anext(flow)
+            while True:
+                response = await self._transport.handle_async_request(outgoing)
+                try:
+                    outgoing = await flow.asend(response)
+                except StopAsyncIteration:
+                    return response
+        finally:
+            await flow.aclose()
 
     def _translate(self, error: Exception) -> RetryableFault | HaloUnavailable:
         """The error of this project that a fault of the network becomes."""
@@ -204,7 +223,7 @@ class HaloClient:
                     "know it"
                 )
             cause = cause.__cause__
-        if isinstance(error, TimeoutError) and not _text(error):
+        if isinstance(error, TimeoutError | httpx.TimeoutException) and not _text(error):
             return RetryableFault("it did not answer in time")
         return RetryableFault(self._auth.redact(_text(error)) or type(error).__name__)
 
@@ -215,6 +234,13 @@ class HaloClient:
             f"({fault.reason}{pause}); check HALO_API_URL, the network and the proxy settings "
             "(HTTPS_PROXY, NO_PROXY), or try again later"
         )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _text(error: BaseException) -> str:

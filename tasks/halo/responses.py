@@ -15,12 +15,12 @@ from tasks.redaction import LONGEST, foreign_text, redact_address
 from tasks.retry_policy import RETRYABLE_STATUSES, RetryableFault
 
 if TYPE_CHECKING:
-    from tasks.halo.exchange import Answer
+    import httpx
 
 _LIKE_A_KEY = re.compile(r"[A-Za-z0-9+/_-]{16,}=*")
 
 
-def check_status(answer: Answer) -> None:
+def check_status(response: httpx.Response) -> None:
     """Do nothing for 200.
 
     Raises:
@@ -28,20 +28,20 @@ def check_status(answer: Answer) -> None:
         HaloRefused: 401 or 403.
         HaloInvalid: Any other.
     """
-    status = answer.status
+    status = response.status_code
     if status == HTTPStatus.OK:
         return
-    said = f"HTTP {status}{detail(answer)}"
+    said = f"HTTP {status}{detail(response)}"
     if status in RETRYABLE_STATUSES or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         throttled = status == HTTPStatus.TOO_MANY_REQUESTS
-        raise RetryableFault(said, retry_after(answer), throttled=throttled)
+        raise RetryableFault(said, retry_after(response), throttled=throttled)
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise HaloRefused(
             f"the key may log in and not list events ({said}): give it read access, or add this "
             "machine's address to its authorized IP addresses (Halo portal, API keys)"
         )
-    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        location = answer.headers.get("location", "")
+    if response.is_redirect or response.has_redirect_location:
+        location = response.headers.get("location", "")
         target = redact_address(location) if "//" in location else "another of its pages"
         raise HaloInvalid(
             f"the API redirects to {target} (HTTP {status}), which is not "
@@ -51,9 +51,9 @@ def check_status(answer: Answer) -> None:
     raise HaloInvalid(f"the API does not understand the query ({said}); is HALO_API_URL right?")
 
 
-def detail(answer: Answer) -> str:
-    """The text of an answer that is an error, with a colon in front."""
-    words = excerpt(answer.body)
+def detail(response: httpx.Response) -> str:
+    """The text of an error response, with a colon in front."""
+    words = excerpt(response.content)
     return f": {words}" if words else ""
 
 
@@ -68,19 +68,19 @@ def excerpt(body: bytes) -> str:
     return foreign_text(" ".join(_LIKE_A_KEY.sub("***", text).split()))
 
 
-def retry_after(answer: Answer) -> float | None:
+def retry_after(response: httpx.Response) -> float | None:
     """Seconds of `Retry-After` (RFC 9110, section 10.2.3), a number or a date; None without.
 
     A date is compared with the API's own `Date`, where it gives one.
     """
-    text = answer.headers.get("retry-after", "").strip()
+    text = response.headers.get("retry-after", "").strip()
     try:
         seconds = float(text)
     except ValueError:
         moment = http_date(text)
         if moment is None:
             return None
-        now = http_date(answer.headers.get("date", "")) or datetime.now(UTC)
+        now = http_date(response.headers.get("date", "")) or datetime.now(UTC)
         return max(0.0, (moment - now).total_seconds())
     return max(0.0, seconds) if math.isfinite(seconds) else None
 

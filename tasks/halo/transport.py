@@ -1,33 +1,29 @@
-"""How requests reach the API: aiohttp's connections, and answers that are bounded.
+"""How requests reach the API: aiohttp's connections behind httpx's interface, responses bounded.
 
-httpx's pool scans every connection for each request and slows down with concurrency; aiohttp's does
-not.
+httpx's own pool scans every connection for each request and slows down with concurrency;
+aiohttp's does not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import os
-import ssl
 import urllib.request
 import zlib
 from http import HTTPStatus
-from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING
 
 import aiohttp
-import certifi
+import httpx
 from yarl import URL
 
 from tasks.errors import HaloInvalid, HaloRefused, SettingsError
-from tasks.halo.exchange import Answer
 from tasks.redaction import redact_address
 from tasks.retry_policy import RetryableFault
-from tasks.setting_values import is_host
 
 if TYPE_CHECKING:
-    from tasks.halo.exchange import Request
+    import ssl
+
     from tasks.halo.rate_limit import RateLimit
     from tasks.retry_policy import RetryPolicy
 
@@ -37,6 +33,7 @@ MAX_RESPONSE = 64 * 1024 * 1024
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _READ_BUFFER = 1024 * 1024
 _KEEP_ALIVE = 60.0
+_MAX_PORT = 65535
 _PORTS = {"http": 80, "https": 443}
 _REFUSALS = {
     HTTPStatus.UNAUTHORIZED,
@@ -44,17 +41,15 @@ _REFUSALS = {
     HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
 }
 """What a proxy answers that will not let a request through, however often it is asked."""
+_BODY_HEADERS = {b"content-encoding", b"content-length", b"transfer-encoding"}
+"""Headers that no longer hold once an answer is read and unpacked."""
 
 
-class _Proxy(NamedTuple):
-    """Where a proxy is, and what it is told of who asks."""
-
-    url: str
-    headers: dict[str, str]
-
-
-class Transport:
+class Transport(httpx.AsyncBaseTransport):
     """Sends to one origin, and reads each answer whole, up to `MAX_RESPONSE` bytes.
+
+    What is asked for is the path of a request's URL, or its extension `target` (httpx, "Request
+    extensions").
 
     Redirects are not followed, and cookies not kept. TLS is verified, against `SSL_CERT_FILE` or
     `SSL_CERT_DIR` where they are set. A proxy is taken from the environment (`HTTPS_PROXY`,
@@ -75,14 +70,14 @@ class Transport:
 
     def __init__(
         self,
-        base_url: URL,
+        base_url: httpx.URL,
         *,
         connections: int,
         rate_limit: RateLimit,
         retry_policy: RetryPolicy,
     ) -> None:
         self._scheme = base_url.scheme
-        self._origin = str(base_url.origin())
+        self._origin = f"{base_url.scheme}://{base_url.netloc.decode('ascii')}"
         self._connections = connections
         self._rate_limit = rate_limit
         self._timeout = aiohttp.ClientTimeout(
@@ -91,9 +86,10 @@ class Transport:
         self._attempt = retry_policy.attempt
         self._tls = _tls() if base_url.scheme == "https" else None
         self._proxy = _proxy(base_url)
+        self._proxy_headers = _credentials(self._proxy)
         self._opened: aiohttp.ClientSession | None = None
 
-    async def send(self, request: Request) -> Answer:
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read its answer.
 
         Raises:
@@ -104,23 +100,26 @@ class Transport:
             aiohttp.ClientError, OSError: The exchange failed otherwise.
         """
         await self._rate_limit.acquire()
-        for_proxy = self._proxy.headers if self._proxy else {}
-        headers = request.headers
-        if self._tls is None:  # a request through a tunnel is none of the proxy's business
-            headers |= for_proxy
+        target: bytes = request.extensions.get("target", request.url.raw_path)
+        # a request through a tunnel is none of the proxy's business
+        for_proxy = self._proxy_headers if self._tls is None else {}
         exchange = self._session.request(
             request.method,
-            URL(self._origin + request.target, encoded=True),
-            headers=headers,
+            URL(self._origin + target.decode("ascii"), encoded=True),
+            headers=[*request.headers.multi_items(), *for_proxy.items()],
+            data=request.content or None,
             allow_redirects=False,
-            proxy_headers=for_proxy,
+            proxy_headers=self._proxy_headers,
         )
         try:
             async with asyncio.timeout(self._attempt), exchange as answer:
                 if answer.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and self._proxy:
                     raise self._refused(answer.status)
                 body = await _read(answer.content, answer.headers.get("Content-Encoding", ""))
-                return Answer(answer.status, answer.headers, body)
+                headers = [
+                    pair for pair in answer.raw_headers if pair[0].lower() not in _BODY_HEADERS
+                ]
+                return httpx.Response(answer.status, headers=headers, content=body, request=request)
         except aiohttp.ClientHttpProxyError as error:
             if error.status in _REFUSALS:
                 raise self._refused(error.status) from None
@@ -131,7 +130,7 @@ class Transport:
 
     @property
     def _proxy_shown(self) -> str:
-        return redact_address(self._proxy.url) if self._proxy else ""
+        return redact_address(str(self._proxy.url)) if self._proxy else ""
 
     def _refused(self, status: int) -> HaloRefused:
         return HaloRefused(
@@ -151,7 +150,7 @@ class Transport:
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=self._timeout,
-                proxy=self._proxy.url if self._proxy else None,
+                proxy=str(self._proxy.url) if self._proxy else None,
                 auto_decompress=False,
                 read_bufsize=_READ_BUFFER,
             )
@@ -164,11 +163,8 @@ class Transport:
 
 
 def _tls() -> ssl.SSLContext:
-    file, folder = (os.environ.get(name) or None for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
-    if not file and not folder:
-        file = certifi.where()
     try:
-        return ssl.create_default_context(cafile=file, capath=None if file else folder)
+        return httpx.create_ssl_context()
     except OSError as error:
         raise SettingsError(
             f"SSL_CERT_FILE or SSL_CERT_DIR cannot be used: {error.strerror or error}; name a file "
@@ -176,35 +172,42 @@ def _tls() -> ssl.SSLContext:
         ) from None
 
 
-def _proxy(base_url: URL) -> _Proxy | None:
+def _proxy(base_url: httpx.URL) -> httpx.Proxy | None:
     proxies = urllib.request.getproxies()
     proxy = (proxies.get(base_url.scheme) or proxies.get("all") or "").strip()
     # NO_PROXY may name a host, or a host and its port
-    host = base_url.host or ""
-    place = f"{host}:{base_url.port}"
-    if not proxy or any(map(urllib.request.proxy_bypass, (host, place))):
+    place = f"{base_url.host}:{base_url.port or _PORTS[base_url.scheme]}"
+    if not proxy or any(map(urllib.request.proxy_bypass, (base_url.host, place))):
         return None
     try:
-        url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        place = url.netloc.rpartition("@")[2] if url.port != 0 else ""
-    except ValueError:
-        place = ""
-    if not place or url.scheme not in {"http", "https"} or not is_host(url.hostname or ""):
+        url = httpx.URL(proxy if "://" in proxy else f"http://{proxy}")
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    if url.scheme not in {"http", "https"} or not _can_be_asked_for(url):
         name = f"{base_url.scheme.upper()}_PROXY"
         # not shown: it may hold a password
         raise SettingsError(
             f"{name} or ALL_PROXY is no proxy: write http:// or https:// and a host, or name "
-            f"{host} in NO_PROXY"
+            f"{base_url.host} in NO_PROXY"
         )
-    return _Proxy(f"{url.scheme}://{place}", _credentials(url.username, url.password))
+    return httpx.Proxy(url)
 
 
-def _credentials(user: str | None, password: str | None) -> dict[str, str]:
+def _can_be_asked_for(url: httpx.URL) -> bool:
+    """Whether a proxy's host and port are such that an attempt to reach it can be made."""
+    try:
+        url.host.encode("idna")  # as the resolver does; its parts have 1 to 63 characters
+    except UnicodeError:
+        return False
+    return bool(url.host) and "%" not in url.host and (url.port or 0) <= _MAX_PORT
+
+
+def _credentials(proxy: httpx.Proxy | None) -> dict[str, str]:
     """What a proxy is told of who asks (RFC 7617, in UTF-8)."""
-    if not user and not password:
+    if proxy is None or not proxy.auth:
         return {}
-    pair = base64.b64encode(f"{unquote(user or '')}:{unquote(password or '')}".encode())
-    return {"Proxy-Authorization": f"Basic {pair.decode('ascii')}"}
+    pair = base64.b64encode(":".join(proxy.auth).encode()).decode("ascii")
+    return {"Proxy-Authorization": f"Basic {pair}"}
 
 
 async def _read(content: aiohttp.StreamReader, encoding: str) -> bytes:
@@ -214,19 +217,18 @@ async def _read(content: aiohttp.StreamReader, encoding: str) -> bytes:
             f"the API compressed its answer with {encoding[:20]!r}, which was not requested"
         )
     unpack = zlib.decompressobj(_GZIP_OR_ZLIB) if packed not in {"", "identity"} else None
-    parts, size = [], 0
+    body = bytearray()
     async for chunk in content.iter_any():
         try:
-            part = unpack.decompress(chunk, MAX_RESPONSE + 1 - size) if unpack else chunk
+            part = unpack.decompress(chunk, MAX_RESPONSE + 1 - len(body)) if unpack else chunk
         except zlib.error:
             raise RetryableFault("its packed body is broken") from None
-        parts.append(part)
-        size += len(part)
-        if size > MAX_RESPONSE:
+        body += part
+        if len(body) > MAX_RESPONSE:
             raise HaloInvalid(
                 f"an answer of more than {MAX_RESPONSE >> 20} MiB was broken off: is there "
                 "something else than the Halo API at HALO_API_URL?"
             )
-    if unpack and size and not unpack.eof:
+    if unpack and body and not unpack.eof:
         raise RetryableFault("its packed body was cut off")
-    return b"".join(parts)
+    return bytes(body)

@@ -30,7 +30,17 @@ SETTINGS = {"annotated_types", "dotenv", "pydantic", "pydantic_core"}
 SETTINGS |= {"typing_extensions", "typing_inspection"}
 STAGING = {"cloudpickle", "numpy", "pandas", "pyarrow"} | COMMAND_LINE | SETTINGS
 HALO = {"aiodns", "aiohappyeyeballs", "aiohttp", "aiosignal", "backports", "brotli", "brotlicffi"}
-HALO |= {"certifi", "frozenlist", "idna", "msgspec", "multidict", "propcache", "yarl"}
+HALO |= {
+    "certifi",
+    "frozenlist",
+    "httpx",
+    "idna",
+    "zstandard",
+    "msgspec",
+    "multidict",
+    "propcache",
+    "yarl",
+}
 MAY_IMPORT = {
     "--help": COMMAND_LINE | HELP,
     "sync --help": COMMAND_LINE | HELP,

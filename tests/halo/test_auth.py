@@ -1,4 +1,4 @@
-"""Logging in, without a server: a function answers what is sent."""
+"""Logging in, without a server: requests go out of a generator, answers come back into it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,18 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
-from tasks.errors import HaloRefused
+from tasks.errors import HaloInvalid, HaloRefused
 from tasks.halo.auth import ApiKey, BearerAuth
-from tasks.halo.exchange import Answer, Request
 from tasks.retry_policy import RetryableFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOGIN = "/oauth/access_token?grant_type=client_credentials"
+BASE = "https://api.example.com"
 SECRET = "s3cret-of-the-key"
-
-
-def granted(**grant: object) -> Answer:
-    """The answer to a login."""
-    return Answer(200, body=json.dumps(grant).encode())
 
 
 class Api:
@@ -31,27 +26,27 @@ class Api:
     def __init__(self) -> None:
         self.tokens: set[str] = set()
         self.logins = 0
-        self.seen: list[Request] = []
-        self.grant: Callable[[int], Answer] = self.good_grant
+        self.seen: list[httpx.Request] = []
+        self.grant: Callable[[int], httpx.Response] = self.good_grant
         self.refuses_with = 401
         self.keeps = True
 
     @staticmethod
-    def good_grant(number: int) -> Answer:
+    def good_grant(number: int) -> httpx.Response:
         """A token that lives for 15 minutes."""
-        return granted(access_token=f"token-{number}", expires_in=900)
+        return httpx.Response(200, json={"access_token": f"token-{number}", "expires_in": 900})
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: httpx.Request) -> httpx.Response:
         """Answer a request."""
         self.seen.append(request)
-        if request.target == LOGIN:
+        if request.url.path == "/oauth/access_token":
             self.logins += 1
             response = self.grant(self.logins)
-            if self.keeps and response.body.startswith(b'{"access_token"'):
-                self.tokens.add(json.loads(response.body)["access_token"])
+            if self.keeps and response.content.startswith(b'{"access_token"'):
+                self.tokens.add(json.loads(response.content)["access_token"])
             return response
         token = request.headers["Authorization"].removeprefix("Bearer ")
-        return Answer(200 if token in self.tokens else self.refuses_with)
+        return httpx.Response(200 if token in self.tokens else self.refuses_with)
 
 
 @pytest.fixture
@@ -60,21 +55,23 @@ def api() -> Api:
     return Api()
 
 
-async def ask(api: Api, auth: BearerAuth) -> int:
+async def ask(api: Api, auth: BearerAuth, url: str = BASE + "/v1/events") -> int:
     """Send a request with its authentication; the status of the last answer."""
-
-    async def send(request: Request) -> Answer:
+    flow = auth.async_auth_flow(httpx.Request("GET", url))
+    outgoing = await anext(flow)
+    while True:
         await asyncio.sleep(0)
-        answer = api.answer(request)
+        response = api.answer(outgoing)
         await asyncio.sleep(0)
-        return answer
-
-    return (await auth.send(Request("GET", "/v1/events"), send)).status
+        try:
+            outgoing = await flow.asend(response)
+        except StopAsyncIteration:
+            return response.status_code
 
 
 def make() -> BearerAuth:
     """The authentication of the one key."""
-    return BearerAuth(LOGIN, ApiKey("key", SECRET))
+    return BearerAuth(BASE, ApiKey("key", SECRET))
 
 
 def test_a_token_is_used_until_it_ends(api: Api) -> None:
@@ -100,7 +97,7 @@ def test_requests_at_once_share_the_first_login(api: Api) -> None:
     assert api.logins == 1
     login = api.seen[0]
     assert login.method == "POST"
-    assert login.target == LOGIN
+    assert str(login.url) == BASE + "/oauth/access_token?grant_type=client_credentials"
     assert login.headers["Authorization"].startswith("Basic ")
 
 
@@ -139,7 +136,7 @@ def test_tokens_that_end_after_a_few_requests_are_renewed(api: Api) -> None:
     used: dict[str, int] = {}
     answer = api.answer
 
-    def limited(request: Request) -> Answer:
+    def limited(request: httpx.Request) -> httpx.Response:
         token = request.headers["Authorization"].removeprefix("Bearer ")
         used[token] = used.get(token, 0) + 1
         if used[token] > 3:
@@ -179,7 +176,7 @@ def test_a_token_is_not_begun_with_near_its_end(api: Api, monkeypatch: pytest.Mo
 def test_any_expiry_is_survived(api: Api, said: object) -> None:
     """Where the API says no usable expiry, the token is used until it is refused."""
     grant = {"access_token": "token-1", "expires_in": said}
-    api.grant = lambda _: granted(**grant)
+    api.grant = lambda _: httpx.Response(200, json=grant)
 
     async def run() -> None:
         auth = make()
@@ -193,7 +190,7 @@ def test_any_expiry_is_survived(api: Api, said: object) -> None:
 @pytest.mark.parametrize("status", [400, 401, 403])
 def test_a_key_that_is_refused_stays_refused(api: Api, status: int) -> None:
     """A wrong key is tried once; the error says both causes, and no secret."""
-    api.grant = lambda _: Answer(status, body=f"no such secret: {SECRET}".encode())
+    api.grant = lambda _: httpx.Response(status, text=f"no such secret: {SECRET}")
 
     async def run() -> list[BaseException | int]:
         auth = make()
@@ -210,16 +207,18 @@ def test_a_key_that_is_refused_stays_refused(api: Api, status: int) -> None:
 @pytest.mark.parametrize(
     "response",
     [
-        Answer(503),
-        Answer(429, {"retry-after": "3"}),
-        Answer(200, body=b"<html>"),
-        Answer(200, body=b"{}"),
-        Answer(200, body=b' {"access_token":"\xff"}'),
-        Answer(200, body=b'{"x":' + b"[" * 100_000),
-        Answer(200, body=b'{"access_token": "two\\nlines"}'),
+        httpx.Response(503),
+        httpx.Response(429, headers={"Retry-After": "3"}),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(200, text="{}"),
+        httpx.Response(200, content=b' {"access_token":"\xff"}'),
+        httpx.Response(200, content=b'{"x":' + b"[" * 100_000),
+        httpx.Response(200, json={"access_token": "two\nlines"}),
     ],
 )
-def test_a_login_that_fails_otherwise_may_be_tried_again(api: Api, response: Answer) -> None:
+def test_a_login_that_fails_otherwise_may_be_tried_again(
+    api: Api, response: httpx.Response
+) -> None:
     """A login that the API was not able to answer is no refusal, and the next request logs in."""
 
     async def run() -> None:
@@ -231,6 +230,17 @@ def test_a_login_that_fails_otherwise_may_be_tried_again(api: Api, response: Ans
         assert await ask(api, auth) == 200
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://evil.example/v1", "http://api.example.com/v1", "https://api.example.com:444/v1"],
+)
+def test_no_other_origin_sees_key_or_token(api: Api, url: str) -> None:
+    """A request to another host, scheme or port is not sent at all."""
+    with pytest.raises(HaloInvalid, match="HALO_API_URL"):
+        asyncio.run(ask(api, make(), url))
+    assert api.seen == []
 
 
 def test_the_secret_is_in_no_representation() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import httpx
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tasks.halo.exchange import Answer
 from tasks.halo.responses import excerpt, http_date, retry_after
 from tasks.retry_policy import RetryableFault
 
@@ -60,5 +60,5 @@ def test_any_text_is_a_date_in_utc_or_none(text: str) -> None:
 def test_retry_after_is_seconds_or_a_date(text: str, seconds: float | None) -> None:
     """Both forms of RFC 9110 are read, a date by the clock of the API; anything else is none."""
     headers = {"retry-after": text, "date": "Wed, 04 Mar 2026 12:00:00 GMT"}
-    assert retry_after(Answer(429, headers)) == seconds
+    assert retry_after(httpx.Response(429, headers=headers)) == seconds
     assert http_date(headers["date"]) == datetime(2026, 3, 4, 12, tzinfo=UTC)

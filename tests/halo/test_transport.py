@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import httpx
 import pytest
 
 from sandbox import faults
@@ -23,12 +24,10 @@ from tests.halo.pages import ALL, TOKEN, client, read
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tasks.halo.exchange import Answer, Request
-
 
 def test_gzip_is_unpacked(halo: HaloStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     """Off loopback packed answers are asked for, and read."""
-    monkeypatch.setattr("tasks.halo.client.is_loopback", lambda _: False)
+    monkeypatch.setattr("tasks.halo.client._is_loopback", lambda _: False)
     halo.switches.gzip = True
     assert len(set(read(halo))) == 250
 
@@ -105,11 +104,14 @@ def test_a_certificate_of_another_host_is_refused(
 
 
 def test_every_error_of_the_layers_below_is_translated(halo: HaloStandIn) -> None:
-    """Whatever aiohttp raises, a user meets one of our errors."""
+    """Whatever httpx or aiohttp raise, a user meets one of our errors."""
     below: list[BaseException] = [
-        OSError("broken"),
-        TimeoutError(),
-        ConnectionResetError("broken"),
+        kind("broken")
+        for kind in vars(httpx).values()
+        if isinstance(kind, type) and issubclass(kind, httpx.TransportError)
+    ]
+    below += [httpx.DecodingError("broken"), OSError("broken"), TimeoutError()]
+    below += [
         aiohttp.ClientError("broken"),
         aiohttp.ClientPayloadError("broken"),
         aiohttp.ServerDisconnectedError(),
@@ -119,12 +121,13 @@ def test_every_error_of_the_layers_below_is_translated(halo: HaloStandIn) -> Non
     async def run(error: BaseException) -> None:
         async with client(halo, retry_policy=RetryPolicy(total=0)) as api:
 
-            async def broken(_: Request) -> Answer:
+            async def broken(_: httpx.Request) -> httpx.Response:
                 raise error
 
-            api._transport.send = broken  # type: ignore[assignment,method-assign]  # noqa: SLF001
+            api._transport.handle_async_request = broken  # type: ignore[assignment,method-assign]  # noqa: SLF001
             await api.page(ALL, 1, 100)
 
+    assert len(below) > 15
     for error in below:
         with pytest.raises(HaloUnavailable):
             asyncio.run(run(error))
