@@ -22,9 +22,8 @@ import pyarrow as pa
 
 from tasks.errors import SettingsError, StagingError
 from tasks.redaction import foreign_text, redact_address
-from tasks.staging.day_folders import day_of_folder, every_day
+from tasks.staging.day_folders import day_of_folder, every_day, unexpected_folder
 from tasks.staging.file_names import STAGES
-from tasks.staging.files import OURS_ALONE
 from tasks.staging.local_files import LocalFiles
 from tasks.staging.reader import read_batches, read_table
 from tasks.staging.remote_files import RemoteFiles
@@ -42,17 +41,6 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
 """Names of accounts and destinations, which reach logs and pages as they are."""
-
-
-def _day(parent: str, folder: str) -> date:
-    day = day_of_folder(folder)
-    if day is None:
-        raise StagingError(_unexpected(parent, folder, "date=YYYY-MM-DD"))
-    return day
-
-
-def _unexpected(parent: str, folder: str, ours: str) -> str:
-    return f"{f'{parent}/{folder}'!r} is no {ours} folder; {OURS_ALONE}"
 
 
 @dataclass(frozen=True)
@@ -118,13 +106,13 @@ class Store:
             if name == key and _NAME.fullmatch(value):
                 values.append(value)
             else:
-                unexpected_entries.append(_unexpected(parent, folder, f"{key}=…"))
+                unexpected_entries.append(unexpected_folder(parent, folder, f"{key}=…"))
         return values, unexpected_entries
 
     def dates(self, stage: str, account: str, destination: str = "") -> list[date]:
         """Days of which a stage has a folder, oldest first."""
         parent = self.folder(stage, account, destination=destination)
-        return [_day(parent, folder) for folder in self.backend.folders(parent)]
+        return [day_of_folder(parent, folder) for folder in self.backend.folders(parent)]
 
     def files(
         self, stage: str, account: str, day: date | None = None, destination: str = ""
@@ -148,8 +136,8 @@ class Store:
         No file is opened.
         """
         parent = self.folder(stage, account, destination=destination)
-        found = self.backend.tree(parent, lambda folder: wanted(_day(parent, folder)))
-        return {_day(parent, folder): names for folder, names in found.items()}
+        found = self.backend.tree(parent, lambda folder: wanted(day_of_folder(parent, folder)))
+        return {day_of_folder(parent, folder): names for folder, names in found.items()}
 
     def publish(
         self,
