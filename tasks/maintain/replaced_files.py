@@ -101,4 +101,4 @@ def _keep_attempts(ledger: Ledger, name: str) -> None:
     both = pa.concat_tables([known, rows.select(known.column_names)])
     before, after = (int(last_of(each, events).delivered.sum()) for each in (known, both))
     with ledger.attempt(rows["event_id"]) as attempt:
-        attempt.record(after - before, rows.select(known.column_names))
+        attempt.write(rows.select(known.column_names), after - before)

@@ -20,6 +20,8 @@ PARTS = (
     "delivery",
     "encoding",
     "load",
+    "whole_load",
+    "far_receiver",
     "growth",
     "relays",
     "flow_runs",

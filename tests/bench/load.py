@@ -50,7 +50,7 @@ def measure() -> Iterator[Measured]:
         for day in range(DAYS):
             since = DAY + timedelta(days=day)
             window = Window(since, since + timedelta(days=1))
-            stage(store, window, _events(window, seed=day))
+            stage(store, window, realistic_events(window, EVENTS_OF_A_DAY, seed=day))
         transform(store)
         try:
             os.sched_setaffinity(0, cores[:1])
@@ -62,8 +62,9 @@ def measure() -> Iterator[Measured]:
             os.sched_setaffinity(0, cores)
 
 
-def _events(window: Window, seed: int) -> pa.Table:
-    texts = generate_encoded(EVENTS_OF_A_DAY, window.since, window.until, seed=seed)
+def realistic_events(window: Window, count: int, seed: int) -> pa.Table:
+    """Raw events as the stand-in would serve them, without `extracted_at`."""
+    texts = generate_encoded(count, window.since, window.until, seed=seed)
     rows = [(moment, text.decode(), orjson.loads(text)) for moment, text in texts]
     columns = {
         "event_id": [event["id"] for _, _, event in rows],
