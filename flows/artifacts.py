@@ -12,6 +12,7 @@ from flows.markdown import bullets, literal, paragraphs, table
 from tasks.extract.result import ExtractResult
 from tasks.load.result import LoadResult
 from tasks.maintain.account import MaintainResult
+from tasks.plurals import counted
 from tasks.staging.pending import DeliveryCounts
 from tasks.time_window import isoformat
 from tasks.transform.account import TransformResult
@@ -56,7 +57,7 @@ def status_table(answer: Status) -> list[dict[str, Any]]:
 def status_description(answer: Status, now: datetime) -> str:
     """What stands above the status: when it was read, and what could not be."""
     unknown = [
-        f"{count:,} events of a type that the catalogue does not know: {literal(kind)}"
+        f"{counted(count, 'event')} of a type that the catalogue does not know: {literal(kind)}"
         for kind, count in answer.unknown_types.items()
     ]
     parts = [f"As of {_minute(now)} UTC, in UTC."]

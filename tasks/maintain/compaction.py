@@ -206,7 +206,7 @@ class _Compaction:
         for name, takes in self.takes.items():
             ledger = Ledger(self.store, name, self.account, day)
             if count_pending(ledger, [*state.current.values()], names.get(name, ()), takes):
-                return f"events of it are pending for destination {name}"
+                return f"events are pending for destination {name}"
         return ""
 
     def _merge(self, day: date) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tasks.staging.rejected_file_names import RejectedFile
 
 GAP = "not all of the day is covered"
-WAITING = "not all of it is normalized; `halo-usm transform` does that"
+WAITING = "not all is normalized; `halo-usm transform` does that"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from tasks.plurals import counted
 from tasks.staging.dropped import span_of
 
 if TYPE_CHECKING:
@@ -52,5 +53,4 @@ class KeptDays:
 
 
 def _kept(account: str, days: Collection[date]) -> str:
-    many = f"{len(days):,} days are" if len(days) > 1 else "1 day is"
-    return f"account {account}: {many} kept, {span_of(days)}"
+    return f"account {account}: {counted(len(days), 'day is', 'days are')} kept, {span_of(days)}"

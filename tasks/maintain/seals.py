@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tasks.errors import InUseError, StagingError
 from tasks.maintain.compaction_plan import plan_day
+from tasks.plurals import counted
 from tasks.staging import normalized
 from tasks.staging.compacted_names import MERGED
 from tasks.staging.coverage import read_coverage
@@ -137,13 +138,15 @@ class _Sealing:
         """What was done, in words."""
         if last := self.added:
             self.notes.append(
-                f"account {self.account}: sealed {self.sealed:,} days; the newest seal is number "
-                f"{last.seal.number} ({last.name}), its SHA-256 {last.sha256}: keep both elsewhere"
+                f"account {self.account}: sealed {counted(self.sealed, 'day')}; the newest seal "
+                f"is number {last.seal.number} ({last.name}), its SHA-256 {last.sha256}: "
+                "keep both elsewhere"
             )
         if self.left:
+            many = counted(len(self.left), "day waits", "days wait")
             self.notes.append(
-                f"account {self.account}: {len(self.left):,} days are not sealed yet, "
-                f"{span_of(self.left)}: they are not complete, delivered and compacted"
+                f"account {self.account}: {many} for a seal, {span_of(self.left)}: sealed once "
+                "complete, delivered and compacted"
             )
         return SealResult(self.sealed, self.notes, self.problems, self.unsealed)
 
@@ -167,7 +170,8 @@ class _Sealing:
                     self.unsealed.add(day)
         if self.unsealed and (why := self.chain.why_not_continued()):
             self.problems.append(
-                f"account {self.account}: {len(self.unsealed):,} days are not sealed: {why}"
+                f"account {self.account}: "
+                f"{counted(len(self.unsealed), 'day is', 'days are')} not sealed: {why}"
             )
             return []
         return sorted(self.unsealed)

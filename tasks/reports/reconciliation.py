@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.plurals import counted
 from tasks.staging.event_masks import FILTERED, IDS, inside
 from tasks.staging.normalized_rows import conform
 from tasks.staging.pending import DeliveryCounts, count_events, settled_windows
@@ -89,12 +90,21 @@ class Reconciliation:
             ("rejected", malformed),
         ):
             twice = table.num_rows - len(table["event_id"].unique())
-            self._require(not twice, f"{where}: {twice} events are in {name} more than once")
+            self._require(
+                not twice,
+                f"{where}: {counted(twice, 'event is', 'events are')} in {name} more than once",
+            )
         done = pa.concat_tables([rows.select(IDS), rejected])
         missing = int((~_among(raw, done)).sum())
-        self._require(not missing, f"{where}: {missing} events are neither normalized nor rejected")
+        self._require(
+            not missing,
+            f"{where}: {counted(missing, 'event')} neither normalized nor rejected",
+        )
         unknown = int((~_among(done, raw)).sum())
-        self._require(not unknown, f"{where}: {unknown} events are normalized or rejected, not raw")
+        self._require(
+            not unknown,
+            f"{where}: {counted(unknown, 'event')} normalized or rejected, not raw",
+        )
         return raw, rows
 
     def add(self, part: Reconciliation) -> None:
@@ -127,7 +137,10 @@ class Reconciliation:
                 f"{where}: names tell of {named} delivered events, the rows of {delivered}",
             )
             unknown = 0 if state.dropped else int((~_among(tried, raw)).sum())
-            self._require(not unknown, f"{where}: {unknown} events were sent that are not in raw")
+            self._require(
+                not unknown,
+                f"{where}: {counted(unknown, 'event was', 'events were')} sent that are not in raw",
+            )
         last = ledger.last_attempts(attempts, rows)
         for settled in settled_windows(ledger, state.current.values(), names, takes):
             unsent = count_events(rows, last, takes, settled).pending
