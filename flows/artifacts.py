@@ -132,7 +132,8 @@ def maintain_page(results: Sequence[StageResult], now: datetime) -> str:
         if result.counts()
     ]
     parts = [f"# {done[0].DONE.capitalize()}, {_minute(now)} UTC"]
-    parts.append(table(("account", *columns), rows) if rows else "There was nothing to do.")
+    nothing = "Nothing was done." if any(r.problems for r in done) else "There was nothing to do."
+    parts.append(table(("account", *columns), rows) if rows else nothing)
     return "\n\n".join([*parts, *_remarks(results)])
 
 

@@ -116,7 +116,7 @@ def test_a_number_that_is_unknown_is_not_given(store: Store, tmp_path: Path, nam
     done = seal(store)
     assert done.sealed == 0
     assert f"seals/account=alpha/{name} is no " in done.problems[0]
-    assert "day is not sealed" in done.problems[-1]
+    assert " not sealed: " in done.problems[-1]
     if whole is None:
         path.unlink()
     else:
@@ -164,7 +164,7 @@ def test_retention_keeps_what_is_still_to_be_sealed(
     (folder / "2026-03-01.json").mkdir(parents=True)
     done = maintain(store, url)
     assert (done.days_sealed, done.days_dropped) == (0, 0)
-    assert "for a seal" in str(done.notes)
+    assert "they are not sealed yet" in str(done.notes)
     (folder / "2026-03-01.json").rmdir()
     done = maintain(store, url)
     assert (done.days_sealed, done.days_dropped) == (DAYS_STAGED - 1, DAYS_STAGED - KEPT)
