@@ -171,10 +171,9 @@ def pending_days(
     Raises:
         StagingError: A name is not one of ours.
     """
-    deliveries = store.tree("deliveries", account, destination)
-    for day, names in store.tree("normalized", account).items():
-        if not selection.takes_day(day):
-            continue
+    wanted = selection.takes_day
+    deliveries = store.tree("deliveries", account, destination, wanted=wanted)
+    for day, names in store.tree("normalized", account, wanted=wanted).items():
         in_ledger = deliveries.get(day, ())
         if selection.only != "all" and surely_settled(day, names, in_ledger, selection.takes):
             continue
@@ -217,8 +216,10 @@ def why_nothing(store: Store, destination: str, selection: Selection) -> str:
 def _any_event(store: Store, takes: EventFilter, window: Window | None) -> bool:
     """Whether an event of the window is normalized that a destination takes."""
     for account in store.accounts("normalized"):
-        for day, names in store.tree("normalized", account).items():
-            for file in current_files(store, account, day, names):
+        for day in store.dates("normalized", account):
+            if window is not None and not window.reaches(day):
+                continue
+            for file in current_files(store, account, day):
                 bounds = file.window(day)
                 if not file.rows or (window is not None and not window.overlaps(bounds)):
                     continue

@@ -22,6 +22,7 @@ PARTS = (
     "load",
     "whole_load",
     "far_receiver",
+    "growth",
     "relays",
     "flow_runs",
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 
 from tasks.maintain.compaction import CompactionResult
-from tasks.reports.audit import audit_event
+from tasks.reports.event_history import audit_event
 from tasks.staging import coverage
 from tasks.staging.known_ids import KnownIds
 from tasks.staging.locks import hold

@@ -4,7 +4,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tasks.notebook import staging
-from tasks.reports.audit import audit_event, audit_range
+from tasks.reports.audit import audit_range
+from tasks.reports.event_history import audit_event
 from tasks.reports.export import export_to
 from tasks.reports.metrics import metrics
 from tasks.reports.status import status
@@ -99,6 +100,11 @@ def test_old_days_go_and_what_was_dropped_is_known(
     assert [*here.dropped()["until"]] == [at(0, OLD)]
     assert here.gaps().empty
     assert load(store, url).tried == 0
+    stage(store, window(1, 2), [("late", at(1.5))])
+    transform(store)
+    assert load(store, url).tried == 1
+    audit = audit_range(store, window(0, 24), [destination(url)])  # the mark is on a later day
+    assert (audit.problems, audit.staged, audit.dropped_days) == ([], 1, 1)
 
 
 def test_nothing_to_do_writes_nothing(

@@ -91,7 +91,9 @@ def die_and_go_on(
         audit = audit_range(store, ALL, [destination(url)])
         assert audit.problems == []
         assert audit.destinations["rejecting"].pending == 0
-        counts = status(store).accounts["alpha"]
+        now = status(store, [destination(url)])
+        assert now.destinations["rejecting"].delivered == audit.destinations["rejecting"].delivered
+        counts = now.accounts["alpha"]
         assert (counts.staged, counts.gaps) == (counts.normalized + counts.rejected, [])
         assert not [note for note in transform(store).notes if "staged no longer" in note]
         assert load(store, url).tried == 0
