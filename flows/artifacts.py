@@ -12,6 +12,7 @@ from flows.markdown import bullets, literal, paragraphs, table
 from tasks.extract.result import ExtractResult
 from tasks.load.result import LoadResult
 from tasks.maintain.account import MaintainResult
+from tasks.plurals import counted
 from tasks.staging.pending import DeliveryCounts
 from tasks.time_window import isoformat
 from tasks.transform.account import TransformResult
@@ -56,7 +57,7 @@ def status_table(answer: Status) -> list[dict[str, Any]]:
 def status_description(answer: Status, now: datetime) -> str:
     """What stands above the status: when it was read, and what could not be."""
     unknown = [
-        f"{count:,} events of a type that the catalogue does not know: {literal(kind)}"
+        f"{counted(count, 'event')} of a type that the catalogue does not know: {literal(kind)}"
         for kind, count in answer.unknown_types.items()
     ]
     parts = [f"As of {_minute(now)} UTC, in UTC."]
@@ -131,7 +132,8 @@ def maintain_page(results: Sequence[StageResult], now: datetime) -> str:
         if result.counts()
     ]
     parts = [f"# {done[0].DONE.capitalize()}, {_minute(now)} UTC"]
-    parts.append(table(("account", *columns), rows) if rows else "There was nothing to do.")
+    nothing = "Nothing was done." if any(r.problems for r in done) else "There was nothing to do."
+    parts.append(table(("account", *columns), rows) if rows else nothing)
     return "\n\n".join([*parts, *_remarks(results)])
 
 

@@ -17,6 +17,7 @@ from flows.dask_scheduler import count_workers, scheduler_address
 from tasks.accounts import open_to_others
 from tasks.errors import HaloUsmError, StagingError
 from tasks.extract.account import check_account
+from tasks.plurals import counted
 from tasks.redaction import redact_address
 from tasks.reports.status import Status, status
 from tasks.retry_policy import RetryPolicy
@@ -159,11 +160,11 @@ def _usable(store: Store) -> tuple[Store, str]:
 
 
 def _waiting(counts: DeliveryCounts, *, new: bool) -> str:
-    left_out = f"; {counts.excluded:,} are left out by its options" if counts.excluded else ""
+    left_out = f"; {counts.excluded:,} left out by its options" if counts.excluded else ""
     return (
-        f"; new: it would get {counts.pending:,} events that are staged{left_out}"
+        f"; new: it would get {counted(counts.pending, 'event')} from the staging{left_out}"
         if new
-        else f"; {counts.pending:,} events are pending{left_out}"
+        else f"; {counted(counts.pending, 'event is', 'events are')} pending{left_out}"
     )
 
 

@@ -5,20 +5,28 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from tasks.plurals import counted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tasks.results import StageResult
 
+_SINGULAR = {"batches": "batch", "days": "day", "files": "file", "windows": "window"}
+
 
 def summary(result: StageResult) -> str:
     """What a step did, as a line."""
-    done = [f"{value:,} {name}" for name, value in result.counts().items()]
+    done = [counted(value, _one_of(name), name) for name, value in result.counts().items()]
     if result.held:
         done.append("left to another run")
     if result.interrupted:
         done.append("interrupted")
     return f"{result.DONE} {result.subject}: {', '.join(done) or 'nothing new'}"
+
+
+def _one_of(name: str) -> str:
+    return " ".join(_SINGULAR.get(word, word) for word in name.split())
 
 
 def remarks(results: Sequence[StageResult]) -> list[tuple[int, str]]:

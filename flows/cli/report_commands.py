@@ -14,6 +14,7 @@ from flows.cli.output import warn
 from flows.context import first_sync_windows, prepare
 from flows.time_options import parse_range, range_if_given
 from tasks.errors import SettingsError
+from tasks.plurals import counted
 from tasks.redaction import foreign_text
 from tasks.time_window import isoformat
 
@@ -148,7 +149,7 @@ def export(
     count = export_to(store, window, format, output)
     for note in no_longer_staged(store, window):
         warn(f"note: {note}")
-    warn(f"{count} events exported")
+    warn(f"{counted(count, 'event')} exported")
     return DONE
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from flows.cli.execution import DONE, FAILED
 from flows.cli.output import warn
+from tasks.plurals import counted
 from tasks.redaction import foreign_text
 from tasks.reports.answer import Answer, as_json
 from tasks.time_window import isoformat
@@ -96,8 +97,8 @@ def show_status(answer: Status) -> None:
             )
         for part in account.dropped:
             console.print(
-                f"{foreign_text(name)} has been dropped by retention from {isoformat(part.since)} "
-                f"to {isoformat(part.until)}"
+                f"{foreign_text(name)}: retention dropped the days from {isoformat(part.since)} to "
+                f"{isoformat(part.until)}"
             )
         for gap in account.gaps:
             console.print(
@@ -106,8 +107,8 @@ def show_status(answer: Status) -> None:
             )
     for kind, count in sorted(answer.unknown_types.items()):
         console.print(
-            f"{count:,} events of type '{foreign_text(kind)}': the catalogue does not know it, so "
-            "they went out with signature id 999"
+            f"{counted(count, 'event')} of type '{foreign_text(kind)}': the catalogue does not "
+            "know it, so its signature id is 999"
         )
 
 

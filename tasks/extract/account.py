@@ -27,6 +27,7 @@ from tasks.extract.window_extractor import FailedWindow, WindowExtractor
 from tasks.extract.window_stager import WindowStager
 from tasks.halo.client import ApiKey, HaloClient, Listing
 from tasks.halo_history import HALO_KEEPS
+from tasks.plurals import counted
 from tasks.staging.coverage import read_coverage
 from tasks.staging.dropped import days_within, describe
 from tasks.staging.known_ids import KnownIds
@@ -137,7 +138,9 @@ def check_account(
             warning, ahead = client.clock_warning(), client.ahead or timedelta()
         if abs(ahead) > CLOCK_PROBLEM_AFTER:
             raise HaloInvalid(describe_difference(now, now - ahead))
-        count = "" if page.count is None else f", {page.count:,} events in the last 24 hours"
+        count = (
+            "" if page.count is None else f", {counted(page.count, 'event')} in the last 24 hours"
+        )
         return f"key {account.key_id} may read{count}" + (f"; {warning}" if warning else "")
 
     return asyncio.run(check())

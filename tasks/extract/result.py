@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tasks.plurals import counted
 from tasks.results import StageResult
 from tasks.time_window import isoformat, union
 
@@ -59,18 +60,19 @@ def warn_of_events(result: ExtractResult, ids: KnownIds) -> None:
     account = f"account {result.subject}"
     if result.malformed:
         result.warnings.append(
-            f"{account}: {result.malformed} events have no id or no date; they are in rejected/ "
-            "with the reason"
+            f"{account}: {counted(result.malformed, 'event has', 'events have')} no id or no date: "
+            "in rejected/ with the reason"
         )
     if result.redated:
         result.warnings.append(
-            f"{account}: {result.redated} events were listed with another created_at than they are "
-            "staged with; the first one counts, and they are not staged again"
+            f"{account}: {counted(result.redated, 'event was', 'events were')} listed with another "
+            "created_at than is staged; the first one counts, and nothing is staged again"
         )
     if ids.unreadable:
         result.warnings.append(
-            f"{account}: {len(ids.unreadable)} raw files cannot be read; an event in them that is "
-            f"listed with another created_at would be staged again: {ids.unreadable[0]}"
+            f"{account}: {counted(len(ids.unreadable), 'raw file')} cannot be read; an "
+            f"event in them that is listed with another created_at would be staged again: "
+            f"{ids.unreadable[0]}"
         )
 
 

@@ -11,6 +11,7 @@ from tasks.errors import InUseError, SensorError, SettingsError, StagingError
 from tasks.load.early_end import GivenUp, Stopped
 from tasks.load.pending_days import pending_days, why_nothing
 from tasks.load.result import LoadResult, Rest, pending_after_load, undelivered_by_replay
+from tasks.plurals import counted
 from tasks.staging.dropped import no_longer_staged
 from tasks.staging.ledger import LedgerError
 from tasks.staging.locks import hold
@@ -153,7 +154,7 @@ class Delivery:
         for day in days:
             day.all_tried = day.read and day.selected == recorded.tried[day.ledger]
         if result.failed and (complete or result.interrupted):
-            count = "1 event" if result.failed == 1 else f"{result.failed:,} events"
+            count = counted(result.failed, "event")
             result.problems.append(
                 f"destination {result.subject}: {count} failed: {recorded.error}"
             )

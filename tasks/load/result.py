@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tasks.plurals import counted
 from tasks.results import StageResult
 from tasks.time_window import isoformat
 
@@ -133,4 +134,4 @@ def undelivered_by_replay(result: LoadResult) -> str:
 
 
 def _count(count: int, one: str, many: str) -> str:
-    return f"1 event {one}" if count == 1 else f"{count:,} events {many}"
+    return counted(count, f"event {one}", f"events {many}")

@@ -12,6 +12,7 @@ from tasks.maintain.compaction import GRACE, compact_account
 from tasks.maintain.maintenance_run import LOCK_WAIT, MaintenanceRun
 from tasks.maintain.retention import drop_account
 from tasks.maintain.sealing import seal_account
+from tasks.plurals import counted
 from tasks.results import StageResult
 from tasks.staging.signatures import read_signing_key
 from tasks.time_window import Window, isoformat
@@ -35,7 +36,7 @@ class MaintainResult(StageResult):
 
     Attributes:
         days_compacted: Days of which raw, normalized and rejected became a file each.
-        ledgers_compacted: Days of ledgers that did.
+        ledger_days_compacted: Days of ledgers that did.
         files_removed: Files that others replace.
         days_sealed: Days that were sealed.
         days_dropped: Days of which raw, normalized and rejected were dropped.
@@ -46,7 +47,7 @@ class MaintainResult(StageResult):
     DONE = "maintained"
 
     days_compacted: int = 0
-    ledgers_compacted: int = 0
+    ledger_days_compacted: int = 0
     files_removed: int = 0
     days_sealed: int = 0
     days_dropped: int = 0
@@ -102,7 +103,8 @@ def maintain_account(
     stop = stop or threading.Event()
     if datetime.now(UTC) - now > timedelta(days=1):
         done.notes.append(
-            f"nothing is staged that is newer than {isoformat(now)}: what is kept counts from there"
+            f"nothing is staged that is newer than {isoformat(now)}: the age of days counts from "
+            "there"
         )
     key = read_signing_key(sign) if sign else None
     done.warnings += [key.warning] if key and key.warning else []
@@ -111,7 +113,7 @@ def maintain_account(
         compacted = compact_account(run, grace=grace, pause=partial(_pause, stop))
         sealed = seal_account(run, key)
         dropped = drop_account(run, rules, unsealed=sealed.unsealed, progress=progress)
-    done.days_compacted, done.ledgers_compacted = compacted.days, compacted.ledgers
+    done.days_compacted, done.ledger_days_compacted = compacted.days, compacted.ledgers
     done.files_removed = compacted.removed
     done.days_sealed = sealed.sealed
     done.days_dropped, done.ledger_days_dropped = dropped.days, dropped.ledger_days
@@ -120,9 +122,9 @@ def maintain_account(
         done.notes += part.notes
         done.problems += part.problems
     if done.undelivered_dropped and not dry_run:
+        many = counted(done.undelivered_dropped, "pending delivery was", "pending deliveries were")
         done.warnings.append(
-            f"account {account}: {done.undelivered_dropped:,} deliveries that were pending were "
-            "dropped with their events, as --drop-undelivered says"
+            f"account {account}: {many} dropped with their events, as --drop-undelivered says"
         )
     done.interrupted = stop.is_set()
     return done

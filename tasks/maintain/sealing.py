@@ -16,6 +16,7 @@ from tasks.errors import InUseError, StagingError
 from tasks.maintain.compaction_plan import plan_day
 from tasks.maintain.left_days import NOT_COMPACTED, REPLACED_MEANWHILE, LeftDays
 from tasks.maintain.maintenance_run import PartResult
+from tasks.plurals import counted
 from tasks.staging import normalized
 from tasks.staging.compacted_names import MERGED
 from tasks.staging.coverage import read_coverage
@@ -99,9 +100,9 @@ class _Sealing:
         """The newest seal, and the days that are left."""
         if last := self.added:
             yield (
-                f"account {self.account}: sealed {self.done.sealed:,} days; the newest seal is "
-                f"number {last.seal.number} ({last.name}), its SHA-256 {last.sha256}: keep both "
-                "elsewhere"
+                f"account {self.account}: sealed {counted(self.done.sealed, 'day')}; the newest "
+                f"seal is number {last.seal.number} ({last.name}), its SHA-256 {last.sha256}: keep "
+                "both elsewhere"
             )
         yield from self.left.notes(self.account, "not sealed")
 
@@ -122,7 +123,8 @@ class _Sealing:
                     unsealed.add(day)
         if unsealed and (why := self.chain.why_not_continued()):
             self.done.problems.append(
-                f"account {self.account}: {len(unsealed):,} days are not sealed: {why}"
+                f"account {self.account}: "
+                f"{counted(len(unsealed), 'day is', 'days are')} not sealed: {why}"
             )
             return []
         return sorted(unsealed)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.plurals import counted
 from tasks.staging.event_masks import FILTERED, IDS, inside
 from tasks.staging.known_ids import id_hashes
 from tasks.staging.last_attempts import LastAttempts, last_of
@@ -147,11 +148,17 @@ class DayEvents:
         for name, twice in self._twice.items():
             tree = "rejected" if name == "malformed" else name
             if twice:
-                found.append(f"{where}: {twice} events are in {tree} more than once")
+                found.append(
+                    f"{where}: {counted(twice, 'event is', 'events are')} in {tree} more than once"
+                )
         if self._missing:
-            found.append(f"{where}: {self._missing} events are neither normalized nor rejected")
+            found.append(
+                f"{where}: {counted(self._missing, 'event')} neither normalized nor rejected"
+            )
         if self._unknown:
-            found.append(f"{where}: {self._unknown} events are normalized or rejected, not raw")
+            found.append(
+                f"{where}: {counted(self._unknown, 'event')} normalized or rejected, not raw"
+            )
         return found
 
     def _inside(self, events: pa.Table) -> int:
@@ -235,7 +242,7 @@ class DayDeliveries:
                 f"{where}: names tell of {named} delivered events, the rows of {self._delivered}"
             )
         if self._unknown:
-            found.append(f"{where}: {self._unknown} events were sent that are not in raw")
+            found.append(f"{where}: {counted(self._unknown, 'event')} sent that are not in raw")
         found += [
             f"{where}: names tell that nothing is left to deliver of {settled}, so that no "
             f"load sends its {unsent} pending events; `halo-usm replay --only all` does"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tasks.errors import StagingError
 from tasks.plugin.fields import MAPPING_VERSION
+from tasks.plurals import counted
 from tasks.reports.answer import Answer
 from tasks.reports.day_verification import DayCounts, verify_day
 from tasks.retry_policy import REREADS_OF_REPLACED_FILES
@@ -162,8 +163,9 @@ class _AccountVerification:
             for name, count in keys.items():
                 if name != UNSIGNED:
                     self.note(
-                        f"{count:,} seals are signed by the key whose public key has the SHA-256 "
-                        f"{name}; the signatures were not checked: --public-key FILE checks them"
+                        f"{counted(count, 'seal is', 'seals are')} signed by the key whose public "
+                        f"key has the SHA-256 {name}; the signatures were not checked: "
+                        "--public-key FILE checks them"
                     )
             return
         open_end: list[SealInFile] = []
@@ -178,8 +180,8 @@ class _AccountVerification:
                 yield f"{one} has no right signature of the key {self.public_key.name}"
         if open_end:
             yield (
-                f"{len(open_end):,} seals, from {open_end[0]} on, are not signed by the key "
-                f"{self.public_key.name}, and no later one is that would stand for them"
+                f"{counted(len(open_end), 'seal')}, from {open_end[0]} on, not signed by the key "
+                f"{self.public_key.name}, nor is any later one, which would stand for them"
             )
 
     def _days(self) -> None:
@@ -233,13 +235,13 @@ class _AccountVerification:
         counts = self.counts
         if counts.unsealed_days:
             self.note(
-                f"{counts.unsealed_days:,} days have no seal yet; `halo-usm maintain` seals those "
-                "that are over"
+                f"{counted(counts.unsealed_days, 'day has', 'days have')} no seal yet; "
+                "`halo-usm maintain` seals a day once it is over"
             )
         if counts.changed_days:
             self.note(
-                f"{counts.changed_days:,} days have files that no seal names yet, of what came "
-                "since; `halo-usm maintain` seals these days anew"
+                f"{counted(counts.changed_days, 'day has', 'days have')} files that no seal names "
+                "yet, of what came since; `halo-usm maintain` seals such a day anew"
             )
         if counts.replaced_days:
             self.note(
@@ -248,12 +250,12 @@ class _AccountVerification:
             )
         if counts.dropped_days:
             self.note(
-                f"{counts.dropped_days:,} days were dropped by retention: of their files only "
-                "what is still there was verified"
+                f"{counted(counts.dropped_days, 'day was', 'days were')} dropped by retention: "
+                "only files that are still there were verified"
             )
         if counts.lines_not_comparable:
             self.note(
-                f"{counts.lines_not_comparable:,} attempts are not comparable: another version of "
-                f"the mapping than {MAPPING_VERSION} made their lines, or their day was normalized "
-                "anew"
+                f"{counted(counts.lines_not_comparable, 'attempt is', 'attempts are')} not "
+                f"comparable: another version of the mapping than {MAPPING_VERSION} made the line, "
+                "or the day was normalized anew"
             )

@@ -15,6 +15,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from tasks.plurals import counted
 from tasks.staging import file_names
 from tasks.time_window import MICROSECOND, Window, difference, union
 
@@ -109,7 +110,7 @@ def dropped_days(store: Store, bounds: Window = ALL_TIME) -> set[date]:
 
 def describe(days: Collection[date], of: str = "of the range") -> str:
     """That days are no longer staged: a sentence."""
-    many = f"{len(days):,} days {of} are" if len(days) > 1 else f"1 day {of} is"
+    many = counted(len(days), f"day {of} is", f"days {of} are")
     return f"{many} no longer staged ({span_of(days)}): retention dropped what was there"
 
 

@@ -222,8 +222,8 @@ class StreamDestination(Destination):
         1,
         ge=1,
         le=16,
-        description="Batches that are sent at the same time, on a connection each: for receivers "
-        "that are far away. With more than one, events may arrive out of order.",
+        description="Batches that are sent at the same time, 16 at most, on a connection each: for "
+        "receivers that are far away. With more than one, events may arrive out of order.",
     )
 
     def open_transport(self) -> StreamTransport:

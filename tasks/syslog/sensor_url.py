@@ -155,7 +155,7 @@ def _options(query: str, here: str, kind: type[Destination]) -> dict[str, str]:
             others = [f"{scheme}://" for scheme, kind in KINDS.items() if name in kind.options()]
             if others:
                 only = " or ".join(others)
-                raise SettingsError(f"{here} has {name}=, which only {only} knows; use {only}")
+                raise SettingsError(f"{here} has {name}=, which only {only} knows; leave it out")
             shown = f" {name!r}" if re.fullmatch(r"[A-Za-z_-]{1,20}", name) else ""
             raise SettingsError(
                 f"{here} has an unknown option{shown}; known are {', '.join(sorted(known))}"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tasks.errors import InUseError, StagingError
+from tasks.plurals import counted
 from tasks.results import StageResult
 from tasks.staging import file_names, normalized
 from tasks.staging.locks import hold
@@ -118,7 +119,7 @@ def transform_account(
         done.problems.append(f"account {account} cannot be transformed: {fault}")
     if done.rejected:
         done.warnings.append(
-            f"account {account}: {done.rejected} events could not be normalized; they are in "
+            f"account {account}: {counted(done.rejected, 'event')} could not be normalized: in "
             "rejected/ with the reason"
         )
     return done

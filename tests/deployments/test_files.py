@@ -93,6 +93,6 @@ def test_units_are_ones_that_systemd_understands(tmp_path: Path) -> None:
         text = unit.read_text().replace("/opt/halo-usm/.venv/bin", str(BIN))
         (tmp_path / unit.name).write_text(text.replace("User=halo-usm", "User=daemon"))
     units = sorted(tmp_path.iterdir())
-    assert [unit.suffix for unit in units] == [".service", ".timer"]
+    assert [unit.suffix for unit in units] == [".service", ".timer"] * 2
     ended = subprocess.run([verify, "verify", *units], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")

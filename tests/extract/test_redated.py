@@ -151,7 +151,7 @@ def test_a_file_that_cannot_be_read_does_not_keep_new_events_away(
         result = harness.sync()
         assert (result.new, result.problems) == (1, [])
         (note,) = result.warnings
-        assert "1 raw files cannot be read" in note
+        assert "1 raw file cannot be read" in note
         assert str(path) in note
 
 

@@ -53,12 +53,12 @@ def test_every_account_of_the_staging_is_maintained(halo_usm: Command, halo: Hal
     with hold(open_store(halo_usm.settings["HALO_STAGING"]), "account", "beta"):
         result = halo_usm("maintain")
     assert "note: account beta is held by another run, and is left to it" in result.stderr
-    assert "maintained alpha: 1 days dropped" in result.stdout
-    assert "maintained beta: 1 days dropped" in halo_usm("maintain").stdout
+    assert "maintained alpha: 1 day dropped" in result.stdout
+    assert "maintained beta: 1 day dropped" in halo_usm("maintain").stdout
     found = halo_usm.status()["accounts"]
     assert all(len(account["dropped"]) == 1 and not account["gaps"] for account in found.values())
     shown = halo_usm("status").stdout
-    assert len(re.findall("has been dropped by retention from", shown)) == len(halo.accounts)
+    assert len(re.findall("retention dropped the days from", shown)) == len(halo.accounts)
     since = found["alpha"]["dropped"][0][0]
     assert "no longer staged" in halo_usm("audit", "--since", since).stdout
     result = halo_usm("export", "--since", since, "--format", "cef")

@@ -54,7 +54,7 @@ def test_sync_is_a_flow_run_whose_graph_the_server_shows(
     secrets = [line.split("|")[1] for line in halo.auth_lines().splitlines()]
     assert not [secret for secret in secrets if secret in text]
 
-    warning = "account beta: 1 events have no id or no date; they are in rejected/ with the reason"
+    warning = "account beta: 1 event has no id or no date: in rejected/ with the reason"
     assert result.stderr == f"warning: {warning}\n"
     assert log_lines(server, run)[logging.WARNING, warning] == "extract-beta"
     assert run["state"]["message"].splitlines() == [*result.stdout.splitlines(), warning]

@@ -88,6 +88,7 @@ def test_status_has_the_keys_that_machines_rely_on(halo_usm: Command) -> None:
         "normalized",
         "rejected",
         "newest_event",
+        "dropped",
     }
     counts = {"delivered", "pending", "failed", "excluded", "oldest_pending"}
     assert set(status["destinations"]["sensor"]) == counts | {"accounts"}
@@ -122,6 +123,7 @@ def test_audit_tells_the_life_of_an_event_and_whether_a_range_adds_up(
         "staged": EVENTS,
         "normalized": EVENTS,
         "rejected": 0,
+        "dropped_days": 0,
         "destinations": {"sensor": {"delivered": EVENTS, "pending": 0, "failed": 0, "excluded": 0}},
         "consistent": True,
     }

@@ -119,7 +119,7 @@ def test_a_number_that_is_unknown_is_not_given(store: Store, tmp_path: Path, nam
     done = seal(store)
     assert done.sealed == 0
     assert f"seals/account=alpha/{name} is no " in done.problems[0]
-    assert "days are not sealed" in done.problems[-1]
+    assert " not sealed: " in done.problems[-1]
     if whole is None:
         path.unlink()
     else:

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tasks.staging.coverage import mark_beginning
+from tasks.staging.signatures import read_signing_key
 from tasks.staging.store import open_store
 from tests.documents import ROOT
 from tests.maintain import tampering
 from tests.maintain.sealed_days import DAYS, deliver_days, late_event, seal, seals, write_keys
+from tests.staging.staged_data import at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from tests.maintain.tampering import Tampering
 
 PAGE = ROOT / "docs" / "seals.md"
-MOST_LINES = 40
+MOST_LINES = 45
 
 
 @pytest.fixture
@@ -31,6 +34,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "verify.py").write_text(lines)
     store = open_store(str(tmp_path / "staging"))
     key = write_keys(tmp_path)
+    mark_beginning(store, "alpha", at(0), synced=True)
     deliver_days(store)
     seal(store, key)
     late_event(store, 0)
@@ -51,14 +55,29 @@ def test_a_good_staging(folder: Path) -> None:
     agree = f"seals 1 to {DAYS + 1} agree; the SHA-256 of the last one is {last.sha256}\n"
     assert verify(folder) == (0, agree)
     assert verify(folder, "public.pem") == (0, agree)
-    for path in (folder / "staging").glob("*/account=alpha/date=2026-03-02/*"):
-        path.unlink()
-    assert verify(folder) == (0, f"2026-03-02 is not staged any more\n{agree}")
+    for day in ("2026-03-01", "2026-03-02"):  # as retention does, which leaves where it begins
+        for path in (folder / "staging").glob(f"*/account=alpha/date={day}/*"):
+            if not path.match("*-begin.parquet"):
+                path.unlink()
+    gone = "".join(f"{day} is not staged any more\n" for day in ("2026-03-01", "2026-03-02"))
+    assert verify(folder) == (0, gone + agree)
     other = folder / "other"
     other.mkdir()
     write_keys(other)
     code, said = verify(folder, "other/public.pem")
-    assert (code, "InvalidSignature" in said) == (1, True)
+    assert (code, said) == (1, f"seals 1 to {DAYS + 1} are not signed by this key\n")
+
+
+def test_seals_from_before_the_first_key(folder: Path) -> None:
+    """The newest signature stands for them; an unsigned one after it is found."""
+    store = open_store(str(folder / "staging"))
+    late_event(store, 1)
+    seal(store)
+    unsigned = f"seals {DAYS + 2} to {DAYS + 2} are not signed by this key\n"
+    assert verify(folder, "public.pem") == (1, unsigned)
+    late_event(store, 2)
+    seal(store, read_signing_key(folder / "key.pem"))
+    assert verify(folder, "public.pem")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -70,7 +89,7 @@ def test_a_good_staging(folder: Path) -> None:
         (tampering.remove_seal, (), "seal 2 is missing"),
         (tampering.edit_seal, (), "the one before it was changed"),
         (tampering.edit_newest_seal, (), "the sums of 2026-03-01 are not those of its files"),
-        (tampering.edit_newest_seal, ("public.pem",), "InvalidSignature"),
+        (tampering.edit_newest_seal, ("public.pem",), "not signed by this key"),
     ],
 )
 def test_tampering(folder: Path, tamper: Tampering, key: tuple[str, ...], said: str) -> None:

@@ -173,8 +173,8 @@ def test_range(store: Store, receiver: RejectingReceiver) -> None:
 @pytest.mark.parametrize(
     ("tree", "problem"),
     [
-        ("raw", "events are normalized or rejected, not raw"),
-        ("normalized", "events are neither normalized nor rejected"),
+        ("raw", "normalized or rejected, not raw"),
+        ("normalized", "neither normalized nor rejected"),
         ("deliveries", "names tell of 10 delivered events, the rows of 9"),
     ],
 )
@@ -236,9 +236,7 @@ def test_what_waits_to_be_normalized(store: Store, receiver: RejectingReceiver) 
     stage(store, window(2, 3), [("a", at(2))])
     found = audit(store, receiver)
     assert (found.staged, found.normalized) == (1, 0)
-    assert found.problems == [
-        "account alpha, 2026-03-01: 1 events are neither normalized nor rejected"
-    ]
+    assert found.problems == ["account alpha, 2026-03-01: 1 event neither normalized nor rejected"]
 
 
 def test_since(store: Store) -> None:

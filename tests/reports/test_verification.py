@@ -105,7 +105,7 @@ def test_another_key_and_none(staging: Path, capsys: pytest.CaptureFixture[str])
     late_event(open_store("staging"), 0)
     seal(open_store("staging"))
     assert run(["audit", "--verify", "--public-key", "public.pem"]) == 1
-    assert "1 seals, from seal 4 (2026-03-01.2.json) on, are not signed" in capsys.readouterr().err
+    assert "1 seal, from seal 4 (2026-03-01.2.json) on, not signed" in capsys.readouterr().err
     (staging.parent / "other").mkdir()
     other = write_keys(staging.parent / "other")
     late_event(open_store("staging"), 1)
@@ -122,7 +122,7 @@ def test_what_is_not_sealed_yet_is_said(staging: Path, capsys: pytest.CaptureFix
     transform(store, anew=window(0, 24, day=1))
     assert run(["audit", "--verify"]) == 0
     said = capsys.readouterr().err
-    assert "1 days have no seal" in said
+    assert "1 day has no seal" in said
     assert "2 days have files that no seal names yet" in said
     assert "1 of them could not be verified" in said
     seal(store)

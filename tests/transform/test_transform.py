@@ -40,7 +40,7 @@ def test_every_event_is_normalized_or_rejected_once(store: Store) -> None:
     stage(store, window(2, 3), broken(raw(EVENTS), "b"))
     done = transform(store)
     assert (done.files, done.normalized, done.rejected, done.problems) == (1, 2, 1, [])
-    assert "1 events could not be normalized" in done.warnings[0]
+    assert "1 event could not be normalized" in done.warnings[0]
     assert ids(store, "normalized") == ["a", "c"]
     [row] = read(store, "rejected").drop(["file"]).to_pylist()
     assert row.pop("reason")
