@@ -248,3 +248,24 @@ def test_signed(store: Store, tmp_path: Path) -> None:
     public = read_verifying_key(tmp_path / "keys" / "public.pem")
     assert all(one.seal.is_signed_by(public) for one in seals(store))
     assert {one.seal.public_key_sha256 for one in seals(store)} == {key.name}
+
+
+def test_a_day_that_cannot_be_sealed_is_kept_until_it_can(
+    store: Store, receiver: RejectingReceiver, tmp_path: Path
+) -> None:
+    """A damaged file keeps its day from being dropped, in every maintenance until it is whole."""
+    age(store)
+    load(store, receiver.url())
+    damaged = min(tmp_path.glob("raw/*/date=2026-03-02/*-beside.parquet"))
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[::-1])
+    dropped = DAYS_STAGED - KEPT - 1
+    for expected in (dropped, 0):
+        kept = maintain(store, receiver.url())
+        [problem] = kept.problems
+        assert damaged.name in problem
+        assert kept.days_dropped == expected
+        assert any("1 day is kept, 2026-03-02: " in note for note in kept.notes)
+    damaged.write_bytes(content)
+    done = maintain(store, receiver.url())
+    assert (done.problems, done.days_sealed, done.days_dropped) == ([], 1, 1)
