@@ -147,8 +147,12 @@ class LocalFiles:
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[Any]:
         """See `Files`."""
-        with reading(self.root / path, path), pa.OSFile(str(self.root / path)) as source:
-            yield source
+        file = self.root / path
+        with reading(file, path):
+            if not stat.S_ISREG(file.stat().st_mode):  # a seal names it, and no listing refused it
+                _refuse(file)
+            with pa.OSFile(str(file)) as source:
+                yield source
 
     def remove(self, path: str) -> None:
         """See `Files`."""
