@@ -230,6 +230,9 @@ def test_keys(tmp_path: Path) -> None:
     assert key.name == read_verifying_key(public).name
     with pytest.raises(SettingsError, match="is no Ed25519 private key in PEM"):
         read_signing_key(public)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SettingsError, match="is a pipe, which can be read once alone"):
+        read_signing_key(tmp_path / "pipe")
     with pytest.raises(SettingsError, match="is no Ed25519 public key in PEM"):
         read_verifying_key(private)
     with pytest.raises(SettingsError, match="No such file"):
