@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from tasks.errors import InUseError, StagingError
 from tasks.maintain import kept_days
 from tasks.maintain.compaction import LOCK_WAIT
+from tasks.maintain.compaction_plan import GAP, plan_day
 from tasks.maintain.kept_days import KeptDays
 from tasks.staging import dropped, file_names, normalized
 from tasks.staging.compacted_names import MERGED
@@ -112,7 +113,7 @@ def drop_account(
         stop: Ends the work early, in order, once it is set.
         progress: Told how many of how many days are done.
         wait: Seconds to wait for another run; what it then still holds is left to it.
-        unsealed: Days that are still to be sealed, and kept until then.
+        unsealed: Days that have no seal yet: kept until they have, where that can be.
 
     Raises:
         StagingError: The staging cannot be listed.
@@ -185,7 +186,7 @@ class _Retention:
         if not _has_data(state):
             return
         part = self._read(day)
-        if reason := self._why_kept(part, state) or (day in self.unsealed and kept_days.UNSEALED):
+        if reason := self._why_kept(part, state):
             self.kept.add(day, reason)
             return
         pending = {}
@@ -195,6 +196,9 @@ class _Retention:
                 pending[one.name] = count
         if pending and not self.rules.drop_undelivered:
             self.kept.add_undelivered(day, pending)
+            return
+        if day in self.unsealed and not pending and self._can_be_sealed(day, state):
+            self.kept.add(day, kept_days.UNSEALED)
             return
         if part is not None:
             self._mark(part)
@@ -218,6 +222,10 @@ class _Retention:
         if not (self.destinations or self.rules.drop_undelivered):
             return kept_days.UNKNOWN
         return ""
+
+    def _can_be_sealed(self, day: date, state: DayFiles) -> bool:
+        """Whether a day is sealed once it is compacted: not where time of it was never read."""
+        return plan_day(day, state, self.known.begin).obstacle != GAP
 
     def _read(self, day: date) -> Window | None:
         """The part of a day between where the account begins and what was read last."""

@@ -54,7 +54,7 @@ class SealResult:
         sealed: Days that were sealed; in a dry run, that would be.
         notes: What is worth knowing, and what was left to a later run.
         problems: What is wrong: a sentence each, with what to do.
-        unsealed: Days that were to be sealed and are not: because of a fault, or of another run.
+        unsealed: Days without a seal of what is there now: they could not be sealed, or not yet.
     """
 
     sealed: int = 0
@@ -127,7 +127,6 @@ class _Sealing:
     added: SealInFile | None = None
     left: set[date] = field(default_factory=set)
     unsealed: set[date] = field(default_factory=set)
-    blocked: set[date] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -146,7 +145,7 @@ class _Sealing:
                 f"account {self.account}: {len(self.left):,} days are not sealed yet, "
                 f"{span_of(self.left)}: they are not complete, delivered and compacted"
             )
-        return SealResult(self.sealed, self.notes, self.problems, self.unsealed | self.blocked)
+        return SealResult(self.sealed, self.notes, self.problems, self.unsealed | self.left)
 
     def plan(self) -> list[date]:
         """Read the chain; the days to be sealed, oldest first, none where it is not continued."""
@@ -184,12 +183,12 @@ class _Sealing:
         if newest and newest.seal.paths == rows.keys():
             return {}
         if not self._is_compacted(day, state, ledgers):
+            self.left.add(day)
             return {}
         return rows
 
     def _is_compacted(self, day: date, state: DayFiles, ledgers: Ledgers) -> bool:
         """Whether a day is settled and has nothing more to compact; in a dry run, would have."""
-        self.left.add(day)
         plan = plan_day(day, state, self.begin)
         if plan.obstacle or state.orphans:
             return False
@@ -200,11 +199,7 @@ class _Sealing:
             if takes and count_pending(ledger, [*state.current.values()], names, takes):
                 return False
             several |= len(ledger.files(names)[0]) > 1
-        if several and not self.dry_run:
-            self.blocked.add(day)
-            return False
-        self.left.remove(day)
-        return True
+        return self.dry_run or not several
 
     def seal_day(self, day: date) -> None:
         """Seal a day, under the account's lock, unless another run has done it meanwhile."""
@@ -241,7 +236,7 @@ class _Sealing:
         except FileGone:
             self.left.add(day)
         except StagingError as fault:
-            self.blocked.add(day)
+            self.left.add(day)
             self.problems.append(f"account {self.account}, {day} is not sealed: {fault}")
 
     def _next_seal(self, day: date, rows: Mapping[str, int]) -> Seal:

@@ -6,13 +6,14 @@ import shutil
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
 from tasks.errors import SettingsError
+from tasks.maintain.retention import drop_account
 from tasks.maintain.seals import seal_account
 from tasks.reports.verification import verify
 from tasks.staging.remote_files import RemoteFiles
@@ -272,3 +273,22 @@ def test_a_day_that_cannot_be_sealed_is_kept_until_it_can(
     damaged.write_bytes(content)
     done = maintain(store, receiver.url())
     assert (done.problems, done.days_sealed, done.days_dropped) == ([], 1, 1)
+
+
+def test_a_day_that_is_delivered_meanwhile_is_not_dropped_before_it_is_sealed(
+    store: Store, receiver: RejectingReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was pending when days were sealed, and is not any more when they are to be dropped."""
+    age(store)
+
+    def drop(*args: Any, **options: Any) -> Any:
+        """Another run delivers before."""
+        load(store, receiver.url())
+        return drop_account(*args, **options)
+
+    monkeypatch.setattr("tasks.maintain.account.drop_account", drop)
+    done = maintain(store, receiver.url())
+    assert (done.days_sealed, done.days_dropped) == (0, 0)
+    assert any("they are not sealed yet" in note for note in done.notes)
+    done = maintain(store, receiver.url())
+    assert (done.days_sealed, done.days_dropped) == (DAYS_STAGED - 1, DAYS_STAGED - KEPT)
