@@ -76,7 +76,7 @@ def plan_day(day: date, state: DayFiles, begin: datetime | None) -> DayPlan:
         return file.mark in MERGED and since <= file.since and file.until <= until
 
     obstacle = ""
-    if state.raw and covered is None:
+    if covered is None and any(file.mark in MERGED for file in state.raw):
         obstacle = GAP
     elif state.waiting or any(not file.compacted for file in state.orphans):
         obstacle = NOT_NORMALIZED

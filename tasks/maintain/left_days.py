@@ -14,7 +14,7 @@ ORPHANS = "raw files were moved out; `halo-usm transform` drops what came of the
 REPLACED = "files that a compaction has replaced are still there; the next maintenance removes them"
 REPLACED_MEANWHILE = "files were replaced meanwhile"
 NOT_COMPACTED = "not all is covered, normalized, delivered and compacted"
-NOT_SEALED = "sealing comes first, and failed"
+NOT_SEALED = "sealing comes first"
 NO_DESTINATION = (
     "USM_SENSOR is not set, so that nothing tells what is delivered; set it, or say "
     "--drop-undelivered"

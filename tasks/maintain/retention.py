@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from tasks.errors import InUseError, StagingError
 from tasks.maintain import left_days
+from tasks.maintain.compaction_plan import plan_day
 from tasks.maintain.left_days import LeftDays
 from tasks.maintain.maintenance_run import PartResult
 from tasks.staging import dropped, file_names, normalized
@@ -82,7 +83,7 @@ def drop_account(
     Args:
         run: Whose days, and how.
         rules: What is kept.
-        unsealed: Days that are still to be sealed, and kept until then.
+        unsealed: Days that have no seal yet: kept until they have, where that can be.
         progress: Told how many of how many days are done.
 
     Returns:
@@ -175,13 +176,16 @@ class _Retention:
         if not _has_data(state):
             return
         part = self._read(day)
-        if reason := self._why_kept(day, part, state):
+        if reason := self._why_kept(part, state):
             self.left.add(day, reason)
             return
         pending = dict(self.run.pending(day, state, self.run.ledgers_of(day)))
         if pending and not self.rules.drop_undelivered:
             for name, count in pending.items():
                 self.undelivered.setdefault(name, {})[day] = count
+            return
+        if day in self.unsealed and not pending and self._can_be_sealed(day, state):
+            self.left.add(day, left_days.NOT_SEALED)
             return
         if part is not None:
             self._mark(part)
@@ -191,7 +195,7 @@ class _Retention:
         self.done.days += 1
         self.done.undelivered += sum(pending.values())
 
-    def _why_kept(self, day: date, part: Window | None, state: DayFiles) -> str:
+    def _why_kept(self, part: Window | None, state: DayFiles) -> str:
         """Why a day is kept, whatever destinations have got of it; empty where it is not."""
         known = [*self.known.covered, *self.known.lost, *self.known.dropped]
         if part is not None and difference(part, known):
@@ -204,7 +208,11 @@ class _Retention:
             return left_days.REPLACED
         if not (self.run.destinations or self.rules.drop_undelivered):
             return left_days.NO_DESTINATION
-        return left_days.NOT_SEALED if day in self.unsealed else ""
+        return ""
+
+    def _can_be_sealed(self, day: date, state: DayFiles) -> bool:
+        """Whether a day is sealed once it is compacted: not where time of it was never read."""
+        return plan_day(day, state, self.known.begin).obstacle != left_days.GAP
 
     def _read(self, day: date) -> Window | None:
         """The part of a day between where the account begins and what was read last."""

@@ -44,7 +44,7 @@ class SealResult(PartResult):
 
     Attributes:
         sealed: Days that were sealed; in a dry run, that would be.
-        unsealed: Days that were to be sealed and are not.
+        unsealed: Days without a seal of what is there now: they could not be sealed, or not yet.
     """
 
     sealed: int = 0
@@ -79,6 +79,7 @@ def seal_account(run: MaintenanceRun, sign_key: SigningKey | None = None) -> Sea
     except StagingError as fault:
         done.problems.append(f"account {run.account} cannot be sealed: {fault}")
     done.notes += sealing.notes()
+    done.unsealed |= sealing.waiting
     return done
 
 
@@ -91,6 +92,7 @@ class _Sealing:
     done: SealResult = field(default_factory=SealResult)
     added: SealInFile | None = None
     left: LeftDays = field(default_factory=LeftDays)
+    waiting: set[date] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.store, self.account = self.run.store, self.run.account
@@ -140,9 +142,13 @@ class _Sealing:
         if newest and newest.seal.paths == rows.keys():
             return {}
         if not self._is_compacted(day, state, ledgers):
-            self.left.add(day, NOT_COMPACTED)
+            self._leave(day, NOT_COMPACTED)
             return {}
         return rows
+
+    def _leave(self, day: date, reason: str) -> None:
+        self.left.add(day, reason)
+        self.waiting.add(day)
 
     def _is_compacted(self, day: date, state: DayFiles, ledgers: LedgerNames) -> bool:
         """Whether a day is settled and has nothing more to compact; in a dry run, would have."""
@@ -184,8 +190,9 @@ class _Sealing:
         try:
             yield
         except FileGone:
-            self.left.add(day, REPLACED_MEANWHILE)
+            self._leave(day, REPLACED_MEANWHILE)
         except StagingError as fault:
+            self.waiting.add(day)
             self.done.problems.append(f"account {self.account}, {day} is not sealed: {fault}")
 
     def _next_seal(self, day: date, rows: Mapping[str, int]) -> Seal:

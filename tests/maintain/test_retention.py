@@ -247,6 +247,9 @@ def test_an_event_that_appears_in_dropped_time_is_delivered(
     assert maintain(store, url, now=at(0, 3), days=2).days_dropped == 1
     assert read_coverage(store, "alpha").dropped == [window(0, 24)]
     assert ids(store, "raw") == []
+    # the ledger of a day that is dropped is one of a day that is over: it is compacted all the same
+    done = maintain(store, url, now=at(0, 3), days=2)
+    assert (done.ledger_days_compacted, done.notes[1:]) == (1, [])
 
 
 def test_what_another_run_holds_is_left_to_it(store: Store, receiver: RejectingReceiver) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +15,7 @@ from pyarrow import fs
 
 from tasks.errors import SettingsError
 from tasks.maintain.maintenance_run import MaintenanceRun
+from tasks.maintain.retention import drop_account
 from tasks.maintain.sealing import seal_account
 from tasks.reports.verification import verify
 from tasks.staging.remote_files import RemoteFiles
@@ -233,6 +234,9 @@ def test_keys(tmp_path: Path) -> None:
     assert key.name == read_verifying_key(public).name
     with pytest.raises(SettingsError, match="is no Ed25519 private key in PEM"):
         read_signing_key(public)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SettingsError, match="is a pipe, which can be read once alone"):
+        read_signing_key(tmp_path / "pipe")
     with pytest.raises(SettingsError, match="is no Ed25519 public key in PEM"):
         read_verifying_key(private)
     with pytest.raises(SettingsError, match="No such file"):
@@ -251,3 +255,43 @@ def test_signed(store: Store, tmp_path: Path) -> None:
     public = read_verifying_key(tmp_path / "keys" / "public.pem")
     assert all(one.seal.is_signed_by(public) for one in seals(store))
     assert {one.seal.public_key_sha256 for one in seals(store)} == {key.name}
+
+
+def test_a_day_that_cannot_be_sealed_is_kept_until_it_can(
+    store: Store, receiver: RejectingReceiver, tmp_path: Path
+) -> None:
+    """A damaged file keeps its day from being dropped, in every maintenance until it is whole."""
+    age(store)
+    load(store, receiver.url())
+    damaged = min(tmp_path.glob("raw/*/date=2026-03-02/*-beside.parquet"))
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[::-1])
+    dropped = DAYS_STAGED - KEPT - 1
+    for expected in (dropped, 0):
+        kept = maintain(store, receiver.url())
+        [problem] = kept.problems
+        assert damaged.name in problem
+        assert kept.days_dropped == expected
+        assert any("1 day is kept, 2026-03-02: " in note for note in kept.notes)
+    damaged.write_bytes(content)
+    done = maintain(store, receiver.url())
+    assert (done.problems, done.days_sealed, done.days_dropped) == ([], 1, 1)
+
+
+def test_a_day_that_is_delivered_meanwhile_is_not_dropped_before_it_is_sealed(
+    store: Store, receiver: RejectingReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was pending when days were sealed, and is not any more when they are to be dropped."""
+    age(store)
+
+    def drop(*args: Any, **options: Any) -> Any:
+        """Another run delivers before."""
+        load(store, receiver.url())
+        return drop_account(*args, **options)
+
+    monkeypatch.setattr("tasks.maintain.account.drop_account", drop)
+    done = maintain(store, receiver.url())
+    assert (done.days_sealed, done.days_dropped) == (0, 0)
+    assert any("sealing comes first" in note for note in done.notes)
+    done = maintain(store, receiver.url())
+    assert (done.days_sealed, done.days_dropped) == (DAYS_STAGED - 1, DAYS_STAGED - KEPT)
