@@ -9,8 +9,10 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any, Self
 from unittest import mock
 
 if TYPE_CHECKING:
@@ -82,6 +84,21 @@ class _Names:
         return self._random.randbytes(count).hex()
 
 
+class _NoPool:
+    """Stands in for `ThreadPoolExecutor` where names are drawn in threads."""
+
+    def __init__(self, *_: object) -> None:
+        """Without threads."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is left under way."""
+
+    map = staticmethod(map)
+
+
 @contextmanager
 def same_every_time(clock: Clock) -> Iterator[None]:
     """Let the product read this clock, and draw the same names, within the context."""
@@ -90,5 +107,8 @@ def same_every_time(clock: Clock) -> Iterator[None]:
         for module in _READS_THE_CLOCK:
             stack.enter_context(mock.patch(f"{module}.datetime", _Now))
         stack.enter_context(mock.patch("tasks.staging.file_names.secrets", _Names()))
+        # names that are never published are drawn at any time, in any thread
+        stack.enter_context(mock.patch("tasks.staging.local_files.unique", partial(token_hex, 4)))
+        stack.enter_context(mock.patch("tasks.load.batch_record.ThreadPoolExecutor", _NoPool))
         stack.enter_context(mock.patch("tasks.syslog.tcp.UNPROVEN_SECONDS", 0.02))
         yield
