@@ -129,6 +129,7 @@ def test_one_death_of_each_kind(tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
 def test_every_death(tmp_path: Path) -> None:
     """So it is with all of a maintenance, at any operation whatever."""
     with RejectingReceiver(lambda _: True) as receiver:
