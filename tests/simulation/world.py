@@ -35,7 +35,7 @@ from tasks.syslog.sensor_url import parse_destinations
 from tasks.time_window import Window
 from tasks.transform.account import transform_account
 from tests.extract.harness import event
-from tests.simulation.history import ACCOUNTS, BEGIN, LATEST, Moment
+from tests.simulation.history import ACCOUNTS, BEGIN, Moment
 from tests.staging.crashing import start
 from tests.staging.rejecting_receiver import RejectingReceiver
 
@@ -45,10 +45,11 @@ if TYPE_CHECKING:
     from tests.simulation.history import HaloFault, NewEvent
 
 BATCH = 40
-RULES = Rules(days=6, ledger_days=9)
+_DEEP = timedelta(days=6)
+"""What a deep look reads again: some of the looks before an event's day is dropped may fail."""
+RULES = Rules(days=7, ledger_days=9)
 DESTINATIONS = ("steady", "unsteady")
 _QUICK = RetryPolicy(total=0.3, attempt=5, connect=5, read=2, first_pause=0.005, longest_pause=0.02)
-_DEEP = LATEST + timedelta(hours=12)
 _FAULTS: dict[HaloFault, Fault] = {
     "unavailable": faults.status(503),
     "reset": faults.reset(),
@@ -225,8 +226,8 @@ class World:
             for event_id, new in created.items()
             if not any(new.created_at in window for window in dropped[new.account])
         }
-        staged = list(data.raw(columns=["event_id"])["event_id"])
-        assert Counter(staged) == Counter(kept), "raw has every event once that was not dropped"
+        staged = Counter(data.raw(columns=["event_id"])["event_id"])
+        assert (kept - staged.keys(), staged - Counter(kept)) == (set(), Counter()), "each once"
         deliveries = data.deliveries(columns=["event_id", "status", "destination"], last=True)
         for name, receiver in zip(DESTINATIONS, (self.steady, self.unsteady), strict=True):
             received = Counter(receiver.received)
