@@ -131,7 +131,7 @@ def test_days_that_are_left(store: Store, sensor: Destination) -> None:
     dense_day(store)
     [note] = left(store, sensor)
     assert note.endswith(
-        "2026-03-01 is not compacted: events of it are pending for destination rejecting"
+        "2026-03-01 is not compacted: events are pending for destination rejecting"
     )
     load(store, sensor)
     with hold(store, "account", "alpha"):
