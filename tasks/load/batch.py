@@ -23,7 +23,7 @@ class Batch:
         ledger_index: Which of these, for each event.
         facts: `event_id`, `created_at`, `bytes`, `truncated`, `line_sha256`.
         messages: The framed syslog messages, `pa.BinaryArray` or a chunked one.
-        number: Attempts so far; an array that is kept up to date.
+        attempts: How many there were so far; an array that is kept up to date.
         delivered: Whether the last attempt was; an array that is kept up to date.
         tried: Whether this run sent it; an array that is kept up to date.
         failed_alone: Whether an earlier run sent the event alone, and it failed.
@@ -33,13 +33,13 @@ class Batch:
     ledger_index: npt.NDArray[np.int32]
     facts: pa.Table
     messages: pa.BinaryArray | pa.ChunkedArray
-    number: npt.NDArray[np.int32]
+    attempts: npt.NDArray[np.int32]
     delivered: npt.NDArray[np.bool_]
     tried: npt.NDArray[np.bool_]
     failed_alone: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
-        return len(self.number)
+        return len(self.attempts)
 
     def slice(self, start: int, stop: int) -> Batch:
         """Consecutive events; nothing is copied."""
@@ -48,7 +48,7 @@ class Batch:
             self.ledger_index[start:stop],
             self.facts.slice(start, stop - start),
             self.messages.slice(start, stop - start),
-            self.number[start:stop],
+            self.attempts[start:stop],
             self.delivered[start:stop],
             self.tried[start:stop],
             self.failed_alone[start:stop],
@@ -75,7 +75,7 @@ class Batch:
             self.ledger_index[rows],
             self.facts.take(chosen),
             self.messages.take(chosen),
-            self.number[rows],
+            self.attempts[rows],
             self.delivered[rows],
             self.tried[rows],
             self.failed_alone[rows],

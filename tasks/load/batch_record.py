@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tasks.load.batch import Batch
-    from tasks.staging.ledger import AttemptFile
+    from tasks.staging.ledger import AttemptWriter
 
 
 @dataclass
@@ -30,14 +30,14 @@ class _Part:
         events: Indices of its events in the batch.
         expected: Its rows if all goes well.
         encoded: The same as the bytes of its file.
-        file: What the rows are written into.
+        writer: Writes them.
         opened: Publishes the file when it is left.
     """
 
     events: npt.NDArray[np.intp]
     expected: pa.Table
     encoded: pa.Buffer
-    file: AttemptFile
+    writer: AttemptWriter
     opened: ExitStack
 
 
@@ -65,9 +65,9 @@ class BatchRecord:
             try:
                 with part.opened:
                     if rows is None:
-                        part.file.write(part.expected, delta, part.encoded)
+                        part.writer.write(part.expected, delta, part.encoded)
                     else:
-                        part.file.write(_of(rows, part.events), delta)
+                        part.writer.write(_of(rows, part.events), delta)
             except LedgerError as fault:
                 return fault
             return None
@@ -103,6 +103,6 @@ def open_record(batch: Batch, expected: pa.Table) -> Iterator[BatchRecord]:
         for ledger, events in batch.by_ledger():
             rows = _of(expected, events)
             opened = every.enter_context(ExitStack())
-            file = opened.enter_context(ledger.attempt(rows["event_id"]))
-            parts.append(_Part(events, rows, in_bytes(rows), file, opened))
+            writer = opened.enter_context(ledger.attempt(rows["event_id"]))
+            parts.append(_Part(events, rows, in_bytes(rows), writer, opened))
         yield BatchRecord(batch, parts)

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.load.recorded_transport import Stopped
+from tasks.load.early_end import GivenUp, Stopped
 from tasks.retry_policy import FAILED_BATCHES, FAILED_HELD_BACK_BATCHES, SINGLE_EVENT_ATTEMPTS
 
 if TYPE_CHECKING:
@@ -49,13 +49,10 @@ _FEW = 8
 """Up to this many events of a batch that failed alone before are sent alone again."""
 _HELD_BACK = 16_384
 """At most this many events are held back: they take memory."""
-_PRIME = 7919
 _WAITING = 4
 """At most this many waiting events count when a batch is split into parts."""
-
-
-class GivenUp(Exception):  # noqa: N818 - reads as a sentence; never leaves `tasks.load.destination`
-    """The destination is given up for this run; the message says what happened."""
+_PRIME = 7919
+"""Times the number of the attempt, it picks another event of a failed batch in each run."""
 
 
 @dataclass
@@ -135,7 +132,7 @@ class BatchSender:
 
         What was tried least often comes first: not every run may come to the last one.
         """
-        self.held_back.sort(key=lambda batch: int(batch.number.min()))
+        self.held_back.sort(key=lambda batch: int(batch.attempts.min()))
         while self.held_back:
             self._deliver_held_back()
 
@@ -197,11 +194,10 @@ class BatchSender:
         """Whether one of two events of a failed batch is delivered alone."""
         if len(batch) == 1:
             return False
-        # new events are least likely to be those at fault; the number of the attempt grows with
-        # every run: times a prime it picks another one
-        number = batch.number[1:]
-        new = 1 + np.flatnonzero(number == number.min())
-        second = int(new[int(number[-1]) * _PRIME % len(new)])
+        # new events are least likely to be those at fault
+        attempts = batch.attempts[1:]
+        new = 1 + np.flatnonzero(attempts == attempts.min())
+        second = int(new[int(attempts[-1]) * _PRIME % len(new)])
         return any(not len(self._send(batch.slice(at, at + 1))) for at in (0, second))
 
     def _search(self, batch: Batch, *, whole: bool = False) -> None:

@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.errors import SensorError
-from tasks.load.recorded_transport import Stopped
+from tasks.load.early_end import Stopped
 from tasks.load.turns import Turns
 from tasks.staging.ledger import LedgerError
 from tasks.syslog.transport import FAILED, Outcome
@@ -152,7 +152,7 @@ class Connections:
         for a second one again.
         """
         ahead: Connection | None = None
-        if later := turns.comes_later(number) and self._ahead_helps:
+        if is_ahead := turns.connects_ahead(number) and self._ahead_helps:
             with contextlib.suppress(SensorError):
                 ahead = self._transport.connect()
         try:
@@ -171,6 +171,6 @@ class Connections:
         finally:
             turns.connected(number)
         outcome = self._transport.deliver(messages, connection)
-        if later and ahead is None and outcome.error is None:
+        if is_ahead and ahead is None and outcome.error is None:
             self._ahead_helps = False
         return outcome

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.errors import InUseError, SensorError, SettingsError, StagingError
+from tasks.load.early_end import GivenUp, Stopped
 from tasks.load.pending_days import pending_days, why_nothing
 from tasks.load.result import LoadResult, Rest, pending_after_load, undelivered_by_replay
 from tasks.plurals import counted
@@ -162,9 +163,6 @@ class Delivery:
     def _deliver_days(
         self, days: list[PendingDay], sender: ParallelSender, tried: Counter[Ledger]
     ) -> bool:
-        from tasks.load.batch_sender import GivenUp
-        from tasks.load.recorded_transport import Stopped
-
         result = self.result
         try:
             try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from tasks.load.connections import Connections
-from tasks.load.recorded_transport import Stopped
+from tasks.load.early_end import Stopped
 from tasks.syslog.destination import StreamDestination
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class ParallelSender:
             self._connections = Connections(recorded, transport, recorded.destination.connections)
 
     def deliver(self, batch: Batch) -> None:
-        """Deliver a batch, or begin to: `settle` and `finish` wait for the end.
+        """Deliver a batch, or begin to: `drain` and `finish` wait for the end.
 
         Raises:
             GivenUp: The receiver is not there, or seems faulty.
@@ -45,7 +45,7 @@ class ParallelSender:
             LedgerError: The ledger cannot be written.
         """
         if not self._connections or not self._sender.nothing_fails or batch.failed_alone.any():
-            self.settle()
+            self.drain()
             self._sender.deliver(batch)
             return
         if self._recorded.stop.is_set():
@@ -54,19 +54,19 @@ class ParallelSender:
         while self._connections.full:
             self._take(self._connections)
 
-    def settle(self) -> None:
+    def drain(self) -> None:
         """Wait until nothing is under way, and deliver what failed; raises as `deliver` does."""
         while self._connections and self._connections.begun:
             self._take(self._connections)
 
     def forget(self, ledger: Ledger) -> None:
-        """Settle, and forget what is held back of an account and day, to be read again."""
-        self.settle()
+        """Drain, and forget what is held back of an account and day, to be read again."""
+        self.drain()
         self._sender.forget(ledger)
 
     def finish(self) -> None:
         """Deliver all that is left; raises as `deliver` does."""
-        self.settle()
+        self.drain()
         self._sender.finish()
 
     def close(self) -> None:

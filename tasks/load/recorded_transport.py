@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.load.batch_record import open_record
+from tasks.load.early_end import Stopped
 from tasks.staging.last_attempts import DELIVERED, FAILED_ALONE, FAILED_BETWEEN
 from tasks.staging.schemas import DELIVERIES_SCHEMA, TIME
 from tasks.syslog.transport import CONFIRMED, FAILED, SENT, UNCONFIRMED, Outcome
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from tasks.syslog.transport import Transport
 
 _NO_REASON = "no reason given"
-
-
-class Stopped(Exception):  # noqa: N818
-    """The run was asked to end, between two attempts: nothing was sent."""
 
 
 def _mask(values: pa.BooleanArray) -> npt.NDArray[np.bool_]:
@@ -146,7 +143,7 @@ class RecordedTransport:
         Args:
             batch: The events.
             deliver: Sends their messages. Where it raises `Stopped` there is no attempt.
-            blame: As above.
+            blame: Whether a failure of this single event is recorded as the fault of the event.
 
         Raises:
             Stopped: `deliver` did; nothing was sent.
@@ -185,7 +182,7 @@ class RecordedTransport:
             for ledger, rows in batch.by_ledger():
                 self.tried[ledger] += int((~batch.tried[rows]).sum())
         batch.tried[:] = True
-        batch.number[:] += 1
+        batch.attempts[:] += 1
         batch.delivered[:] = delivered
         self.batches += 1
         self.delivered += int(delivered.sum())
@@ -245,7 +242,7 @@ class RecordedTransport:
             "event_id": batch.facts["event_id"],
             "created_at": batch.facts["created_at"],
             "status": outcome.statuses,
-            "attempt": pa.array(batch.number + 1),
+            "attempt": pa.array(batch.attempts + 1),
             "attempted_at": pa.repeat(stamp, count),
             "transport": pa.repeat(self.destination.scheme, count),
             "bytes": batch.facts["bytes"],

@@ -1,11 +1,11 @@
-"""Who may send when: batches take turns in order, so many have theirs at the same time."""
+"""When a batch may be sent: in order, and only some at the same time."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
 
-from tasks.load.recorded_transport import Stopped
+from tasks.load.early_end import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +37,8 @@ class Turns:
         """Whether no more turns are given."""
         return self._over or self._stop.is_set()
 
-    def comes_later(self, number: int) -> bool:
-        """Wait until a batch is the next one, and may connect; whether its turn is still to come.
+    def connects_ahead(self, number: int) -> bool:
+        """Wait until a batch may connect; whether it does so ahead of its turn.
 
         Raises:
             Stopped: It does not come.

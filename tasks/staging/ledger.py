@@ -51,8 +51,8 @@ def _recording() -> Iterator[None]:
 
 
 @dataclass
-class AttemptFile:
-    """The file of an attempt, being written; see `Ledger.attempt`."""
+class AttemptWriter:
+    """Writes the file of an attempt; see `Ledger.attempt`."""
 
     _pending: Pending
     _number: int
@@ -163,7 +163,7 @@ class Ledger:
         return pa.concat_tables(tables) if tables else None
 
     @contextmanager
-    def attempt(self, event_ids: pa.ChunkedArray) -> Iterator[AttemptFile]:
+    def attempt(self, event_ids: pa.ChunkedArray) -> Iterator[AttemptWriter]:
         """The file of an attempt to deliver events, which are to be sent within the context.
 
         It is on disk when the context is left without an exception.
@@ -180,7 +180,7 @@ class Ledger:
                 "deliveries", self.account, self.day, destination=self.destination, room=room
             ) as pending,
         ):
-            yield AttemptFile(pending, self._number)
+            yield AttemptWriter(pending, self._number)
 
     def note_settled(self, segment: Segment, delivered: int) -> None:
         """Note that a segment has nothing left to deliver, where its sums don't show it.

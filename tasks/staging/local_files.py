@@ -59,17 +59,21 @@ def _sync_folder(path: Path) -> None:
         os.close(fd)
 
 
-def _is_gone(path: str) -> bool:
-    """Whether what has a file's name and is no file was removed since it was listed.
+def _refuse(path: str) -> None:
+    """Refuse what has a file's name and is no file: opening it might never end.
 
     Raises:
-        StagingError: It was not: opening it might never end.
+        StagingError: It is there still.
     """
-    try:
+    with contextlib.suppress(FileNotFoundError):
         kind = _KINDS.get(stat.S_IFMT(os.lstat(path).st_mode), "a device")
-    except FileNotFoundError:
-        return True
-    raise StagingError(f"{path!r} is no file but {kind}; {OURS_ALONE}")
+        raise StagingError(f"{path!r} is no file but {kind}; {OURS_ALONE}")
+
+
+def _is_gone(path: str) -> bool:
+    """Whether what has a file's name and is no file was removed since it was listed."""
+    _refuse(path)
+    return True
 
 
 def _remove(leftovers: list[Path]) -> None:
@@ -156,8 +160,12 @@ class LocalFiles:
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[Any]:
         """See `Files`."""
-        with reading(self.root / path, path), pa.OSFile(str(self.root / path)) as source:
-            yield source
+        file = self.root / path
+        with reading(file, path):
+            if not stat.S_ISREG(file.stat().st_mode):  # a seal names it, and no listing refused it
+                _refuse(str(file))
+            with pa.OSFile(str(file)) as source:
+                yield source
 
     def remove(self, path: str) -> None:
         """See `Files`."""

@@ -76,6 +76,11 @@ def read_signing_key(path: Path) -> SigningKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+    if path.is_fifo():
+        raise SettingsError(
+            f"--sign: {foreign_text(path, LONGEST_PATH)} is a pipe, which can be read once alone, "
+            "and each account needs the key; write the key to a file that you alone can read"
+        )
     content = _read(path, "--sign")
     try:
         key = load_pem_private_key(content, None)

@@ -7,9 +7,10 @@ round trip has gone by since the connection, as connecting takes so long on a re
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import socket
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from tests.bench.listening_process import ListeningProcess
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 _READ = 256 * 1024
 
 
-class DelayingProxy:
+class DelayingProxy(ListeningProcess):
     """Listens on a free port of loopback while the context is entered.
 
     Args:
@@ -26,21 +27,10 @@ class DelayingProxy:
     """
 
     def __init__(self, port: int, round_trip: float) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._here, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(port, round_trip, there), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._process.start()
-        self.port: int = self._here.recv()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.join()
+        super().__init__(_serve, port, round_trip)
 
 
-def _serve(port: int, round_trip: float, there: Connection) -> None:
+def _serve(there: Connection, port: int, round_trip: float) -> None:
     connections: set[asyncio.Task[None] | None] = set()  # the event loop keeps no task alive
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

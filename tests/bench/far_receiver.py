@@ -21,7 +21,6 @@ import sys
 import tempfile
 import threading
 import time
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,13 +30,10 @@ from tasks.load.parallel_sender import ParallelSender
 from tasks.load.pending_days import now, pending_days
 from tasks.load.recorded_transport import RecordedTransport
 from tasks.staging.pending import Selection
-from tasks.staging.store import open_store
-from tasks.time_window import Window
 from tests.bench import Measured
 from tests.bench.delaying_proxy import DelayingProxy
-from tests.bench.load import realistic_events
+from tests.bench.load import normalized_days
 from tests.bench.reading_receiver import ReadingReceiver
-from tests.staging.staged_data import DAY, stage, transform
 from tests.syslog.helpers import batch, destination
 from tests.syslog.link_with_delay import CANNOT, THERE, LinkWithDelay
 
@@ -103,12 +99,7 @@ def main() -> int:
 
 def _rates(folder: Path, url: str, rounds: int) -> dict[str, list[float]]:
     """Events a second, one batch after the other and by connections, a figure each round."""
-    store = open_store(str(folder / "staging"))
-    for day in range(DAYS):
-        since = DAY + timedelta(days=day)
-        window = Window(since, since + timedelta(days=1))
-        stage(store, window, realistic_events(window, EVENTS_OF_A_DAY, seed=day))
-    transform(store)
+    store = normalized_days(folder / "staging", DAYS, EVENTS_OF_A_DAY)
     found: dict[str, list[float]] = {}
     for number in range(rounds):
         for count in ("alone", *map(str, TARGETS)):

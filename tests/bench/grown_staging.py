@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from sandbox.receiver import Receiver
 from tasks.maintain.compaction import compact_account
+from tasks.maintain.maintenance_run import MaintenanceRun
 from tasks.staging.known_ids import FOLDER, KnownIds, id_hashes
 from tasks.staging.raw import stage_window
 from tasks.staging.store import open_store
@@ -78,7 +79,8 @@ class GrownStaging:
                 syncs(self._made, _ACCOUNT, Window.of_day(day).since, SYNCS)
         shutil.copytree(folder / "made", folder / "compacted")
         over = Window.of_day(days[0]).until
-        done = compact_account(self._compacted, _ACCOUNT, [], now=over, grace=0)
+        run = MaintenanceRun(self._compacted, _ACCOUNT, [], over, lookback=timedelta(0))
+        done = compact_account(run, grace=0)
         assert (done.days, done.ledgers) == (1, 1)
 
     def newest(self, to: Path, account: str = "alpha") -> None:

@@ -6,7 +6,9 @@ import multiprocessing
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from tests.bench.listening_process import ListeningProcess
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -16,7 +18,7 @@ _READ = 256 * 1024
 _POLL_SECONDS = 0.005
 
 
-class ReadingReceiver:
+class ReadingReceiver(ListeningProcess):
     """Listens on a free port while the context is entered, each connection in a thread.
 
     Args:
@@ -25,19 +27,8 @@ class ReadingReceiver:
 
     def __init__(self, host: str = "127.0.0.1") -> None:
         self.host = host
-        context = multiprocessing.get_context("spawn")
-        self._lines = context.Value("Q")
-        self._here, there = context.Pipe()
-        self._process = context.Process(target=_serve, args=(host, there, self._lines), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._process.start()
-        self.port: int = self._here.recv()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.join()
+        self._lines = multiprocessing.get_context("spawn").Value("Q")
+        super().__init__(_serve, host, self._lines)
 
     @property
     def lines(self) -> int:
@@ -57,7 +48,7 @@ class ReadingReceiver:
             time.sleep(_POLL_SECONDS)
 
 
-def _serve(host: str, there: Connection, lines: Synchronized[int]) -> None:
+def _serve(there: Connection, host: str, lines: Synchronized[int]) -> None:
     with socket.create_server((host, 0)) as server:
         there.send(server.getsockname()[1])
         while True:

@@ -12,21 +12,17 @@ import subprocess
 import tempfile
 import time
 from contextlib import ExitStack
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.load.batches import BrokenOff, batches
 from tasks.load.pending_days import now, pending_days
 from tasks.staging.pending import Selection
-from tasks.staging.store import open_store
-from tasks.time_window import Window
 from tests import syslog_ng
 from tests.bench import Measured
-from tests.bench.load import realistic_events
+from tests.bench.load import normalized_days
 from tests.bench.reading_receiver import ReadingReceiver
 from tests.flows.command import Command
-from tests.staging.staged_data import DAY, stage, transform
 from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
@@ -56,12 +52,7 @@ def measure() -> Iterator[Measured]:
     """Deliver everything with each in turn."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        store = open_store(str(folder / "staging"))
-        for day in range(DAYS):
-            since = DAY + timedelta(days=day)
-            window = Window(since, since + timedelta(days=1))
-            stage(store, window, realistic_events(window, EVENTS_OF_A_DAY, seed=day))
-        transform(store)
+        store = normalized_days(folder / "staging", DAYS, EVENTS_OF_A_DAY)
         write_lines(store, folder / "lines")
         (folder / "auth").write_text("key|secret|alpha\n")
         theirs = []

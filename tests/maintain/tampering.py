@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,13 @@ def exchange(staging: Path) -> None:
 def remove_file(staging: Path) -> None:
     """A ledger file is removed."""
     one(staging, "deliveries/*/*/date=2026-03-02/*").unlink()
+
+
+def put_a_pipe(staging: Path) -> None:
+    """A named pipe that nobody writes to is in the place of a file."""
+    path = one(staging, "raw/*/date=2026-03-02/*")
+    path.unlink()
+    os.mkfifo(path)
 
 
 def remove_seal(staging: Path) -> None:

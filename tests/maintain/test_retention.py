@@ -183,10 +183,10 @@ def test_what_is_still_to_be_done_is_kept_and_said(
         *(f"alpha-0-{n:05}" for n in range(3)),
         "alpha-0-late",
     ]
-    gap, waits, pending = (note.partition(": ")[2] for note in done.notes if " kept, " in note)
-    assert gap.startswith("1 day is kept, 2026-02-27: there is a gap")
-    assert waits.startswith("1 day is kept, 2026-03-03: not all is normalized")
-    assert pending.startswith("1 day is kept, 2026-03-02: destination rejecting has not got 2 of")
+    gap, waits, pending = (note.partition(": ")[2] for note in done.notes if " kept: " in note)
+    assert gap.startswith("2026-02-27 is kept: there is a gap")
+    assert waits.startswith("2026-03-03 is kept: not all is normalized")
+    assert pending.startswith("2026-03-02 is kept: destination rejecting has not got 2 of")
     assert "since=2026-03-03 in its URL" in pending
     transform(store)
     assert maintain(store, f"{url}&since=2026-03-03T04:31").days_dropped == 2
@@ -247,6 +247,9 @@ def test_an_event_that_appears_in_dropped_time_is_delivered(
     assert maintain(store, url, now=at(0, 3), days=2).days_dropped == 1
     assert read_coverage(store, "alpha").dropped == [window(0, 24)]
     assert ids(store, "raw") == []
+    # the ledger of a day that is dropped is one of a day that is over: it is compacted all the same
+    done = maintain(store, url, now=at(0, 3), days=2)
+    assert (done.ledger_days_compacted, done.notes[1:]) == (1, [])
 
 
 def test_what_another_run_holds_is_left_to_it(store: Store, receiver: RejectingReceiver) -> None:

@@ -6,14 +6,17 @@ import shutil
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
 from tasks.errors import SettingsError
-from tasks.maintain.seals import seal_account
+from tasks.maintain.maintenance_run import MaintenanceRun
+from tasks.maintain.retention import drop_account
+from tasks.maintain.sealing import seal_account
 from tasks.reports.verification import verify
 from tasks.staging.remote_files import RemoteFiles
 from tasks.staging.signatures import read_signing_key, read_verifying_key
@@ -44,9 +47,10 @@ if TYPE_CHECKING:
 def test_seals_of_days_are_numbered_and_chained(store: Store, tmp_path: Path) -> None:
     """Each day that is over gets one seal, in order, for its owner alone, and no second one."""
     deliver_days(store)
-    assert seal_account(store, "alpha", [], now=OVER, dry_run=True).sealed == DAYS
+    run = MaintenanceRun(store, "alpha", [], OVER)
+    assert seal_account(replace(run, dry_run=True)).sealed == DAYS
     assert not (tmp_path / "seals").exists()
-    assert seal_account(store, "alpha", [], now=at(23, day=DAYS - 1)).sealed == DAYS - 1
+    assert seal_account(replace(run, now=at(23, day=DAYS - 1))).sealed == DAYS - 1
     done = seal(store)
     assert (done.sealed, done.problems) == (1, [])
     found = seals(store)
@@ -164,7 +168,7 @@ def test_retention_keeps_what_is_still_to_be_sealed(
     (folder / "2026-03-01.json").mkdir(parents=True)
     done = maintain(store, url)
     assert (done.days_sealed, done.days_dropped) == (0, 0)
-    assert "they are not sealed yet" in str(done.notes)
+    assert "sealing comes first" in str(done.notes)
     (folder / "2026-03-01.json").rmdir()
     done = maintain(store, url)
     assert (done.days_sealed, done.days_dropped) == (DAYS_STAGED - 1, DAYS_STAGED - KEPT)
@@ -230,6 +234,9 @@ def test_keys(tmp_path: Path) -> None:
     assert key.name == read_verifying_key(public).name
     with pytest.raises(SettingsError, match="is no Ed25519 private key in PEM"):
         read_signing_key(public)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SettingsError, match="is a pipe, which can be read once alone"):
+        read_signing_key(tmp_path / "pipe")
     with pytest.raises(SettingsError, match="is no Ed25519 public key in PEM"):
         read_verifying_key(private)
     with pytest.raises(SettingsError, match="No such file"):
@@ -248,3 +255,43 @@ def test_signed(store: Store, tmp_path: Path) -> None:
     public = read_verifying_key(tmp_path / "keys" / "public.pem")
     assert all(one.seal.is_signed_by(public) for one in seals(store))
     assert {one.seal.public_key_sha256 for one in seals(store)} == {key.name}
+
+
+def test_a_day_that_cannot_be_sealed_is_kept_until_it_can(
+    store: Store, receiver: RejectingReceiver, tmp_path: Path
+) -> None:
+    """A damaged file keeps its day from being dropped, in every maintenance until it is whole."""
+    age(store)
+    load(store, receiver.url())
+    damaged = min(tmp_path.glob("raw/*/date=2026-03-02/*-beside.parquet"))
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[::-1])
+    dropped = DAYS_STAGED - KEPT - 1
+    for expected in (dropped, 0):
+        kept = maintain(store, receiver.url())
+        [problem] = kept.problems
+        assert damaged.name in problem
+        assert kept.days_dropped == expected
+        assert any("1 day is kept, 2026-03-02: " in note for note in kept.notes)
+    damaged.write_bytes(content)
+    done = maintain(store, receiver.url())
+    assert (done.problems, done.days_sealed, done.days_dropped) == ([], 1, 1)
+
+
+def test_a_day_that_is_delivered_meanwhile_is_not_dropped_before_it_is_sealed(
+    store: Store, receiver: RejectingReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was pending when days were sealed, and is not any more when they are to be dropped."""
+    age(store)
+
+    def drop(*args: Any, **options: Any) -> Any:
+        """Another run delivers before."""
+        load(store, receiver.url())
+        return drop_account(*args, **options)
+
+    monkeypatch.setattr("tasks.maintain.account.drop_account", drop)
+    done = maintain(store, receiver.url())
+    assert (done.days_sealed, done.days_dropped) == (0, 0)
+    assert any("sealing comes first" in note for note in done.notes)
+    done = maintain(store, receiver.url())
+    assert (done.days_sealed, done.days_dropped) == (DAYS_STAGED - 1, DAYS_STAGED - KEPT)

@@ -58,6 +58,7 @@ def staging(sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
         (tampering.change_byte, "2026-03-02.json): normalized/"),
         (tampering.exchange, "was changed: its SHA-256 is "),
         (tampering.remove_file, "is not there any more"),
+        (tampering.put_a_pipe, "is no file but a named pipe"),
         (tampering.remove_seal, "seal 2 is not there; restore what was removed"),
         (tampering.edit_seal, "seal 2 (2026-03-02.json) was changed"),
         (tampering.edit_newest_seal, "its files have 19 normalized events, it tells of 20"),
