@@ -272,7 +272,7 @@ def test_a_day_that_cannot_be_sealed_is_kept_until_it_can(
         [problem] = kept.problems
         assert damaged.name in problem
         assert kept.days_dropped == expected
-        assert any("1 day is kept, 2026-03-02: " in note for note in kept.notes)
+        assert any("2026-03-02 is kept: " in note for note in kept.notes)
     damaged.write_bytes(content)
     done = maintain(store, receiver.url())
     assert (done.problems, done.days_sealed, done.days_dropped) == ([], 1, 1)
