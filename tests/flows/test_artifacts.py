@@ -236,7 +236,7 @@ def test_the_page_of_a_replay_says_how_to_go_on(
     tmp_path: Path, server: dict[str, str], halo: HaloStandIn, chromium: Browser
 ) -> None:
     """The counts, the command, and the values of the form; the command does what is left."""
-    halo_usm = command_for(tmp_path, halo, "tcp://127.0.0.1:1?name=closed", days=3)
+    halo_usm = command_for(tmp_path, halo, "tcp://127.0.0.1:1?name=closed&batch=5", days=3)
     halo_usm("extract")
     halo_usm("transform")
     halo_usm.settings |= server
