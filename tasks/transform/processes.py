@@ -1,0 +1,200 @@
+"""Normalizes in several processes where there is enough to do.
+
+Threads of one process do not help: Python lets one of them run at a time. So each of a few threads
+has a process, to which it sends raw events, and which answers with normalized ones. The processes
+neither read nor write the staging. What they do not answer is normalized here, so one that is
+killed costs its time alone.
+
+All accounts that a process transforms at the same time share these threads.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import pyarrow as pa
+
+    from tasks.plugin.normalize import Normalized
+
+_LOG = logging.getLogger(__name__)
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+ENOUGH_ROWS = 100_000
+"""Of all accounts under way: below, the start of the processes costs more than they save."""
+_AHEAD = 16
+"""Items of an account that are given out at the same time."""
+
+
+class Mapping(Protocol):
+    """Calls a function with each item and yields the results in order, as `map` does."""
+
+    def __call__(
+        self, function: Callable[[_Item], _Result], items: Iterable[_Item], /
+    ) -> Iterator[_Result]:
+        """See above."""
+
+
+@contextmanager
+def mapping(rows: int) -> Iterator[Mapping]:
+    """How the files of an account are to be worked on: one by one, or several at a time.
+
+    At the end of the body no call runs any more.
+
+    Args:
+        rows: How many raw events these files have.
+    """
+    with _SHARED.threads(rows) as threads:
+        if threads is None:
+            yield map
+            return
+        given: deque[Future[Any]] = deque()
+
+        def in_threads(
+            function: Callable[[_Item], _Result], items: Iterable[_Item], /
+        ) -> Iterator[_Result]:
+            left = iter(items)
+            given.extend(threads.submit(function, item) for item in islice(left, _AHEAD))
+            while given:
+                yield given[0].result()
+                given.popleft()
+                given.extend(threads.submit(function, item) for item in islice(left, 1))
+
+        try:
+            yield in_threads
+        finally:
+            for future in given:
+                future.cancel()
+            wait(given)
+
+
+def normalize(raw: pa.Table, device_address: str, warnings: list[str]) -> Normalized:
+    """`tasks.plugin.normalize`, by the process of this thread if it has one.
+
+    Args:
+        raw: Raw events.
+        device_address: HALO_DEVICE_ADDRESS.
+        warnings: Told of a process that ended too soon.
+    """
+    process: _Process | None = getattr(_OF_THREAD, "process", None)
+    if process is not None:
+        try:
+            return process.normalize(raw, device_address)
+        except (OSError, EOFError, pickle.UnpicklingError):
+            _OF_THREAD.process = None
+            warnings.append(
+                f"a process that normalized events ended too soon ({process.how_it_ended()}); this "
+                "one went on without it"
+            )
+    from tasks.plugin import normalize as here
+
+    return here.normalize(raw, device_address)
+
+
+class _Process:
+    """A process that runs `tasks.transform.normalizer`."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tasks.transform.normalizer"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+
+    def normalize(self, raw: pa.Table, device_address: str) -> Normalized:
+        """Have raw events normalized.
+
+        Raises:
+            OSError, EOFError, pickle.UnpicklingError: The process ended.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        pickle.dump((raw, device_address), self._process.stdin, pickle.HIGHEST_PROTOCOL)
+        self._process.stdin.flush()
+        answer: Normalized = pickle.load(self._process.stdout)  # noqa: S301 - our own process
+        return answer
+
+    def how_it_ended(self) -> str:
+        """Its exit code, or the signal that killed it."""
+        self.end()
+        code = self._process.returncode
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def end(self) -> None:
+        """End it; it holds nothing."""
+        self._process.kill()
+        self._process.wait()
+
+
+class _Threads:
+    """The threads that all accounts under way share, and their processes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._rows = 0
+        self._threads: ThreadPoolExecutor | None = None
+        self._processes: list[_Process] = []
+
+    @contextmanager
+    def threads(self, rows: int) -> Iterator[ThreadPoolExecutor | None]:
+        """The threads for an account of so many rows; None where it is to do without."""
+        with self._lock:
+            self._users += 1
+            self._rows += rows
+            if self._threads is None and self._rows >= ENOUGH_ROWS and (count := _room()) > 1:
+                self._threads = ThreadPoolExecutor(count, "normalize", self._start_process)
+            threads = self._threads
+        try:
+            yield threads
+        finally:
+            with self._lock:
+                self._users -= 1
+                self._rows -= rows
+                if not self._users:
+                    self._end()
+
+    def _start_process(self) -> None:
+        try:
+            _OF_THREAD.process = _Process()
+        except OSError as fault:
+            _LOG.debug("no process can be started, this one normalizes alone: %s", fault)
+        else:
+            self._processes.append(_OF_THREAD.process)
+
+    def _end(self) -> None:
+        if self._threads is not None:
+            self._threads.shutdown()
+            self._threads = None
+        while self._processes:
+            self._processes.pop().end()
+
+
+def _room() -> int:
+    """How many processes may be started: one a processor."""
+    from multiprocessing import current_process
+
+    if current_process().daemon:  # a Dask worker, one of several that share the processors
+        return 1
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+_SHARED = _Threads()
+_OF_THREAD = threading.local()
