@@ -96,7 +96,7 @@ def transform_account(
                     f"account {account}: nothing to do: "
                     + ("no event is staged in the range" if window else "every event is normalized")
                 )
-            with mapping(sum(file.raw.rows for file in work)) as each:
+            with mapping(len(work), sum(file.raw.rows for file in work)) as each:
                 for index, made in enumerate(each(run.normalize, work)):
                     run.count(made)
                     if progress is not None and made is not None:

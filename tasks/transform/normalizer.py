@@ -26,7 +26,7 @@ def main() -> None:
             raw, device_address = pickle.load(sys.stdin.buffer)  # noqa: S301 - of our own process
             pickle.dump(normalize(raw, device_address), answers, pickle.HIGHEST_PROTOCOL)
             answers.flush()
-    except (EOFError, BrokenPipeError):  # it is not needed any more
+    except (EOFError, pickle.UnpicklingError, BrokenPipeError):  # it is not needed any more
         os._exit(0)
 
 

@@ -13,12 +13,11 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import subprocess
 import sys
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -35,6 +34,8 @@ _Result = TypeVar("_Result")
 
 ENOUGH_ROWS = 100_000
 """Of all accounts under way: below, the start of the processes costs more than they save."""
+_PIPE_BYTES = 2**20
+"""Linux's limit for everybody. Each time a pipe is full, the two processes take turns."""
 _AHEAD = 16
 """Items of an account that are given out at the same time."""
 
@@ -49,15 +50,16 @@ class Mapping(Protocol):
 
 
 @contextmanager
-def mapping(rows: int) -> Iterator[Mapping]:
+def mapping(files: int, rows: int) -> Iterator[Mapping]:
     """How the files of an account are to be worked on: one by one, or several at a time.
 
     At the end of the body no call runs any more.
 
     Args:
-        rows: How many raw events these files have.
+        files: How many files.
+        rows: How many raw events they have.
     """
-    with _SHARED.threads(rows) as threads:
+    with _SHARED.threads(files, rows) as threads:
         if threads is None:
             yield map
             return
@@ -108,11 +110,14 @@ class _Process:
     """A process that runs `tasks.transform.normalizer`."""
 
     def __init__(self) -> None:
+        import subprocess
+
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tasks.transform.normalizer"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            pipesize=_PIPE_BYTES,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
 
@@ -138,7 +143,8 @@ class _Process:
     def end(self) -> None:
         """End it; it holds nothing."""
         self._process.kill()
-        self._process.wait()
+        with suppress(BrokenPipeError):  # it has not read all that it was sent
+            self._process.communicate()
 
 
 class _Threads:
@@ -147,17 +153,20 @@ class _Threads:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._users = 0
+        self._files = 0
         self._rows = 0
         self._threads: ThreadPoolExecutor | None = None
         self._processes: list[_Process] = []
 
     @contextmanager
-    def threads(self, rows: int) -> Iterator[ThreadPoolExecutor | None]:
-        """The threads for an account of so many rows; None where it is to do without."""
+    def threads(self, files: int, rows: int) -> Iterator[ThreadPoolExecutor | None]:
+        """The threads, for an account of so much work; None where it is to do without."""
         with self._lock:
             self._users += 1
+            self._files += files
             self._rows += rows
-            if self._threads is None and self._rows >= ENOUGH_ROWS and (count := _room()) > 1:
+            enough = self._files > 1 and self._rows >= ENOUGH_ROWS
+            if self._threads is None and enough and (count := _room()) > 1:
                 self._threads = ThreadPoolExecutor(count, "normalize", self._start_process)
             threads = self._threads
         try:
@@ -165,6 +174,7 @@ class _Threads:
         finally:
             with self._lock:
                 self._users -= 1
+                self._files -= files
                 self._rows -= rows
                 if not self._users:
                     self._end()
