@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tasks.staging.orphans import Dropped
     from tasks.staging.store import Store
     from tasks.time_window import Window
-    from tasks.transform.raw_file import Made
+    from tasks.transform.conversion import Made
 
 
 @dataclass

@@ -13,18 +13,18 @@ import sys
 
 
 def main() -> None:
-    """Answer pairs of raw events and a device's address with what `normalize` makes of them."""
+    """Answer each `Request` with its `Contents`; None where it cannot be normalized."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the process that started it ends in order
         signal.signal(number, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     sys.meta_path.insert(0, _WithoutPandas)
-    from tasks.plugin.normalize import normalize
+    from tasks.transform.conversion import contents_of
 
     try:
         while True:
-            raw, device_address = pickle.load(sys.stdin.buffer)  # noqa: S301 - of our own process
-            pickle.dump(normalize(raw, device_address), answers, pickle.HIGHEST_PROTOCOL)
+            request = pickle.load(sys.stdin.buffer)  # noqa: S301 - of our own process
+            pickle.dump(contents_of(request), answers, pickle.HIGHEST_PROTOCOL)
             answers.flush()
     except (EOFError, pickle.UnpicklingError, BrokenPipeError):  # it is not needed any more
         os._exit(0)

@@ -24,9 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    import pyarrow as pa
-
-    from tasks.plugin.normalize import Normalized
+    from tasks.transform.conversion import Contents, Request
 
 _LOG = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
@@ -83,27 +81,28 @@ def mapping(files: int, rows: int) -> Iterator[Mapping]:
             wait(given)
 
 
-def normalize(raw: pa.Table, device_address: str, warnings: list[str]) -> Normalized:
-    """`tasks.plugin.normalize`, by the process of this thread if it has one.
+def has_process() -> bool:
+    """Whether this thread has a process."""
+    return getattr(_OF_THREAD, "process", None) is not None
+
+
+def convert(request: Request, warnings: list[str]) -> Contents | None:
+    """What a raw file becomes, by the process of this thread; None where it cannot say.
 
     Args:
-        raw: Raw events.
-        device_address: HALO_DEVICE_ADDRESS.
+        request: The file.
         warnings: Told of a process that ended too soon.
     """
-    process: _Process | None = getattr(_OF_THREAD, "process", None)
-    if process is not None:
-        try:
-            return process.normalize(raw, device_address)
-        except (OSError, EOFError, pickle.UnpicklingError):
-            _OF_THREAD.process = None
-            warnings.append(
-                f"a process that normalized events ended too soon ({process.how_it_ended()}); this "
-                "one went on without it"
-            )
-    from tasks.plugin import normalize as here
-
-    return here.normalize(raw, device_address)
+    process: _Process = _OF_THREAD.process
+    try:
+        return process.convert(request)
+    except (OSError, EOFError, pickle.UnpicklingError):
+        _OF_THREAD.process = None
+        warnings.append(
+            f"a process that normalized events ended too soon ({process.how_it_ended()}); this "
+            "one went on without it"
+        )
+        return None
 
 
 class _Process:
@@ -121,17 +120,17 @@ class _Process:
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
 
-    def normalize(self, raw: pa.Table, device_address: str) -> Normalized:
-        """Have raw events normalized.
+    def convert(self, request: Request) -> Contents | None:
+        """Have a raw file normalized.
 
         Raises:
             OSError, EOFError, pickle.UnpicklingError: The process ended.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        pickle.dump((raw, device_address), self._process.stdin, pickle.HIGHEST_PROTOCOL)
+        pickle.dump(request, self._process.stdin, pickle.HIGHEST_PROTOCOL)
         self._process.stdin.flush()
-        answer: Normalized = pickle.load(self._process.stdout)  # noqa: S301 - our own process
+        answer: Contents | None = pickle.load(self._process.stdout)  # noqa: S301 - our own process
         return answer
 
     def how_it_ended(self) -> str:

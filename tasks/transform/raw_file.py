@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -14,17 +12,19 @@ from tasks.errors import StagingError
 from tasks.staging import file_names
 from tasks.staging.rejected_file_names import rejected_files, rejected_name
 from tasks.staging.repair import how_to_repair
-from tasks.staging.schemas import REJECTED_SCHEMA, TIME
+from tasks.staging.schemas import REJECTED_SCHEMA
 from tasks.transform import processes
+from tasks.transform.conversion import RAW_COLUMNS, Made, Request, fill
 
 if TYPE_CHECKING:
     from datetime import date
 
     from tasks.staging.file_names import NormalizedFile, RawFile
     from tasks.staging.store import Store
-    from tasks.staging.writer import Writer
 
-_RAW_COLUMNS = ["event_id", "created_at", "type", "name", "critical", "event"]
+
+_IN_MEMORY = 16 * 1024 * 1024
+"""Bytes of a raw file at most that a process normalizes: it has the whole file in memory."""
 
 
 @dataclass(frozen=True)
@@ -61,23 +61,6 @@ class FileToNormalize:
         return f"{self.store.folder(stage, self.account, self.day)}/{name}"
 
 
-@dataclass
-class Made:
-    """What came of one raw file.
-
-    Attributes:
-        rows: Events that were normalized.
-        rejected: Events that could not be.
-        unknown_types: Events of each type that the catalogue does not know.
-        warnings: What went wrong on the way and did no harm.
-    """
-
-    rows: int = 0
-    rejected: int = 0
-    unknown_types: Counter[str] = field(default_factory=Counter)
-    warnings: list[str] = field(default_factory=list)
-
-
 def publish(file: FileToNormalize) -> Made:
     """Write the rejected, then the normalized file of a raw file, then remove older ones.
 
@@ -86,70 +69,66 @@ def publish(file: FileToNormalize) -> Made:
     """
     from tasks.plugin.fields import NORMALIZED_SCHEMA
 
-    made = Made()
-    ids: list[pa.ChunkedArray] = []
-    with file.store.writer(NORMALIZED_SCHEMA, "normalized", file.account, file.day) as rows:
-        with ExitStack() as stack:  # entered last, the rejected file is published first
-            _fill(file, rows, made, ids, stack)
-        rows.name = file_names.normalized_name(
-            file.raw.key,
-            file.generation,
-            made.rows,
-            lost=_lost(file, ids),
-            unknown=bool(made.unknown_types),
-        )
+    path = file.path("raw", file.raw.name)
+    made = Made(keep_ids=file.previous is not None)
+    contents = None
+    if processes.has_process():
+        with file.store.backend.open(path) as source:
+            if source.size() <= _IN_MEMORY:
+                content = source.read_buffer()
+                request = Request(content, path, file.device_address, file.run_id, made.keep_ids)
+                contents = processes.convert(request, made.warnings)
+    if contents is not None:
+        warnings, made = made.warnings, contents.made
+        made.warnings += warnings
+        _require_all(file, made)
+        if contents.rejected is not None:
+            with file.store.pending("rejected", file.account, file.day) as pending:
+                pending.sink.write(contents.rejected)
+                pending.name = rejected_name(file.raw.key, file.generation, made.rejected)
+        with file.store.pending("normalized", file.account, file.day) as pending:
+            pending.sink.write(contents.normalized)
+            pending.name = _normalized_name(file, made)
+    else:
+        with file.store.writer(NORMALIZED_SCHEMA, "normalized", file.account, file.day) as rows:
+            with ExitStack() as stack:  # entered last, the rejected file is published first
+                rejects = fill(
+                    file.store.batches(path, RAW_COLUMNS),
+                    rows,
+                    lambda: stack.enter_context(
+                        file.store.writer(REJECTED_SCHEMA, "rejected", file.account, file.day)
+                    ),
+                    made,
+                    device_address=file.device_address,
+                    run_id=file.run_id,
+                )
+                _require_all(file, made)
+                if rejects is not None:
+                    rejects.name = rejected_name(file.raw.key, file.generation, made.rejected)
+            rows.name = _normalized_name(file, made)
     if file.previous:
         _remove_older(file, file.previous)
+    made.ids.clear()
     return made
 
 
-def _fill(
-    file: FileToNormalize, rows: Writer, made: Made, ids: list[pa.ChunkedArray], stack: ExitStack
-) -> None:
-    """Normalize a raw file, some rows at a time, into `rows` and a rejected file if need be."""
-    from tasks.plugin.catalogue import unknown_types
-
-    rejects: Writer | None = None
-    for batch in file.store.batches(file.path("raw", file.raw.name), _RAW_COLUMNS):
-        raw = pa.Table.from_batches([batch])
-        result = processes.normalize(raw, file.device_address, made.warnings)
-        rows.write(result.rows)
-        made.rows += result.rows.num_rows
-        made.unknown_types.update(unknown_types(result.rows))
-        if file.previous:
-            ids.append(result.rows["event_id"])
-        if result.rejected.num_rows:
-            if rejects is None:
-                rejects = stack.enter_context(
-                    file.store.writer(REJECTED_SCHEMA, "rejected", file.account, file.day)
-                )
-            rejects.write(_rejected(result.rejected, file.run_id))
-            made.rejected += result.rejected.num_rows
+def _require_all(file: FileToNormalize, made: Made) -> None:
     if made.rows + made.rejected != file.raw.rows:
         raise StagingError(
             f"{file.path('raw', file.raw.name)} has {file.raw.rows} events by its name, and "
             f"{made.rows} normalized and {made.rejected} rejected ones came of it: the file was "
             f"altered; {how_to_repair(file.path('raw', file.raw.name))}"
         )
-    if rejects is not None:
-        rejects.name = rejected_name(file.raw.key, file.generation, made.rejected)
 
 
-def _rejected(rejected: pa.Table, run_id: str) -> pa.Table:
-    """What the normalizer rejected, in `REJECTED_SCHEMA`."""
-    count = rejected.num_rows
-    now = pa.scalar(datetime.now(UTC), TIME)
-    return pa.table(
-        {
-            "event_id": rejected["event_id"],
-            "created_at": rejected["created_at"],
-            "stage": pa.repeat("transform", count),
-            "reason": rejected["reason"],
-            "event": rejected["event"],
-            "rejected_at": pa.repeat(now, count),
-            "run_id": pa.repeat(run_id, count),
-        }
-    ).cast(REJECTED_SCHEMA)
+def _normalized_name(file: FileToNormalize, made: Made) -> str:
+    return file_names.normalized_name(
+        file.raw.key,
+        file.generation,
+        made.rows,
+        lost=_lost(file, made.ids),
+        unknown=bool(made.unknown_types),
+    )
 
 
 def _lost(file: FileToNormalize, normalized_ids: list[pa.ChunkedArray]) -> int:
