@@ -1,7 +1,7 @@
-"""The process that `tasks.transform.processes` starts: normalizes what it is sent.
+"""The process that `tasks.transform.processes` starts: normalizes the raw files that it is sent.
 
 It reads from its standard input and answers on its standard output, and opens nothing else. It ends
-with its input, so it never outlives the process that started it by more than the rows in hand.
+with its input, so it outlives the process that started it by no more than the file in hand.
 """
 
 from __future__ import annotations

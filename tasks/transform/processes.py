@@ -1,9 +1,9 @@
-"""Normalizes in several processes where there is enough to do.
+"""Normalizes raw files in several processes where there is enough to do.
 
 Threads of one process do not help: Python lets one of them run at a time. So each of a few threads
-has a process, to which it sends raw events, and which answers with normalized ones. The processes
-neither read nor write the staging. What they do not answer is normalized here, so one that is
-killed costs its time alone.
+has a process, to which it sends the bytes of a raw file, and which answers with those of the
+normalized one. The processes neither read nor write the staging: whoever holds the account
+publishes. What they do not answer is normalized here, so one that is killed costs its time alone.
 
 All accounts that a process transforms at the same time share these threads.
 """
