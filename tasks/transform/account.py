@@ -160,7 +160,7 @@ class _AccountTransform:
 
         May be called in several threads. A file that cannot be normalized stops no other.
         """
-        if self.stopped():
+        if self.stop is not None and self.stop.is_set():
             return None
         try:
             return publish(file)
@@ -169,9 +169,11 @@ class _AccountTransform:
 
     def count(self, made: Made | str | None) -> None:
         """Count what came of a raw file."""
-        if isinstance(made, str):
+        if made is None:
+            self.done.interrupted = True
+        elif isinstance(made, str):
             self.done.problems.append(made)
-        elif made is not None:
+        else:
             self.done.files += 1
             self.done.normalized += made.rows
             self.done.rejected += made.rejected

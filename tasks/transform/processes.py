@@ -32,8 +32,10 @@ _Result = TypeVar("_Result")
 
 ENOUGH_ROWS = 100_000
 """Of all accounts under way: below, the start of the processes costs more than they save."""
+_MOST = 8
+"""Processes: their memory adds up, and Linux lets a user have 64 MiB of pipes."""
 _PIPE_BYTES = 2**20
-"""Linux's limit for everybody. Each time a pipe is full, the two processes take turns."""
+"""Linux's limit of one. Each time a pipe is full, the two processes take turns."""
 _AHEAD = 16
 """Items of an account that are given out at the same time."""
 
@@ -195,14 +197,14 @@ class _Threads:
 
 
 def _room() -> int:
-    """How many processes may be started: one a processor."""
+    """How many processes may be started: one a processor, up to `_MOST`."""
     from multiprocessing import current_process
 
     if current_process().daemon:  # a Dask worker, one of several that share the processors
         return 1
     if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return min(len(os.sched_getaffinity(0)), _MOST)
+    return min(os.cpu_count() or 1, _MOST)
 
 
 _SHARED = _Threads()

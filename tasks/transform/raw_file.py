@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from tasks.staging.file_names import NormalizedFile, RawFile
     from tasks.staging.store import Store
+    from tasks.transform.conversion import Contents
 
 
 _IN_MEMORY = 16 * 1024 * 1024
@@ -67,48 +68,65 @@ def publish(file: FileToNormalize) -> Made:
     Raises:
         StagingError: The raw file cannot be read or was altered, or a file cannot be written.
     """
-    from tasks.plugin.fields import NORMALIZED_SCHEMA
-
-    path = file.path("raw", file.raw.name)
-    made = Made(keep_ids=file.previous is not None)
-    contents = None
-    if processes.has_process():
-        with file.store.backend.open(path) as source:
-            if source.size() <= _IN_MEMORY:
-                content = source.read_buffer()
-                request = Request(content, path, file.device_address, file.run_id, made.keep_ids)
-                contents = processes.convert(request, made.warnings)
-    if contents is not None:
-        warnings, made = made.warnings, contents.made
-        made.warnings += warnings
-        _require_all(file, made)
-        if contents.rejected is not None:
-            with file.store.pending("rejected", file.account, file.day) as pending:
-                pending.sink.write(contents.rejected)
-                pending.name = rejected_name(file.raw.key, file.generation, made.rejected)
-        with file.store.pending("normalized", file.account, file.day) as pending:
-            pending.sink.write(contents.normalized)
-            pending.name = _normalized_name(file, made)
-    else:
-        with file.store.writer(NORMALIZED_SCHEMA, "normalized", file.account, file.day) as rows:
-            with ExitStack() as stack:  # entered last, the rejected file is published first
-                rejects = fill(
-                    file.store.batches(path, RAW_COLUMNS),
-                    rows,
-                    lambda: stack.enter_context(
-                        file.store.writer(REJECTED_SCHEMA, "rejected", file.account, file.day)
-                    ),
-                    made,
-                    device_address=file.device_address,
-                    run_id=file.run_id,
-                )
-                _require_all(file, made)
-                if rejects is not None:
-                    rejects.name = rejected_name(file.raw.key, file.generation, made.rejected)
-            rows.name = _normalized_name(file, made)
+    contents, warnings = _from_process(file)
+    made = _publish_contents(file, contents) if contents else _publish_here(file)
     if file.previous:
         _remove_older(file, file.previous)
     made.ids.clear()
+    made.warnings += warnings
+    return made
+
+
+def _from_process(file: FileToNormalize) -> tuple[Contents | None, list[str]]:
+    """What the process of this thread makes of a raw file, if it has one; and what went wrong."""
+    warnings: list[str] = []
+    if not processes.has_process():
+        return None, warnings
+    path = file.path("raw", file.raw.name)
+    with file.store.backend.open(path) as source:
+        if source.size() > _IN_MEMORY:
+            return None, warnings
+        content = source.read_buffer()
+    keep_ids = file.previous is not None
+    request = Request(content, path, file.device_address, file.run_id, keep_ids)
+    return processes.convert(request, warnings), warnings
+
+
+def _publish_contents(file: FileToNormalize, contents: Contents) -> Made:
+    """Publish what a process has made of a raw file."""
+    made = contents.made
+    _require_all(file, made)
+    if contents.rejected is not None:
+        with file.store.pending("rejected", file.account, file.day) as pending:
+            pending.sink.write(contents.rejected)
+            pending.name = rejected_name(file.raw.key, file.generation, made.rejected)
+    with file.store.pending("normalized", file.account, file.day) as pending:
+        pending.sink.write(contents.normalized)
+        pending.name = _normalized_name(file, made)
+    return made
+
+
+def _publish_here(file: FileToNormalize) -> Made:
+    """Normalize a raw file in this process, whatever its size, and publish what came of it."""
+    from tasks.plugin.fields import NORMALIZED_SCHEMA
+
+    made = Made(keep_ids=file.previous is not None)
+    with file.store.writer(NORMALIZED_SCHEMA, "normalized", file.account, file.day) as rows:
+        with ExitStack() as stack:  # entered last, the rejected file is published first
+            rejects = fill(
+                file.store.batches(file.path("raw", file.raw.name), RAW_COLUMNS),
+                rows,
+                lambda: stack.enter_context(
+                    file.store.writer(REJECTED_SCHEMA, "rejected", file.account, file.day)
+                ),
+                made,
+                device_address=file.device_address,
+                run_id=file.run_id,
+            )
+            _require_all(file, made)
+            if rejects is not None:
+                rejects.name = rejected_name(file.raw.key, file.generation, made.rejected)
+        rows.name = _normalized_name(file, made)
     return made
 
 
