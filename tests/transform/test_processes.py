@@ -82,7 +82,7 @@ def test_a_few_events_start_no_process(staged: Store) -> None:
 
 
 def test_same_rows(staged: Store, several: None) -> None:
-    """Normalized in other processes, which end with the transform, the rows are the same."""
+    """Processes, which end with the transform, make the same rows; normalizing anew, too."""
     seen: set[int] = set()
     done = transformed(staged, lambda: seen.update(normalizers(os.getpid())))
     assert (done.files, done.rejected, done.problems) == (DAYS, 2, [])
@@ -94,6 +94,9 @@ def test_same_rows(staged: Store, several: None) -> None:
         again = transform(staged, anew=window(0, 24 * DAYS))
     assert (again.files, again.unknown_types) == (DAYS, done.unknown_types)
     assert read(staged, "normalized").drop(["file"]).equals(rows)
+    assert transform(staged, anew=window(0, 24 * DAYS)).files == DAYS
+    assert read(staged, "normalized").drop(["file"]).equals(rows)
+    assert len(read(staged, "rejected")) == 2
 
 
 def test_processes_that_are_killed_lose_nothing(staged: Store, several: None) -> None:
