@@ -55,7 +55,7 @@ check: setup-dev ## format, lint, types, and which package may import which
 	@$(BIN)/lint-imports --no-logo --no-cache
 
 # Bytecode is kept: what a command costs is measured as where it is installed.
-bench: setup-bench ## measure against the targets (about 10 minutes); exit code 1 below one
+bench: setup-bench ## measure against the targets (about 18 minutes); exit code 1 below one
 	@$(RECEIVERS)
 	@sh tests/install_wrk.sh
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m tests.bench

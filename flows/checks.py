@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from flows.context import accounts_of, destinations_of
-from flows.dask_scheduler import count_workers, dask_address
+from flows.dask_scheduler import count_workers, scheduler_address
 from tasks.accounts import open_to_others
 from tasks.errors import HaloUsmError, StagingError
 from tasks.extract.account import check_account
@@ -79,7 +79,7 @@ def findings(settings: Settings, account_blocks: Sequence[str] = ()) -> Iterator
     if settings.halo_task_runner == "dask":
         yield from _ask(
             "task runner dask",
-            lambda: count_workers(dask_address(settings) or ""),
+            lambda: count_workers(scheduler_address(settings) or ""),
             str,
         )
     destinations = yield from _ask(

@@ -17,7 +17,7 @@ START_WORKERS = "start some (dask worker ADDRESS)"
 """What to do where there is none."""
 
 
-def dask_address(settings: Settings) -> str | None:
+def scheduler_address(settings: Settings) -> str | None:
     """The scheduler's address; None where steps are to run in the process of the flow run.
 
     Raises:

@@ -1,6 +1,6 @@
 """Runs the steps of a pipeline as Prefect task runs of the flow run around it.
 
-Where they run is a `flows.task_place.Place`: the flow's own task runner, or a Dask cluster.
+A `flows.step_executor.StepExecutor` runs them: the flow's own task runner, or a Dask cluster.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.context import TagsContext
 
-from flows.dask_scheduler import dask_address
-from flows.task_place import FlowsTaskRunner, Step
+from flows.dask_scheduler import scheduler_address
+from flows.step_executor import FlowExecutor, Step
 from tasks.results import StageResult
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from flows.context import RunContext
     from flows.runner import Stage
-    from flows.task_place import Place
+    from flows.step_executor import StepExecutor
 
 _POLL_SECONDS = 0.2
 """How often the runner looks whether to stop."""
@@ -38,12 +38,12 @@ class PrefectRunner:
     must not stop the others.
 
     Args:
-        place: Where the steps are run.
+        executor: Runs the steps.
         stop: Set when the run is to end early.
     """
 
-    def __init__(self, place: Place, stop: threading.Event) -> None:
-        self._place = place
+    def __init__(self, executor: StepExecutor, stop: threading.Event) -> None:
+        self._executor = executor
         self._stop = stop
         self._stopped = False
         self._waiting: list[Step] = []
@@ -85,7 +85,7 @@ class PrefectRunner:
         """Wait a moment for a step to end, and take its result."""
         if self._stop.is_set() and not self._stopped:
             self._stopped = True
-            self._place.stop()
+            self._executor.stop()
             for step in self._waiting:
                 step.result = StageResult(step.name, interrupted=True)
             self._waiting.clear()
@@ -94,19 +94,19 @@ class PrefectRunner:
         except queue.Empty:
             return
         self._under_way.discard(step)
-        step.result = self._place.result(step)
+        step.result = self._executor.result(step)
         step.future = None  # a cluster need not keep the result any more
         if step.result is None:
             self._waiting.append(step)
 
     def _begin(self) -> None:
         """Begin what can begin."""
-        room = self._place.room() - len(self._under_way)
-        for step in [one for one in self._waiting if one.ready][: max(room, 0)]:
+        free = self._executor.capacity() - len(self._under_way)
+        for step in [one for one in self._waiting if one.ready][: max(free, 0)]:
             self._waiting.remove(step)
             self._under_way.add(step)
-            step.runs += 1
-            step.future = self._place.begin(step)
+            step.times_begun += 1
+            step.future = self._executor.begin(step)
             step.task_run_id = step.future.task_run_id
             step.future.add_done_callback(partial(self._put, step))
 
@@ -124,17 +124,17 @@ def prefect_runner(context: RunContext) -> Iterator[PrefectRunner]:
         SettingsError: Dask workers are asked for, and cannot do the work.
         HaloUsmError: The Dask scheduler does not answer.
     """
-    address = dask_address(context.settings)
+    address = scheduler_address(context.settings)
     with ExitStack() as stack:
         # Each step would have the flow run's tags, and ask the server before it begins whether
         # there is a limit of runs with them.
         stack.enter_context(TagsContext(current_tags=set()))
-        place: Place = FlowsTaskRunner()
+        executor: StepExecutor = FlowExecutor()
         if address is not None:
-            from flows.dask_place import dask_place
+            from flows.dask_executor import dask_executor
 
-            place = stack.enter_context(dask_place(address, context))
-        runner = PrefectRunner(place, context.stop)
+            executor = stack.enter_context(dask_executor(address, context))
+        runner = PrefectRunner(executor, context.stop)
         try:
             yield runner
         except BaseException:

@@ -116,11 +116,12 @@ def maintain(
     rules = Rules(
         settings.halo_retention_days,
         settings.halo_ledger_days,
-        timedelta(minutes=settings.halo_lookback_minutes),
         drop_undelivered,
     )
+    lookback = timedelta(minutes=settings.halo_lookback_minutes)
     work = partial(maintain_account, context.store, account, context.destinations, rules, now=now)
-    return _run(partial(work, dry_run=dry_run, sign=sign), context, "maintain", account)
+    work = partial(work, lookback=lookback, dry_run=dry_run, sign=sign)
+    return _run(work, context, "maintain", account)
 
 
 DELIVERING = frozenset({load, replay})

@@ -25,7 +25,7 @@ DELIVERY_PAUSES = (1.0, 4.0)
 FAILED_BATCHES = 3
 """After this many failed batches in a row a destination is given up for this run; one that takes no
 connection is given up at its first batch."""
-FAILED_DEFERRED_BATCHES = 8
+FAILED_HELD_BACK_BATCHES = 8
 """The same for events that failed alone in earlier runs: these are expected to fail."""
 SINGLE_EVENT_ATTEMPTS = 4
 """An event that failed is sent alone at most this many times in one run."""

@@ -63,6 +63,10 @@ class Window:
         """Whether a moment lies in both."""
         return self.since < other.until and other.since < self.until
 
+    def reaches(self, day: date) -> bool:
+        """Whether a moment of a UTC day lies in it."""
+        return self.since.date() <= day <= (self.until - MICROSECOND).date()
+
     def days(self) -> Iterator[Window]:
         """The window split at each UTC midnight inside it, in order of time."""
         since = self.since

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 MESSAGES_PAGE = ROOT / "docs" / "messages.md"
 INTERNAL = (
     # faults of the program itself, never of what it is given
-    "neither rows nor anything expected",
     "is not within one UTC day",
     "window bounds are in UTC, not ",
     "is empty or backward",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _READS_THE_CLOCK = (
     "tasks.extract.account",
     "tasks.halo.responses",
-    "tasks.load.delivery",
+    "tasks.load.pending_days",
     "tasks.load.recorded_transport",
     "tasks.settings",
     "tasks.staging.raw",

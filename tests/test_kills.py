@@ -31,14 +31,17 @@ PAUSES = (0.2, 0.5)
 LOADS = 10
 
 
-def load_through_kills(folder: Path, sensor: SyslogDaemon, listener: str, kills: int) -> None:
+def load_through_kills(
+    folder: Path, sensor: SyslogDaemon, listener: str, kills: int, connections: int = 1
+) -> None:
     """A day's events a kill: load them, the receiver being killed meanwhile, until none is left.
 
     Whatever the ledger calls confirmed has been read, at any time; in the end that is everything,
-    once each; and a kill repeats a batch at most.
+    once each; and a kill repeats at most a batch a connection.
     """
     store = open_store(str(folder / "staging"))
-    to = destination(sensor.url(listener, name="sensor", batch=BATCH, timeout=3))
+    options = {"name": "sensor", "batch": BATCH, "timeout": 3, "connections": connections}
+    to = destination(sensor.url(listener, **options))
     chance = random.Random(f"{listener} {kills}")
     staged: list[str] = []
     broken = 0
@@ -66,7 +69,7 @@ def load_through_kills(folder: Path, sensor: SyslogDaemon, listener: str, kills:
         assert any(whole.startswith(event_id) for whole in staged), "torn by a kill"
     assert found.keys() >= {*staged}
     repeats = sum(found[event_id] - 1 for event_id in staged)
-    assert repeats <= kills * BATCH
+    assert repeats <= kills * BATCH * connections
     assert broken, "else the kills came too late to prove anything"
     print(f"{kills} kills, {broken} of them broke a batch: {repeats} events came twice")
 
@@ -77,12 +80,12 @@ def arrived(sensor: SyslogDaemon, listener: str) -> Counter[str]:
 
 
 @pytest.mark.syslog_ng
-@pytest.mark.parametrize("listener", ["tcp-rfc3164", "tls-rfc5424"])
-def test_syslog_ng_killed(tmp_path: Path, listener: str) -> None:
+@pytest.mark.parametrize(("listener", "connections"), [("tcp-rfc3164", 8), ("tls-rfc5424", 1)])
+def test_syslog_ng_killed(tmp_path: Path, listener: str, connections: int) -> None:
     """Nothing is lost, nothing confirmed that was not read, a kill repeats a batch at most."""
     syslog_ng.require()
     with SyslogNG(tmp_path / "sensor") as sensor:
-        load_through_kills(tmp_path, sensor, listener, 3)
+        load_through_kills(tmp_path, sensor, listener, 3, connections)
 
 
 @pytest.mark.parametrize("listener", ["tcp-rfc5424", "relps-rfc5424"])
@@ -96,12 +99,13 @@ def test_rsyslog_killed(tmp_path: Path, listener: str) -> None:
 @pytest.mark.soak
 @pytest.mark.syslog_ng
 @pytest.mark.timeout(1800)
+@pytest.mark.parametrize("connections", [1, 8])
 @pytest.mark.parametrize("listener", ["tcp-rfc3164", "tls-rfc5424"])
-def test_syslog_ng_killed_a_hundred_times(tmp_path: Path, listener: str) -> None:
+def test_syslog_ng_killed_a_hundred_times(tmp_path: Path, listener: str, connections: int) -> None:
     """A hundred times the same."""
     syslog_ng.require()
     with SyslogNG(tmp_path / "sensor") as sensor:
-        load_through_kills(tmp_path, sensor, listener, 100)
+        load_through_kills(tmp_path, sensor, listener, 100, connections)
 
 
 @pytest.mark.soak

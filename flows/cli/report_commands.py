@@ -62,7 +62,8 @@ def audit(
 ) -> int:
     """Answer an auditor: one event's history, whether a range adds up, whether seals agree."""
     from flows.cli.tables import show_answer, show_event, show_range
-    from tasks.reports.audit import audit_event, audit_range
+    from tasks.reports.audit import audit_range
+    from tasks.reports.event_history import audit_event
     from tasks.reports.status import not_set_up
 
     if verify:

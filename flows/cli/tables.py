@@ -20,7 +20,8 @@ from tasks.time_window import isoformat
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tasks.reports.audit import EventHistory, RangeAudit, Row
+    from tasks.reports.audit import RangeAudit
+    from tasks.reports.event_history import EventHistory, Row
     from tasks.reports.status import Status
     from tasks.reports.verification import Verification
 

@@ -74,8 +74,9 @@ class Paginator:
         page_budget: For responses of the account.
         keep: Takes each page, but not a small first page that is only looked at.
         concurrency: Requests in flight at most.
-        turns: Taken by a listing of at least so many pages, so that few of them are read at the
-            same time: each is then complete earlier, and staged while the next is read.
+        deep_listings: Taken by each listing of at least `concurrency` pages, so that few of them
+            are read at the same time: each is then complete earlier, and staged while the next is
+            read.
     """
 
     def __init__(  # noqa: PLR0917 - what the paginators of an account share
@@ -85,14 +86,14 @@ class Paginator:
         page_budget: PageBudget,
         keep: Callable[[Page], Awaitable[None]],
         concurrency: int,
-        turns: asyncio.Semaphore,
+        deep_listings: asyncio.Semaphore,
     ) -> None:
         self._client = client
         self._budget = budget
         self._page_budget = page_budget
         self._keep = keep
         self._concurrency = concurrency
-        self._turns = turns
+        self._deep_listings = deep_listings
         self._largest = 0
 
     async def first_page(self, listing: Listing) -> Page:
@@ -139,7 +140,7 @@ class Paginator:
         if one_by_one or len(numbers) < self._concurrency:
             paged.pages += await self._pages(paged, numbers, 1 if one_by_one else len(numbers))
         else:
-            async with self._turns:
+            async with self._deep_listings:
                 paged.pages += await self._pages(paged, numbers, self._concurrency)
         return await self._to_last_page(paged)
 

@@ -97,7 +97,7 @@ class WindowReader:
         self._hand_over = hand_over
         self._types = types
         self._page_budget = PageBudget(MAX_IN_FLIGHT)
-        self._turns = asyncio.Semaphore(_DEEP_LISTINGS)
+        self._deep_listings = asyncio.Semaphore(_DEEP_LISTINGS)
 
     async def read(self, window: Window, budget: RequestBudget | None = None) -> WindowResult:
         """Read a window.
@@ -122,7 +122,12 @@ class WindowReader:
     async def _read(self, result: WindowResult) -> None:
         window, keep = result.listed, partial(self._keep, result)
         paginator = Paginator(
-            self._client, result.budget, self._page_budget, keep, self._concurrency, self._turns
+            self._client,
+            result.budget,
+            self._page_budget,
+            keep,
+            self._concurrency,
+            self._deep_listings,
         )
         order: Order = "desc" if window.since < self._expiring else "asc"
         listing = Listing(window.since, window.until, order)

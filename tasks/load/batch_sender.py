@@ -17,9 +17,12 @@ A batch that fails is tried three times, with pauses. What then?
   What could not be handed over is no sign of anything: the event may have killed the receiver,
   which is started again. In a run in which the same batch first failed and then was delivered,
   failures come and go by themselves, and from then on no event is found at fault.
-- An event that failed alone in an earlier run is sent after others were delivered, so that it
-  holds nobody up. As long as such events wait, batches are sent in parts: others have to be
+- An event that failed alone in an earlier run is held back until others were delivered, so that
+  it holds nobody up. As long as such events wait, batches are sent in parts: others have to be
   delivered before and after them.
+
+All this takes one attempt at a time, as their order is the evidence. While nothing fails there is
+nothing to find out, and several batches may be under way: see `tasks.load.parallel_sender`.
 
 Over UDP each message has its own outcome, so one batch shows what else takes several attempts.
 Over RELP a receiver may refuse single messages, which is as good; where the connection breaks, what
@@ -34,34 +37,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tasks.load.recorded_transport import Stopped
-from tasks.retry_policy import FAILED_BATCHES, FAILED_DEFERRED_BATCHES, SINGLE_EVENT_ATTEMPTS
+from tasks.load.early_end import GivenUp, Stopped
+from tasks.retry_policy import FAILED_BATCHES, FAILED_HELD_BACK_BATCHES, SINGLE_EVENT_ATTEMPTS
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from tasks.load.batches import Batch
+    from tasks.load.batch import Batch
     from tasks.load.recorded_transport import RecordedTransport
     from tasks.staging.ledger import Ledger
 
 _FEW = 8
 """Up to this many events of a batch that failed alone before are sent alone again."""
-_DEFERRED = 16_384
-"""At most this many events wait for others: they take memory."""
-_PRIME = 7919
+_HELD_BACK = 16_384
+"""At most this many events are held back: they take memory."""
 _WAITING = 4
 """At most this many waiting events count when a batch is split into parts."""
-
-
-class GivenUp(Exception):  # noqa: N818 - reads as a sentence; never leaves `tasks.load.destination`
-    """The destination is given up for this run; the message says what happened."""
-
-
-def _in_the_middle(batch: Batch, mask: npt.NDArray[np.bool_]) -> Batch:
-    """The batch, the events where `mask` is true moved between the others."""
-    others, chosen = np.flatnonzero(~mask), np.flatnonzero(mask)
-    half = len(others) // 2
-    return batch.rows(np.concatenate([others[:half], chosen, others[half:]]))
+_PRIME = 7919
+"""Times the number of the attempt, it picks another event of a failed batch in each run."""
 
 
 @dataclass
@@ -86,17 +77,23 @@ class BatchSender:
     Attributes:
         transport: Makes the attempts.
         pauses: Seconds before a failed batch is tried a second and a third time.
-        deferred: Events that failed alone in earlier runs, and that this run did not send yet.
+        held_back: Events that failed alone in earlier runs, and that this run did not send yet.
     """
 
     transport: RecordedTransport
     pauses: tuple[float, ...]
-    deferred: list[Batch] = field(default_factory=list)
+    held_back: list[Batch] = field(default_factory=list)
     _failed_in_a_row: int = 0
     _singles: deque[_Single] = field(default_factory=deque)
     _last_single: _Single | None = None
     _aside: list[Batch] = field(default_factory=list)
     _unsteady: bool = False
+
+    @property
+    def nothing_fails(self) -> bool:
+        """Whether the receiver works, and no event waits for others to be delivered."""
+        waiting = self._singles or self._last_single or self._aside or self.held_back
+        return self.transport.last_delivered and not waiting
 
     def deliver(self, batch: Batch) -> None:
         """Deliver a batch as well as possible, except events that failed alone in earlier runs.
@@ -111,9 +108,9 @@ class BatchSender:
         suspect = batch.failed_alone
         if suspect.any():
             if self.transport.per_message:
-                batch = _in_the_middle(batch, suspect)
+                batch = batch.with_in_the_middle(suspect)
             else:
-                self._defer(batch.take(suspect))
+                self._hold_back(batch.take(suspect))
                 batch = batch.take(~suspect)
         works = True
         while len(batch):
@@ -124,41 +121,43 @@ class BatchSender:
                 self._judge(FAILED_BATCHES, works=works)
             batch = batch.slice(size, len(batch))
 
+    def deliver_again(self, batch: Batch, left: Batch) -> None:
+        """Go on with a batch of which something is left after a first attempt; see `deliver`."""
+        works = self._deliver(batch, self.pauses, left)
+        self._try_again()
+        self._judge(FAILED_BATCHES, works=works)
+
     def finish(self) -> None:
-        """Deliver the events that still wait for others to be delivered before them.
+        """Deliver the events that are held back until others are delivered; raises as `deliver`.
 
         What was tried least often comes first: not every run may come to the last one.
-
-        Raises:
-            GivenUp: The receiver is not there, or seems faulty.
-            Stopped: The run was asked to end.
-            LedgerError: The ledger cannot be written.
         """
-        self.deferred.sort(key=lambda batch: int(batch.number.min()))
-        while self.deferred:
-            self._deliver_deferred()
+        self.held_back.sort(key=lambda batch: int(batch.attempts.min()))
+        while self.held_back:
+            self._deliver_held_back()
 
     def forget(self, ledger: Ledger) -> None:
-        """Forget the deferred events of an account and day, whose files are read again."""
-        self.deferred = [batch for batch in self.deferred if batch.ledger is not ledger]
+        """Forget what is held back of an account and day, whose files are read again."""
+        others = (batch.without(ledger) for batch in self.held_back)
+        self.held_back = [batch for batch in others if len(batch)]
 
-    def _defer(self, batch: Batch) -> None:
+    def _hold_back(self, batch: Batch) -> None:
         """Keep events that failed alone in an earlier run until others are delivered."""
         few = len(batch) <= _FEW
         alone = (batch.rows(np.array([row])) for row in range(len(batch)))
-        self.deferred += alone if few else [batch.copy()]
-        while sum(map(len, self.deferred)) > _DEFERRED:
-            self._deliver_deferred()
+        self.held_back += alone if few else [batch.copy()]
+        while sum(map(len, self.held_back)) > _HELD_BACK:
+            self._deliver_held_back()
 
-    def _deliver_deferred(self) -> None:
-        works = self._deliver(self.deferred[0], ())
-        del self.deferred[0]
+    def _deliver_held_back(self) -> None:
+        works = self._deliver(self.held_back[0], ())
+        del self.held_back[0]
         self._try_again()
-        self._judge(FAILED_DEFERRED_BATCHES, works=works)
+        self._judge(FAILED_HELD_BACK_BATCHES, works=works)
 
     def _part(self, count: int) -> int:
         """How many events of so many are sent at once: fewer where others wait for them."""
-        waiting = len(self._singles) + len(self.deferred) + (self._last_single is not None)
+        waiting = len(self._singles) + len(self.held_back) + (self._last_single is not None)
         return max(1, count // (2 * min(waiting, _WAITING) + 1))
 
     def _judge(self, in_a_row: int, *, works: bool) -> None:
@@ -167,17 +166,21 @@ class BatchSender:
         if self._failed_in_a_row >= in_a_row:
             raise GivenUp(self.transport.error)
 
-    def _deliver(self, batch: Batch, pauses: tuple[float, ...]) -> bool:
-        """Send a batch, again after pauses, in halves where need be; whether anything arrived."""
+    def _deliver(self, batch: Batch, pauses: tuple[float, ...], left: Batch | None = None) -> bool:
+        """Send a batch, again after pauses, in halves where need be; whether anything arrived.
+
+        `left` is what is left of it after a first attempt, if that was made.
+        """
         if self.transport.stop.is_set():
             raise Stopped
-        left = self._send(batch)
+        if left is None:
+            left = self._send(batch)
         for pause in pauses:
             if not len(left):
                 break
             self._pause(pause)
             some = len(left) < len(batch)
-            left = self._send(left, present=some and self.transport.per_message)
+            left = self._send(left, reachable=some and self.transport.per_message)
             self._unsteady |= not len(left)
         if not len(left):
             return True
@@ -191,8 +194,10 @@ class BatchSender:
         """Whether one of two events of a failed batch is delivered alone."""
         if len(batch) == 1:
             return False
-        # the number of the attempt grows with every run; times a prime it picks another event
-        second = 1 + int(batch.number[-1]) * _PRIME % (len(batch) - 1)
+        # new events are least likely to be those at fault
+        attempts = batch.attempts[1:]
+        new = 1 + np.flatnonzero(attempts == attempts.min())
+        second = int(new[int(attempts[-1]) * _PRIME % len(new)])
         return any(not len(self._send(batch.slice(at, at + 1))) for at in (0, second))
 
     def _search(self, batch: Batch, *, whole: bool = False) -> None:
@@ -226,11 +231,11 @@ class BatchSender:
 
     def _try_again(self) -> None:
         """Send what waits for others to be delivered, as long as they are."""
-        while self.transport.worked or (self.transport.worked_before and self._aside):
+        while self.transport.last_delivered or (self.transport.previous_delivered and self._aside):
             self._try_singles()
-            if self.transport.worked and self.deferred:
-                self._search(self.deferred[0], whole=True)
-                del self.deferred[0]
+            if self.transport.last_delivered and self.held_back:
+                self._search(self.held_back[0], whole=True)
+                del self.held_back[0]
             elif self._aside:
                 self._search(self._aside.pop(0))
             else:
@@ -238,51 +243,51 @@ class BatchSender:
 
     def _try_singles(self) -> None:
         """Send events alone that failed so, each right after something else was delivered."""
-        while self.transport.worked and self._singles:
+        while self.transport.last_delivered and self._singles:
             single = self._singles.popleft()
             single.tries += 1
-            fault = single.between and not self._unsteady
+            blame = single.between and not self._unsteady
             # nothing is left of an event that was delivered, nor of one that was found at fault
-            if len(self._send(single.event, fault=fault)):
+            if len(self._send(single.event, blame=blame)):
                 self._failed_alone(single)
-            self._unsteady |= self.transport.worked
+            self._unsteady |= self.transport.last_delivered
 
     def _failed_alone(self, single: _Single) -> None:
         """Keep an event that failed alone, for another try in this run."""
         if single.tries >= SINGLE_EVENT_ATTEMPTS:
             return
-        if self.transport.worked_before:
+        if self.transport.previous_delivered:
             self._last_single = single
         else:
             self._singles.append(single)
 
-    def _send(self, batch: Batch, *, fault: bool = False, present: bool = False) -> Batch:
+    def _send(self, batch: Batch, *, blame: bool = False, reachable: bool = False) -> Batch:
         """Attempt a batch, again after pauses while nothing can be handed over; what is left.
 
         Args:
             batch: The events.
-            fault: Whether a failure is to be called the event's own.
-            present: Whether the receiver is known to be there: UDP, and some were sent just now.
+            blame: Whether a failure is to be called the event's own.
+            reachable: Whether the receiver is known to be there: UDP, and some were sent just now.
 
         Raises:
             GivenUp: Nothing could be handed over at any attempt.
         """
-        left = self._attempt(batch, fault=fault)
+        left = self._attempt(batch, blame=blame)
         for pause in self.pauses:
-            if not self.transport.absent or present:
+            if not self.transport.unreachable or reachable:
                 break
             self._pause(pause)
-            left = self._attempt(left, fault=fault)
-        if self.transport.absent and not present:
+            left = self._attempt(left, blame=blame)
+        if self.transport.unreachable and not reachable:
             raise GivenUp(self.transport.error)
         return left
 
-    def _attempt(self, batch: Batch, *, fault: bool = False) -> Batch:
+    def _attempt(self, batch: Batch, *, blame: bool = False) -> Batch:
         """Make an attempt; it tells more of the single event sent right before it."""
-        left = self.transport.attempt(batch, fault=fault)
-        if self._last_single is not None and not self.transport.absent:
-            self._last_single.between = self.transport.worked
-            if self.transport.worked:
+        left = self.transport.attempt(batch, blame=blame)
+        if self._last_single is not None and not self.transport.unreachable:
+            self._last_single.between = self.transport.last_delivered
+            if self.transport.last_delivered:
                 self._singles.appendleft(self._last_single)
             else:
                 self._singles.append(self._last_single)

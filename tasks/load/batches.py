@@ -1,10 +1,11 @@
-"""Batches: normalized events of one account and day, rendered, encoded and ready to be sent."""
+"""Makes batches of normalized events: read, selected, rendered, hashed and encoded."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -12,183 +13,226 @@ import pyarrow.compute as pc
 
 from tasks.cef.line_hashes import line_hashes
 from tasks.cef.render import render
+from tasks.errors import StagingError
+from tasks.load.batch import Batch
+from tasks.load.pending_days import now
 from tasks.plugin.fields import NORMALIZED_SCHEMA
+from tasks.retry_policy import REREADS_OF_REPLACED_FILES
 from tasks.staging import normalized_rows
+from tasks.staging.files import FileGone
+from tasks.staging.last_attempts import LastAttempts
 from tasks.staging.pending import states
 from tasks.syslog.message import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
-    import numpy.typing as npt
-
+    from tasks.load.pending_days import PendingDay
     from tasks.staging.file_names import NormalizedFile
-    from tasks.staging.last_attempts import LastAttempts
     from tasks.staging.ledger import Ledger
+    from tasks.staging.pending import Selection
     from tasks.staging.segments import Segment
     from tasks.syslog.destination import Destination
 
-    Select = Callable[[pa.Table, LastAttempts], npt.NDArray[np.bool_]]
+    _Rows = tuple[Ledger, pa.Table]
+
+T = TypeVar("T")
 
 _ROWS = 16_384
 """Rows that are rendered at a time: enough for columns to pay off, few enough to be bounded."""
 _BYTES = 32 * 1024 * 1024
 """After so many bytes, events are rendered even where they are fewer than a batch."""
+_LEDGERS = 16
+"""Accounts and days of a batch at most: each has a file open while the batch is under way."""
 
 _STATE = ("number", "delivered", "failed_alone")
 """What of `LastAttempts` goes along with the events."""
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Events of one account and day, ready to be sent.
+class BrokenOff:
+    """The reading of a day broke off.
 
     Attributes:
-        ledger: Where their attempts go.
-        facts: `event_id`, `created_at`, `bytes`, `truncated`, `line_sha256`.
-        messages: The framed syslog messages, `pa.BinaryArray` or a chunked one.
-        number: Attempts so far; an array that is kept up to date.
-        delivered: Whether the last attempt was; an array that is kept up to date.
-        tried: Whether this run sent it; an array that is kept up to date.
-        failed_alone: Whether an earlier run sent the event alone, and it failed.
+        day: Which one. What was read of it before is in batches that came before.
+        fault: Why.
+        again: Whether it is read again, as a file of it was replaced: what was not tried by then.
     """
 
-    ledger: Ledger
-    facts: pa.Table
-    messages: pa.BinaryArray | pa.ChunkedArray
-    number: npt.NDArray[np.int32]
-    delivered: npt.NDArray[np.bool_]
-    tried: npt.NDArray[np.bool_]
-    failed_alone: npt.NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.number)
-
-    def slice(self, start: int, stop: int) -> Batch:
-        """Consecutive events; nothing is copied."""
-        return Batch(
-            self.ledger,
-            self.facts.slice(start, stop - start),
-            self.messages.slice(start, stop - start),
-            self.number[start:stop],
-            self.delivered[start:stop],
-            self.tried[start:stop],
-            self.failed_alone[start:stop],
-        )
-
-    def halves(self) -> list[Batch]:
-        """Both halves; none of nothing."""
-        middle = len(self) // 2
-        return [self.slice(0, middle), self.slice(middle, len(self))] if middle else []
-
-    def take(self, mask: npt.NDArray[np.bool_]) -> Batch:
-        """The events where `mask` is true: a copy, or nothing new where that is all."""
-        return self if mask.all() else self.rows(np.flatnonzero(mask))
-
-    def copy(self) -> Batch:
-        """A copy that keeps no larger batch's memory alive."""
-        return self.rows(np.arange(len(self)))
-
-    def rows(self, rows: npt.NDArray[np.intp]) -> Batch:
-        """A copy of the events of these indices, in this order."""
-        chosen = pa.array(rows)
-        return Batch(
-            self.ledger,
-            self.facts.take(chosen),
-            self.messages.take(chosen),
-            self.number[rows],
-            self.delivered[rows],
-            self.tried[rows],
-            self.failed_alone[rows],
-        )
+    day: PendingDay
+    fault: StagingError
+    again: bool
 
 
 def batches(
-    ledger: Ledger,
-    files: Iterable[tuple[Segment, NormalizedFile]],
-    destination: Destination,
-    select: Select,
-) -> Iterator[Batch]:
-    """The events of a day that are to be delivered, a batch at a time, in order of creation.
+    days: Iterable[PendingDay], selection: Selection, destination: Destination
+) -> Iterator[Batch | BrokenOff]:
+    """The events of some days that are to be delivered, a batch at a time.
+
+    Day follows day as given, and within a day events are in order of creation. A batch has events
+    of several days where one day does not fill it; over UDP, where nothing waits for a batch, it
+    has events of one. They are read and made in threads, ahead of their use, but not beyond a day
+    that broke off: it is read on once the caller has dealt with that.
 
     Args:
-        ledger: The destination's ledger of the account and day.
-        files: Normalized files in order of their windows, each with its segment.
+        days: The days; how far each was read is noted in them.
+        selection: Which of their events.
         destination: Says how many events make a batch, and how they are encoded.
-        select: Which events, an array of booleans, by `event_id` and `created_at` and what the
-            ledger last says.
-
-    Raises:
-        FileGone: A file was replaced since the names were listed.
-        StagingError: A file cannot be read.
     """
-    for whole in _ahead(_packs(ledger, files, destination, select)):
-        for start in range(0, len(whole), destination.batch):
-            yield whole.slice(start, min(start + destination.batch, len(whole)))
+    ledgers = 1 if destination.per_message_outcome else _LEDGERS
+    read = _ahead(_selected_rows(days, selection))
+    for made in _ahead(_packs(read, destination)):
+        if isinstance(made, BrokenOff):
+            yield made
+        else:
+            yield from _cut(made, destination.batch, ledgers)
 
 
-def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Make the next batch while the one before it is sent: sending is mostly waiting."""
-    with ThreadPoolExecutor(1, "batches") as pool:
-        coming = pool.submit(next, batches, None)
-        while (batch := coming.result()) is not None:
-            coming = pool.submit(next, batches, None)
-            yield batch
+def _ahead(made: Iterator[T | BrokenOff]) -> Iterator[T | BrokenOff]:
+    """Make the next in a thread while the one before it is used."""
+    with ThreadPoolExecutor(1, "ahead") as pool:
+        coming = pool.submit(next, made, None)
+        while (one := coming.result()) is not None:
+            if isinstance(one, BrokenOff):
+                yield one
+                coming = pool.submit(next, made, None)
+            else:
+                coming = pool.submit(next, made, None)
+                yield one
+
+
+def _cut(pack: Batch, size: int, ledgers: int) -> Iterator[Batch]:
+    """Batches of so many events, and of at most so many accounts and days."""
+    start = 0
+    while start < len(pack):
+        others = np.searchsorted(pack.ledger_index, pack.ledger_index[start] + ledgers)
+        stop = min(start + size, int(others))
+        yield pack.slice(start, stop)
+        start = stop
 
 
 def _packs(
-    ledger: Ledger,
-    files: Iterable[tuple[Segment, NormalizedFile]],
-    destination: Destination,
-    select: Select,
-) -> Iterator[Batch]:
-    """The events to be delivered, in order; whole batches at a time, unless they are large."""
+    read: Iterable[_Rows | BrokenOff], destination: Destination
+) -> Iterator[Batch | BrokenOff]:
+    """The events to be delivered, in order; whole batches at a time, unless they are large.
+
+    The very first batch is made alone, so that it is soon on its way.
+    """
     batch = destination.batch
-    waiting: list[pa.Table] = []
+    waiting: list[_Rows] = []
     rows = size = 0
-    for segment, file in files:
-        for table in _selected(ledger, segment, file, select):
-            waiting.append(table)
-            rows += table.num_rows
-            size += table.nbytes
-            if rows >= max(batch, _ROWS) or size >= _BYTES:
-                ready = _in_order(waiting)
-                full = rows // batch * batch or rows
-                yield _pack(ledger, ready.slice(0, full), destination)
-                waiting, rows = [ready.slice(full)], rows - full
-                size = waiting[0].nbytes
-    if rows:
-        yield _pack(ledger, _in_order(waiting), destination)
+    alone = batch
+
+    def made(ready: list[_Rows], count: int) -> Iterator[Batch]:
+        nonlocal alone
+        for start, stop in pairwise((0, min(alone, count), count)):
+            if start < stop:
+                yield _pack(_slice(ready, start, stop), destination)
+        alone = 0
+
+    for some in read:
+        if isinstance(some, BrokenOff):
+            yield from made(_in_order(waiting), rows)
+            waiting, rows, size = [], 0, 0
+            yield some
+            continue
+        waiting.append(some)
+        rows += some[1].num_rows
+        size += some[1].nbytes
+        if rows >= max(batch, _ROWS) or size >= _BYTES:
+            ready = _in_order(waiting)
+            full = rows // batch * batch or rows
+            yield from made(ready, full)
+            waiting = _slice(ready, full, rows)
+            rows -= full
+            size = sum(table.nbytes for _, table in waiting)
+    yield from made(_in_order(waiting), rows)
+
+
+def _selected_rows(days: Iterable[PendingDay], selection: Selection) -> Iterator[_Rows | BrokenOff]:
+    """The selected rows of each day; where its reading broke off, that."""
+    for day in days:
+        day.begun = now()
+        here, rereads = selection, 0
+        while not day.read:
+            try:
+                if rereads:
+                    day.list_files()
+                for segment, file in day.files(here):
+                    for table in _selected(day.ledger, segment, file, here):
+                        day.selected += table.num_rows
+                        yield day.ledger, table
+                day.read = True
+            except StagingError as fault:
+                again = isinstance(fault, FileGone) and rereads < REREADS_OF_REPLACED_FILES
+                yield BrokenOff(day, fault, again)
+                if not again:
+                    break
+                here = replace(selection, tried_before=day.begun)
+                rereads += 1
 
 
 def _selected(
-    ledger: Ledger, segment: Segment, file: NormalizedFile, select: Select
+    ledger: Ledger, segment: Segment, file: NormalizedFile, selection: Selection
 ) -> Iterator[pa.Table]:
     """The chosen rows of a file, with what the ledger says of them in more columns, `_STATE`."""
-    parts = [(select(events, last), last) for events, last in states(ledger, segment, file)]
-    if not any(mask.any() for mask, _ in parts):
-        return
-    mask = np.concatenate([mask for mask, _ in parts])
-    state = {name: np.concatenate([getattr(last, name) for _, last in parts]) for name in _STATE}
     path = f"{ledger.store.folder('normalized', ledger.account, ledger.day)}/{file.name}"
+    marks: pa.Table | None = None
+    if segment.attempts or selection.takes.by_content:
+        # perhaps none is chosen: the columns that tell are read first
+        known = states(ledger, segment, file)
+        marks = pa.concat_tables([_marks(events, last, selection) for events, last in known])
+        if not pc.any(marks["_chosen"]).as_py():
+            return
     start = 0
-    for table in normalized_rows.batches(ledger.store, path, rows=_ROWS):
-        part = slice(start, start + table.num_rows)
-        start += table.num_rows
-        with_state = table
-        for name in _STATE:
-            with_state = with_state.append_column(f"_{name}", pa.array(state[name][part]))
-        yield with_state.filter(pa.array(mask[part]))
+    for events in normalized_rows.batches(ledger.store, path, rows=_ROWS):
+        count = events.num_rows
+        if marks is None:
+            here = _marks(events, LastAttempts.never(count), selection)
+        else:
+            here = marks.slice(start, count)
+        start += count
+        columns = [*events.columns, *here.columns]
+        table = pa.table(columns, [*events.column_names, *here.column_names])
+        table = table.filter(table["_chosen"])
+        if table.num_rows:
+            yield table
 
 
-def _in_order(tables: list[pa.Table]) -> pa.Table:
-    table = pa.concat_tables(tables)
-    created = table["created_at"].cast(pa.int64()).to_numpy()
-    return table if (created[1:] >= created[:-1]).all() else table.sort_by("created_at")
+def _marks(events: pa.Table, last: LastAttempts, selection: Selection) -> pa.Table:
+    """Which events are chosen, and what the ledger last says of them."""
+    state = {f"_{name}": pa.array(getattr(last, name)) for name in _STATE}
+    return pa.table({"_chosen": pa.array(selection.select(events, last)), **state})
 
 
-def _pack(ledger: Ledger, table: pa.Table, destination: Destination) -> Batch:
+def _in_order(read: list[_Rows]) -> list[_Rows]:
+    """One table an account and day, in order of creation."""
+    found = []
+    for _, group in groupby(read, key=lambda rows: id(rows[0])):
+        ledgers, tables = zip(*group, strict=True)
+        table = pa.concat_tables(tables)
+        created = table["created_at"].cast(pa.int64()).to_numpy()
+        if not (created[1:] >= created[:-1]).all():
+            table = table.sort_by("created_at")
+        found.append((ledgers[0], table))
+    return found
+
+
+def _slice(read: list[_Rows], start: int, stop: int) -> list[_Rows]:
+    """Consecutive rows, counted over all tables."""
+    found = []
+    for ledger, table in read:
+        if start < table.num_rows and stop > 0:
+            found.append((ledger, table.slice(max(start, 0), stop - max(start, 0))))
+        start -= table.num_rows
+        stop -= table.num_rows
+    return found
+
+
+def _pack(read: list[_Rows], destination: Destination) -> Batch:
     """Render and encode events."""
+    ledgers, tables = zip(*read, strict=True)
+    table = pa.concat_tables(tables).combine_chunks()
     events = table.select(NORMALIZED_SCHEMA.names)
     messages, truncated, hashes = [], [], []
     for start in range(0, events.num_rows, _ROWS):
@@ -209,5 +253,7 @@ def _pack(ledger: Ledger, table: pa.Table, destination: Destination) -> Batch:
         }
     )
     number, delivered, failed_alone = (table[f"_{name}"].to_numpy().copy() for name in _STATE)
+    counts = [one.num_rows for one in tables]
+    ledger_index = np.repeat(np.arange(len(ledgers), dtype=np.int32), counts)
     tried = np.zeros(len(number), np.bool_)
-    return Batch(ledger, facts, framed, number, delivered, tried, failed_alone)
+    return Batch(ledgers, ledger_index, facts, framed, number, delivered, tried, failed_alone)

@@ -1,16 +1,17 @@
 """Load: deliver to a destination what is normalized and not delivered; and replay.
 
 What is to be done is normalized less what the ledger says is delivered, the oldest date first.
-Names tell which days are settled; only others are opened. A batch holds events of one account
-and day, in order of creation, and is in the ledger before the next one is sent, so that a crash
-repeats at most one batch.
+Names tell which days are settled; only others are opened. A batch holds events in order of date,
+account and creation, and is in the ledger before the next one is sent on its connection, so that a
+crash repeats at most one batch a connection.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.load.delivery import Delivery, now
+from tasks.load.delivery import Delivery
+from tasks.load.pending_days import now
 from tasks.load.result import LoadResult, ReplayResult
 from tasks.retry_policy import DELIVERY_PAUSES
 from tasks.staging.pending import Selection

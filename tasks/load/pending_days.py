@@ -1,10 +1,15 @@
-"""The days that may hold something to deliver, and how much of each is left, by names first."""
+"""The days that may hold something to deliver, and how much of each is left.
+
+Names of files are asked first; files are opened only for what names leave open.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,9 +26,7 @@ from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime
 
-    import numpy as np
     import numpy.typing as npt
 
     from tasks.staging.file_names import NormalizedFile
@@ -35,6 +38,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def now() -> np.datetime64:
+    """The time in UTC, in microseconds."""
+    return np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
+
+
 @dataclass
 class PendingDay:
     """An account's day that may hold something to deliver: what was there at the beginning.
@@ -44,7 +52,9 @@ class PendingDay:
         normalized: Its normalized files that count.
         events: How many there may be to deliver, by names.
         begun: When its delivery began (datetime64[us]); None before.
-        done: Whether each of its events was tried that was to be.
+        selected: How many of its events were selected so far.
+        read: Whether it was read to its end, so that these are all.
+        all_tried: Whether each of them was tried.
         reported: Whether there is a problem already that says that it cannot be delivered.
     """
 
@@ -52,18 +62,28 @@ class PendingDay:
     normalized: list[NormalizedFile]
     events: int
     begun: np.datetime64 | None = None
-    done: bool = False
+    selected: int = 0
+    read: bool = False
+    all_tried: bool = False
     reported: bool = False
 
     def __str__(self) -> str:
         return f"{self.ledger.account}, {self.ledger.day}"
 
-    def steadily(self, work: Callable[[], T]) -> T:
-        """Do something with the day's files, again where one was replaced meanwhile."""
+    def list_files(self) -> None:
+        """List its normalized files anew, where one of them was replaced.
+
+        Raises:
+            StagingError: A name is not one of ours.
+        """
         ledger = self.ledger
+        self.normalized = current_files(ledger.store, ledger.account, ledger.day)
+
+    def with_current_files(self, work: Callable[[], T]) -> T:
+        """Do something with the day's files, again where one was replaced meanwhile."""
 
         def with_new_names() -> T:
-            self.normalized = current_files(ledger.store, ledger.account, ledger.day)
+            self.list_files()
             return work()
 
         try:
@@ -151,10 +171,9 @@ def pending_days(
     Raises:
         StagingError: A name is not one of ours.
     """
-    deliveries = store.tree("deliveries", account, destination)
-    for day, names in store.tree("normalized", account).items():
-        if not selection.takes_day(day):
-            continue
+    wanted = selection.takes_day
+    deliveries = store.tree("deliveries", account, destination, wanted=wanted)
+    for day, names in store.tree("normalized", account, wanted=wanted).items():
         in_ledger = deliveries.get(day, ())
         if selection.only != "all" and surely_settled(day, names, in_ledger, selection.takes):
             continue
@@ -197,8 +216,10 @@ def why_nothing(store: Store, destination: str, selection: Selection) -> str:
 def _any_event(store: Store, takes: EventFilter, window: Window | None) -> bool:
     """Whether an event of the window is normalized that a destination takes."""
     for account in store.accounts("normalized"):
-        for day, names in store.tree("normalized", account).items():
-            for file in current_files(store, account, day, names):
+        for day in store.dates("normalized", account):
+            if window is not None and not window.reaches(day):
+                continue
+            for file in current_files(store, account, day):
                 bounds = file.window(day)
                 if not file.rows or (window is not None and not window.overlaps(bounds)):
                     continue

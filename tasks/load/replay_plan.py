@@ -104,5 +104,5 @@ def _asked(
     for day in pending_days(store, destination, account, selection):
         found[day.ledger.day] = None
         with skip_unreadable(problems, f"destination {destination}: account {day}"):
-            found[day.ledger.day] = day.steadily(partial(day.not_tried, selection))
+            found[day.ledger.day] = day.with_current_files(partial(day.not_tried, selection))
     return found

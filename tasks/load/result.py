@@ -99,35 +99,35 @@ class Rest:
         )
 
 
-def pending_after_load(done: LoadResult, *, complete: bool) -> str:
+def pending_after_load(result: LoadResult, *, complete: bool) -> str:
     """What stays pending after a load, and why; `complete` where it did not end early."""
-    one = done.pending == 1
-    stay = _count(done.pending, "stays pending", "stay pending")
-    if complete and not done.problems:
+    one = result.pending == 1
+    stay = _count(result.pending, "stays pending", "stay pending")
+    if complete and not result.problems:
         return (
-            f"destination {done.subject}: {stay}: put off, for {'it' if one else 'each'} failed "
+            f"destination {result.subject}: {stay}: put off, for {'it' if one else 'each'} failed "
             "alone in at least three runs while others were delivered right before and right after "
             "it, as `halo-usm audit --event` tells; loads try it again after an hour, later after "
             "a day, and `halo-usm replay` at once"
         )
-    if done.not_tried:
-        stay += f", {done.not_tried:,} of them {'put off' if complete else 'not tried'}"
-    return f"{done.reason()}; {stay}; a later load sends {'it' if one else 'them'}"
+    if result.not_tried:
+        stay += f", {result.not_tried:,} of them {'put off' if complete else 'not tried'}"
+    return f"{result.reason()}; {stay}; a later load sends {'it' if one else 'them'}"
 
 
-def undelivered_by_replay(done: LoadResult) -> str:
+def undelivered_by_replay(result: LoadResult) -> str:
     """What a replay was asked for and did not deliver, why, and the command that goes on."""
-    asked = _count(done.asked, "was asked for", "were asked for")
-    counts = (("tried", done.tried), ("delivered", done.delivered), ("failed", done.failed))
+    asked = _count(result.asked, "was asked for", "were asked for")
+    counts = (("tried", result.tried), ("delivered", result.delivered), ("failed", result.failed))
     outcome = ", ".join(f"{count:,} {name}" for name, count in counts)
-    parts = [done.reason(), f"{asked}: {outcome}, {done.not_tried:,} not tried"]
-    if done.rest is not None:
-        command = f"go on with `{done.rest.command(done.subject)}`"
-        if done.rest.repeated:
-            again = _count(done.rest.repeated, "that was", "that were")
+    parts = [result.reason(), f"{asked}: {outcome}, {result.not_tried:,} not tried"]
+    if result.rest is not None:
+        command = f"go on with `{result.rest.command(result.subject)}`"
+        if result.rest.repeated:
+            again = _count(result.rest.repeated, "that was", "that were")
             command += f", which sends {again} delivered just now once more"
         parts.append(command)
-    if done.failed:
+    if result.failed:
         parts.append("a later load sends what failed")
     return "; ".join(parts)
 

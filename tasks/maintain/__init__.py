@@ -1,1 +1,1 @@
-"""Maintain: compact small files, seal the days that are over, drop what is older than kept."""
+"""Maintain: compact small files, seal the days that are over, drop what is older than retention."""

@@ -1,4 +1,4 @@
-"""Maintain one account: compact its small files, seal its days, drop those older than kept."""
+"""Maintain one account: compact its small files, seal its days, drop the old ones."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tasks.errors import StagingError
-from tasks.maintain.compaction import GRACE, LOCK_WAIT, compact_account
+from tasks.maintain.compaction import GRACE, compact_account
+from tasks.maintain.maintenance_run import LOCK_WAIT, MaintenanceRun
 from tasks.maintain.retention import drop_account
-from tasks.maintain.seals import seal_account
+from tasks.maintain.sealing import seal_account
 from tasks.results import StageResult
 from tasks.staging.signatures import read_signing_key
 from tasks.time_window import Window, isoformat
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from tasks.syslog.destination import Destination
 
 
-_TURN = threading.Lock()
-"""Accounts of one process take turns: each holds the destinations, and a day of it in memory."""
+_ONE_ACCOUNT = threading.Lock()
+"""A process maintains one account at a time: each locks destinations, and has a day in memory."""
 
 
 @dataclass
@@ -69,6 +69,7 @@ def maintain_account(
     *,
     run_id: str,
     now: datetime,
+    lookback: timedelta = timedelta(minutes=15),
     dry_run: bool = False,
     sign: Path | None = None,
     stop: threading.Event | None = None,
@@ -85,6 +86,7 @@ def maintain_account(
         rules: What is kept for how long.
         run_id: Shown to other runs that want a lock.
         now: The time that ages count from; see `ages_count_from`.
+        lookback: How much of covered time every sync reads again, for late events.
         dry_run: Only say what would be done.
         sign: The file of the key that seals are signed with.
         stop: Set when the work is to end early, in order; the next one goes on.
@@ -104,51 +106,19 @@ def maintain_account(
         )
     key = read_signing_key(sign) if sign else None
     done.warnings += [key.warning] if key and key.warning else []
-    common: dict[str, Any] = {"now": now, "run_id": run_id, "dry_run": dry_run, "stop": stop}
-    with _TURN:
-        compacted = compact_account(
-            store,
-            account,
-            destinations,
-            lookback=rules.lookback,
-            grace=grace,
-            pause=partial(_pause, stop),
-            wait=wait,
-            **common,
-        )
-        done.days_compacted, done.ledgers_compacted = compacted.days, compacted.ledgers
-        done.files_removed = compacted.removed
-        done.notes += compacted.notes
-        done.problems += compacted.problems
-        sealed = seal_account(
-            store,
-            account,
-            destinations,
-            lookback=rules.lookback,
-            sign_key=key,
-            wait=wait,
-            **common,
-        )
-        done.days_sealed = sealed.sealed
-        done.notes += sealed.notes
-        done.problems += sealed.problems
-        try:
-            dropped = drop_account(
-                store,
-                account,
-                destinations,
-                rules,
-                progress=progress,
-                wait=wait,
-                unsealed=sealed.unsealed,
-                **common,
-            )
-            done.days_dropped, done.ledger_days_dropped = dropped.days, dropped.ledger_days
-            done.undelivered_dropped = dropped.undelivered
-            done.notes += dropped.notes
-            done.problems += dropped.problems
-        except StagingError as fault:
-            done.problems.append(f"account {account} cannot be maintained: {fault}")
+    run = MaintenanceRun(store, account, destinations, now, lookback, run_id, dry_run, stop, wait)
+    with _ONE_ACCOUNT:
+        compacted = compact_account(run, grace=grace, pause=partial(_pause, stop))
+        sealed = seal_account(run, key)
+        dropped = drop_account(run, rules, unsealed=sealed.unsealed, progress=progress)
+    done.days_compacted, done.ledgers_compacted = compacted.days, compacted.ledgers
+    done.files_removed = compacted.removed
+    done.days_sealed = sealed.sealed
+    done.days_dropped, done.ledger_days_dropped = dropped.days, dropped.ledger_days
+    done.undelivered_dropped = dropped.undelivered
+    for part in (compacted, sealed, dropped):
+        done.notes += part.notes
+        done.problems += part.problems
     if done.undelivered_dropped and not dry_run:
         done.warnings.append(
             f"account {account}: {done.undelivered_dropped:,} deliveries that were pending were "
@@ -159,12 +129,12 @@ def maintain_account(
 
 
 def _pause(stop: threading.Event, seconds: float) -> bool:
-    """Wait, and let another account have its turn meanwhile; whether to end early."""
-    _TURN.release()
+    """Wait, while another account may be maintained; whether to end early."""
+    _ONE_ACCOUNT.release()
     try:
         return stop.wait(seconds)
     finally:
-        _TURN.acquire()
+        _ONE_ACCOUNT.acquire()
 
 
 def ages_count_from(store: Store) -> datetime:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tasks.maintain.left_days import GAP, NOT_NORMALIZED
 from tasks.staging import file_names
 from tasks.staging.compacted_names import MERGED, highest
 from tasks.staging.raw import covered_by
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from tasks.staging.file_names import NormalizedFile, RawFile
     from tasks.staging.normalized import DayFiles
     from tasks.staging.rejected_file_names import RejectedFile
-
-GAP = "not all of the day is covered"
-WAITING = "not all of it is normalized; `halo-usm transform` does that"
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def plan_day(day: date, state: DayFiles, begin: datetime | None) -> DayPlan:
     if state.raw and covered is None:
         obstacle = GAP
     elif state.waiting or any(not file.compacted for file in state.orphans):
-        obstacle = WAITING
+        obstacle = NOT_NORMALIZED
     return DayPlan(
         day,
         window,
@@ -103,27 +101,3 @@ def _covered(day: date, raw: list[RawFile], begin: datetime | None) -> Window | 
         return None
     lost = {window.until for window in covered_by(raw, day, "lost")}
     return covered[0] if covered[0].since in {whole.since, begin, *lost} else None
-
-
-@dataclass
-class Left:
-    """The days that are left, by the reason, to be said in a few lines."""
-
-    days: dict[str, list[date]] = field(default_factory=dict)
-
-    def add(self, reason: str, day: date) -> None:
-        """Leave a day."""
-        self.days.setdefault(reason, []).append(day)
-
-    def notes(self, account: str) -> list[str]:
-        """A sentence for each reason."""
-        return [
-            f"account {account}: {_days(days)} not compacted: {reason}"
-            for reason, days in self.days.items()
-        ]
-
-
-def _days(days: list[date]) -> str:
-    if len(days) == 1:
-        return f"{days[0]} is"
-    return f"{len(days)} days from {min(days)} to {max(days)} are"

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from tasks.staging.store import Store
     from tasks.staging.writer import Writer
 
-_EVENTS = ("event_id",)
-_ATTEMPTS = ("event_id", "attempt", "attempted_at")
+_EVENT_KEY = ("event_id",)
+ATTEMPT_KEY = ("event_id", "attempt", "attempted_at")
+"""The columns that tell an attempt from all others."""
 
 
 def merge_day(store: Store, account: str, plan: DayPlan) -> set[str]:
@@ -62,12 +63,12 @@ def _merge_events(store: Store, account: str, plan: DayPlan) -> None:
             writer = stack.enter_context(store.writer(bare, stage, account, plan.day, compact=True))
             folder = store.folder(stage, account, plan.day)
             sources = [
-                Source(f"{folder}/{file.name}", _moment(file.since, plan.day), file.rows)
+                Source(f"{folder}/{file.name}", _microseconds(file.since, plan.day), file.rows)
                 for file in files
                 if file.rows
             ]
             reader = _Reader(store, schema_of(stage))
-            for table in merged(sources, reader.read, _EVENTS):
+            for table in merged(sources, reader.read, _EVENT_KEY):
                 writer.write(table)
             writer.describe(reader.metadata())
             return writer
@@ -121,7 +122,7 @@ def merge_ledger(
     sources = [
         Source(
             f"{ledger.folder}/{file.name}",
-            _moment(file.since, ledger.day),
+            _microseconds(file.since, ledger.day),
             file.rows,
             in_order=file.compacted,  # events that failed may have been sent in another order
         )
@@ -135,7 +136,7 @@ def merge_ledger(
         destination=ledger.destination,
         compact=True,
     ) as writer:
-        for table in merged(sources, _Reader(ledger.store, schema).read, _ATTEMPTS):
+        for table in merged(sources, _Reader(ledger.store, schema).read, ATTEMPT_KEY):
             writer.write(table)
         writer.name = ledger_file_names.attempts_name(
             max(file.attempted_at for file in attempts),
@@ -151,7 +152,7 @@ def merge_ledger(
     return {file.name for file in attempts}
 
 
-def _moment(clock: str, day: date) -> int:
+def _microseconds(clock: str, day: date) -> int:
     """A clock text of a day in microseconds since 1970."""
     since = file_names.moment(clock, day) - datetime(1970, 1, 1, tzinfo=UTC)
     return since // MICROSECOND

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.maintain.compaction_writer import ATTEMPT_KEY
 from tasks.staging import file_names, ledger_file_names, normalized
 from tasks.staging.compacted_names import highest
 from tasks.staging.last_attempts import last_of
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from tasks.staging.ledger import Ledger
     from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
-
-_ATTEMPT = ["event_id", "attempt", "attempted_at"]
 
 
 def remove_replaced(store: Store, account: str, day: date, merged: Collection[str]) -> int:
@@ -94,11 +93,12 @@ def _keep_attempts(ledger: Ledger, name: str) -> None:
     files, _ = ledger.files()
     rows = ledger.store.read(f"{ledger.folder}/{name}")
     known = pa.concat_tables(ledger.store.read(f"{ledger.folder}/{file.name}") for file in files)
-    rows = rows.join(known.select(_ATTEMPT), _ATTEMPT, join_type="left anti")
+    keys = [*ATTEMPT_KEY]
+    rows = rows.join(known.select(keys), keys, join_type="left anti")
     if not rows.num_rows:
         return
     events = rows.group_by("event_id").aggregate([])
     both = pa.concat_tables([known, rows.select(known.column_names)])
     before, after = (int(last_of(each, events).delivered.sum()) for each in (known, both))
     with ledger.attempt(rows["event_id"]) as attempt:
-        attempt.record(after - before, rows.select(known.column_names))
+        attempt.write(rows.select(known.column_names), after - before)

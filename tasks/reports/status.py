@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 
 from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.reports.answer import Answer
-from tasks.staging import normalized
 from tasks.staging.coverage import coverage_of
+from tasks.staging.days_by_names import days_by_names
 from tasks.staging.files import read_stable, skip_unreadable
+from tasks.staging.normalized import day_of
 from tasks.staging.pending import DeliveryCounts, count_account
 from tasks.time_window import Window, difference, union
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date, datetime
 
-    from tasks.staging.normalized import DayFiles
+    from tasks.staging.days_by_names import DayByNames
     from tasks.staging.store import Store
 
 
@@ -132,11 +133,11 @@ def _status(
 ) -> Status:
     answer = Status(problems=store.unexpected_entries(), notes=not_set_up(store, destinations))
     staged = {name for stage in ("raw", "normalized", "rejected") for name in store.accounts(stage)}
-    days: dict[str, dict[date, DayFiles]] = {}
+    days: dict[str, dict[date, DayByNames]] = {}
     unknown: Counter[str] = Counter()
     for name in sorted(staged | set(unread)):
         with skip_unreadable(answer.problems, f"account {name}"):
-            its_days = normalized.days(store, name)
+            its_days = days_by_names(store, name)
             answer.accounts[name] = _account(store, name, its_days, unread.get(name))
             unknown += _unknown_types(store, name, its_days)
             days[name] = its_days
@@ -152,21 +153,11 @@ def _status(
 
 
 def _account(
-    store: Store, account: str, days: Mapping[date, DayFiles], unread: Window | None
+    store: Store, account: str, days: Mapping[date, DayByNames], unread: Window | None
 ) -> AccountStatus:
-    known = coverage_of({day: state.raw for day, state in days.items()})
-    read = union(
-        [
-            *known.dropped,
-            *(
-                file.window(day)
-                for day, state in days.items()
-                for file in state.raw
-                if file.mark != "beside"
-            ),
-        ]
-    )
-    only_ranges = any(file.mark == "range" for day in days.values() for file in day.raw)
+    known = coverage_of(day.time for day in days.values())
+    read = union([*known.dropped, *(part for day in days.values() for part in day.time.read)])
+    only_ranges = known.begin is not None and not known.synced
     if unread and (only_ranges or not read):
         read = union([unread, *read])
     bounds = [Window(read[0].since, read[-1].until)] if read else []
@@ -174,40 +165,36 @@ def _account(
     return AccountStatus(
         known.covered,
         gaps,
-        staged=sum(file.rows for day in days.values() for file in day.raw),
-        normalized=sum(file.rows for day in days.values() for file in day.current.values()),
-        rejected=sum(
-            file.rows for day in days.values() for file in [*day.rejected, *day.malformed]
-        ),
+        staged=sum(day.staged for day in days.values()),
+        normalized=sum(day.normalized for day in days.values()),
+        rejected=sum(day.rejected for day in days.values()),
         newest_event=_newest(store, account, days),
         dropped=known.dropped,
     )
 
 
-def _newest(store: Store, account: str, days: Mapping[date, DayFiles]) -> datetime | None:
+def _newest(store: Store, account: str, days: Mapping[date, DayByNames]) -> datetime | None:
     """When the newest staged event was created; windows tell which files to open."""
     newest: datetime | None = None
-    for day in sorted(days, reverse=True):
-        for file in sorted(days[day].raw, key=lambda file: file.until, reverse=True):
+    for day in sorted((day for day, named in days.items() if named.staged), reverse=True):
+        files = [file for file in day_of(store, account, day).raw if file.rows]
+        for file in sorted(files, key=lambda file: file.until, reverse=True):
             if newest is not None and file.window(day).until <= newest:
                 break
-            if file.rows:
-                path = f"{store.folder('raw', account, day)}/{file.name}"
-                last: datetime = pc.max(store.read(path, ["created_at"])["created_at"]).as_py()
-                newest = last if newest is None else max(newest, last)
-        if newest is not None:
-            break
+            path = f"{store.folder('raw', account, day)}/{file.name}"
+            last: datetime = pc.max(store.read(path, ["created_at"])["created_at"]).as_py()
+            newest = last if newest is None else max(newest, last)
+        break
     return newest
 
 
-def _unknown_types(store: Store, account: str, days: Mapping[date, DayFiles]) -> Counter[str]:
+def _unknown_types(store: Store, account: str, days: Mapping[date, DayByNames]) -> Counter[str]:
     """Events of each type that the catalogue does not know; file names show where they are."""
     from tasks.plugin.catalogue import unknown_types
 
     counted: Counter[str] = Counter()
-    for day, state in days.items():
+    for day, named in days.items():
         folder = store.folder("normalized", account, day)
-        for file in state.current.values():
-            if file.unknown:
-                counted.update(unknown_types(store.read(f"{folder}/{file.name}", ["event_type"])))
+        for name in named.unknown:
+            counted.update(unknown_types(store.read(f"{folder}/{name}", ["event_type"])))
     return counted

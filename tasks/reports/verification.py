@@ -113,6 +113,8 @@ def verify(
 
 @dataclass
 class _AccountVerification:
+    """The verification of one account, which adds to the `answer`."""
+
     store: Store
     account: str
     window: Window | None
@@ -193,7 +195,7 @@ class _AccountVerification:
                 self.counts.add(self._day(day))
             except StagingError as fault:
                 self.answer.problems.append(f"account {self.account}, {newest[day]}: {fault}")
-        self._say()
+        self._note_rest()
 
     def _day(self, day: date) -> DayCounts:
         """Verify a day; again where its files were replaced, and it was sealed anew, meanwhile."""
@@ -226,7 +228,7 @@ class _AccountVerification:
             return self._is_dropped(day, just_now=False)
         return known
 
-    def _say(self) -> None:
+    def _note_rest(self) -> None:
         """Note what was not verified, and why."""
         counts = self.counts
         if counts.unsealed_days:

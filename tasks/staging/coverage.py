@@ -6,18 +6,20 @@ files without rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from tasks.staging import dropped, file_names
-from tasks.staging.raw import covered_by, publish
+from tasks.staging.clock_spans import merge_spans
+from tasks.staging.raw import publish
 from tasks.staging.schemas import RAW_SCHEMA
 from tasks.time_window import MICROSECOND, Window, difference, union
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from datetime import date, datetime
 
-    from tasks.staging.file_names import RawFile
+    from tasks.staging.file_names import RawParts
     from tasks.staging.store import Store
 
 _BEGINNINGS = ("begin", "range")
@@ -36,7 +38,7 @@ class Coverage:
             event.
         synced: Whether a sync began there; if not, only ranges were extracted by themselves, or
             nothing.
-        days: The raw files of each day.
+        days: The names of each day's raw files.
     """
 
     covered: list[Window]
@@ -44,12 +46,29 @@ class Coverage:
     dropped: list[Window]
     begin: datetime | None
     synced: bool
-    days: dict[date, list[RawFile]] = field(default_factory=dict)
+    days: dict[date, list[str]] = field(default_factory=dict)
 
     @property
     def end(self) -> datetime | None:
         """The latest time that was read or begun; None before its first event."""
         return max((part.until for part in (*self.covered, *self.dropped)), default=self.begin)
+
+
+class DayCoverage(NamedTuple):
+    """What the names of a day's raw files tell of time.
+
+    Attributes:
+        covered: The time that they cover, merged.
+        marked: The mark and the window of each file that tells something else of time.
+    """
+
+    covered: list[Window]
+    marked: list[tuple[str, Window]]
+
+    @property
+    def read(self) -> list[Window]:
+        """The windows that were read, whether they are covered or not, and where it begins."""
+        return [*self.covered, *(window for _, window in self.marked)]
 
 
 def read_coverage(store: Store, account: str) -> Coverage:
@@ -58,31 +77,41 @@ def read_coverage(store: Store, account: str) -> Coverage:
     Raises:
         StagingError: A name is not one of ours.
     """
-    days = {
-        day: file_names.raw_files(names, file_names.partition(account, day))
-        for day, names in store.tree("raw", account).items()
-    }
-    return coverage_of(days)
-
-
-def coverage_of(days: dict[date, list[RawFile]]) -> Coverage:
-    """What an account's raw files that count tell of its time."""
-    covered, lost = (
-        union(window for day, files in days.items() for window in covered_by(files, day, mark))
-        for mark in ("", "lost")
+    days = store.tree("raw", account)
+    known = coverage_of(
+        day_coverage(file_names.raw_parts(names, file_names.partition(account, day)), day)
+        for day, names in days.items()
     )
-    runs = union(mark.window for mark in dropped.marks(days))
-    covered = [piece for window in covered for piece in difference(window, runs)]
+    return replace(known, days=days)
+
+
+def day_coverage(parts: Sequence[RawParts], day: date) -> DayCoverage:
+    """What the parts of the names of a day's raw files tell, those of replaced ones among them."""
+    covered = merge_spans([part[:2] for part in parts if not part[4]], day)
+    marked = [
+        (mark, Window(file_names.moment(since, day), file_names.moment(until, day)))
+        for since, until, _, _, mark, _ in parts
+        if mark and mark != "beside"
+    ]
+    return DayCoverage(covered, marked)
+
+
+def coverage_of(days: Iterable[DayCoverage]) -> Coverage:
+    """What is known of an account's time by what is known of its days; without their names."""
+    days = list(days)
+    marked = [one for day in days for one in day.marked]
+    lost = union(window for mark, window in marked if mark == "lost")
+    runs = union(run for one in marked if (run := dropped.run_of(*one)))
+    covered = [
+        piece
+        for window in union(window for day in days for window in day.covered)
+        for piece in difference(window, runs)
+    ]
     gone = [piece for run in runs for piece in difference(run, lost)]
     starts = [window.since for window in (*covered[:1], *runs[:1])]
-    ranges = False
-    for day, files in days.items():
-        for file in files:
-            if file.mark in _BEGINNINGS:
-                starts.append(file.window(day).since)
-                ranges = ranges or file.mark == "range"
-    synced = bool(starts) and not ranges
-    return Coverage(covered, lost, gone, min(starts, default=None), synced, days)
+    starts += [window.since for mark, window in marked if mark in _BEGINNINGS]
+    synced = bool(starts) and not any(mark == "range" for mark, _ in marked)
+    return Coverage(covered, lost, gone, min(starts, default=None), synced)
 
 
 def covered_windows(store: Store, account: str) -> list[Window]:

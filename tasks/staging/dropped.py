@@ -16,17 +16,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from tasks.staging import file_names
-from tasks.time_window import MICROSECOND, Window, union
+from tasks.time_window import MICROSECOND, Window, difference, union
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from datetime import date
 
-    from tasks.staging.file_names import RawFile
     from tasks.staging.store import Store
 
 ALL_TIME = Window(*(datetime(year, 1, 1, tzinfo=UTC) for year in (1, 9999)))
 _MARK = "dropped-"
+_LOST = "-lost"
 _STAMP = "%Y%m%dT%H%M%S%f"
 
 
@@ -45,25 +45,43 @@ def mark_for(window: Window) -> tuple[Window, str]:
     return here, f"{_MARK}{window.since:{_STAMP}}"
 
 
-def marks(days: Mapping[date, Iterable[RawFile]]) -> Iterator[DroppedMark]:
-    """The marks among an account's raw files."""
-    for day, files in days.items():
-        for file in files:
-            if is_mark(file):
-                since = datetime.strptime(file.mark[len(_MARK) :], _STAMP).replace(tzinfo=UTC)
-                yield DroppedMark(Window(since, file.window(day).until), day, file.name)
+def run_of(mark: str, window: Window) -> Window | None:
+    """The time that the mark and the window of a raw file say was dropped; None where neither."""
+    if not mark.startswith(_MARK):
+        return None
+    since = datetime.strptime(mark[len(_MARK) :], _STAMP).replace(tzinfo=UTC)
+    return Window(since, window.until)
 
 
-def is_mark(file: RawFile) -> bool:
-    """Whether a raw file is such a mark."""
-    return file.mark.startswith(_MARK)
+def marks(tree: Mapping[date, Collection[str]]) -> Iterator[DroppedMark]:
+    """The marks among the names of an account's raw files."""
+    for day, names in tree.items():
+        for file in file_names.raw_files([name for name in names if _MARK in name]):
+            if run := run_of(file.mark, file.window(day)):
+                yield DroppedMark(run, day, file.name)
 
 
 def runs_by_names(tree: Mapping[date, Collection[str]]) -> list[Window]:
     """The runs of dropped time, by the names of an account's raw files."""
-    named = {day: [name for name in names if _MARK in name] for day, names in tree.items()}
-    files = {day: file_names.raw_files(names) for day, names in named.items() if names}
-    return union(mark.window for mark in marks(files))
+    return union(mark.window for mark in marks(tree))
+
+
+def dropped_time(store: Store, account: str, bounds: Window = ALL_TIME) -> list[Window]:
+    """The time of an account that was dropped; what lies before the bounds may not be exact.
+
+    Days before them are not listed: a mark lies on the newest day of its run, and that of lost time
+    on its own day.
+
+    Raises:
+        StagingError: The names of raw files cannot be read.
+    """
+    first = bounds.since.date()
+    tree = store.tree("raw", account, wanted=lambda day: day >= first)
+    named = {day: [name for name in names if _LOST in name] for day, names in tree.items()}
+    lost = [
+        file.window(day) for day, names in named.items() for file in file_names.raw_files(names)
+    ]
+    return [piece for run in runs_by_names(tree) for piece in difference(run, lost)]
 
 
 def days_within(windows: Iterable[Window], bounds: Window = ALL_TIME) -> set[date]:
@@ -85,7 +103,7 @@ def dropped_days(store: Store, bounds: Window = ALL_TIME) -> set[date]:
     return {
         day
         for account in store.accounts("raw")
-        for day in days_within(runs_by_names(store.tree("raw", account)), bounds)
+        for day in days_within(dropped_time(store, account, bounds), bounds)
     }
 
 

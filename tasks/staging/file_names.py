@@ -25,21 +25,23 @@ import re
 import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from tasks.errors import StagingError
 from tasks.staging.compacted_names import (
     AFTER,
     COMPACTED,
     compacted_of,
     counting,
-    number_of,
     numbered,
 )
+from tasks.staging.name_search import find_all
 from tasks.time_window import MICROSECOND, Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Sequence
+
+    RawParts = tuple[str, str, str, str, str, str]
+    """Since, until, rows, compaction, mark and after, as in the name; empty what it lacks."""
 
 SUFFIX = ".parquet"
 STAGES = ("raw", "normalized", "rejected", "deliveries")
@@ -56,15 +58,22 @@ def name_pattern(name: str) -> re.Pattern[str]:
     return re.compile(name + re.escape(SUFFIX), re.ASCII)
 
 
+def names_pattern(name: str) -> re.Pattern[str]:
+    """A pattern that finds such names among others, each followed by a slash; see `find_all`."""
+    return re.compile(f"(?<![^/]){name}{re.escape(SUFFIX)}/", re.ASCII)
+
+
 CLOCK = r"(?:(?:[01]\d|2[0-3])[0-5]\d[0-5]\d{7}|240000000000)"
 SPAN = rf"(?P<since>{CLOCK})-(?P<until>{CLOCK})"
 _MARK = rf"(?:-(?P<mark>{'|'.join(MARKS)}|dropped-\d{{8}}T\d{{12}}))?"
 _SOURCE = rf"{SPAN}-[0-9a-f]{{8}}-(?P<raw_rows>\d+)(?:{COMPACTED}|{_MARK}{AFTER})"
-_RAW = name_pattern(_SOURCE)
-NORMALIZED = name_pattern(
+_RESULT = (
     rf"(?P<key>{_SOURCE})-g(?P<generation>\d+)-(?P<rows>\d+)"
     r"(?:-x(?P<lost>\d+))?(?:(?P<unknown>u)|(?P<gone>-gone))?"
 )
+_RAW = names_pattern(_SOURCE)
+_NORMALIZED = names_pattern(_RESULT)
+NORMALIZED = name_pattern(_RESULT)
 
 
 def unique() -> str:
@@ -203,32 +212,23 @@ def match_spanned(pattern: re.Pattern[str], name: str) -> re.Match[str] | None:
     return match if match and match["since"] < match["until"] else None
 
 
-def foreign_name(name: str, stage: str, folder: str) -> StagingError:
-    """The error for a name that is not one of ours."""
-    path = f"{stage}/{folder}/{name}" if folder else name
-    return StagingError(
-        f"{path!r} is no name of a {stage} file of this version; "
-        "move it out of the staging, or use the version that wrote it"
-    )
-
-
-def _matches(
-    pattern: re.Pattern[str], names: Iterable[str], stage: str, folder: str
-) -> Iterator[tuple[str, re.Match[str]]]:
-    """Each name with its match; raises for the first that has none."""
-    for name in names:
-        match = match_spanned(pattern, name)
-        if match is None:
-            raise foreign_name(name, stage, folder)
-        yield name, match
-
-
 def raw_name(
     window: Window, rows: int, mark: str = "", number: int = 0, *, compacted: bool = False
 ) -> str:
     """A new name for a raw file; see `RawFile` for its mark, `compacted_names` for its number."""
     place = numbered(number, compacted=compacted)
     return f"{span(window)}-{unique()}-{rows}{'-' if mark else ''}{mark}{place}{SUFFIX}"
+
+
+def raw_parts(names: Sequence[str], folder: str = "") -> list[RawParts]:
+    """The parts of raw files' names, in order of windows, those of replaced ones too.
+
+    Where they suffice, they cost a fifth of what `RawFile` does.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    return cast("list[RawParts]", find_all(_RAW, sorted(names), "raw", folder))
 
 
 def raw_files(names: Iterable[str], folder: str = "") -> list[RawFile]:
@@ -247,19 +247,15 @@ def all_raw_files(names: Iterable[str], folder: str = "") -> list[RawFile]:
     Raises:
         StagingError: A name is not one of ours.
     """
-    files = [
+    ours = sorted(names)  # by their windows: these come first in a name, and are of one length
+    return [
         RawFile(
-            name,
-            match["since"],
-            match["until"],
-            int(match["raw_rows"]),
-            match["mark"] or "",
-            number_of(match),
-            bool(match["compaction"]),
+            name, since, until, int(rows), mark, int(compaction or after or 0), bool(compaction)
         )
-        for name, match in _matches(_RAW, names, "raw", folder)
+        for name, (since, until, rows, compaction, mark, after) in zip(
+            ours, raw_parts(ours, folder), strict=True
+        )
     ]
-    return sorted(files, key=lambda file: (file.since, file.until, file.name))
 
 
 def normalized_name(
@@ -278,23 +274,12 @@ def normalized_files(names: Iterable[str], folder: str = "") -> list[NormalizedF
     Raises:
         StagingError: A name is not one of ours.
     """
+    ours = sorted(names)
     files = []
-    for name, match in _matches(NORMALIZED, names, "normalized", folder):
-        files.append(
-            NormalizedFile(
-                name,
-                match["since"],
-                match["until"],
-                int(match["rows"]),
-                match["key"],
-                int(match["raw_rows"]),
-                int(match["generation"]),
-                int(match["lost"] or 0),
-                bool(match["unknown"]),
-                bool(match["gone"]),
-                match["mark"] or "",
-                number_of(match),
-                bool(match["compaction"]),
-            )
-        )
+    for name, groups in zip(ours, find_all(_NORMALIZED, ours, "normalized", folder), strict=True):
+        key, since, until, raw_rows, compaction, mark, after, *numbers, unknown, gone = groups
+        generation, rows, lost = (int(number or 0) for number in numbers)
+        of_result = (key, int(raw_rows), generation, lost, bool(unknown), bool(gone))
+        of_raw = (mark, int(compaction or after or 0), bool(compaction))
+        files.append(NormalizedFile(name, since, until, rows, *of_result, *of_raw))
     return sorted(files, key=lambda file: (file.since, file.until, file.key, file.generation))

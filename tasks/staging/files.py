@@ -95,8 +95,12 @@ class Files(Protocol):
             StagingError: The folder cannot be read, or what bears such a name is no file.
         """
 
-    def tree(self, path: str) -> dict[str, list[str]]:
-        """Names of the Parquet files in each folder in a folder, both sorted; see `names`."""
+    def tree(self, path: str, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
+        """Names of the Parquet files in each wanted folder in a folder, both sorted.
+
+        `wanted` is asked about the name of every folder. What of them is unwanted is not listed,
+        unless one listing for all costs less. See `names`.
+        """
 
     def create(
         self, path: str, owner: str, room: int = 0

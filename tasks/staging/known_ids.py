@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from datetime import date
 from hashlib import blake2b
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -28,12 +29,10 @@ from tasks.errors import StagingError
 from tasks.staging import file_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from datetime import date
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
-    from tasks.staging.file_names import RawFile
     from tasks.staging.store import Store
 
 FOLDER = ".ids"
@@ -56,14 +55,14 @@ class KnownIds:
     Args:
         store: The staging.
         account: Whose ids.
-        days: The account's raw files; listed when they are needed by default.
+        days: The names of the account's raw files; listed when they are needed by default.
 
     Attributes:
         unreadable: What is wrong with files that cannot be read; an event in one is not known.
     """
 
     def __init__(
-        self, store: Store, account: str, days: Mapping[date, Iterable[RawFile]] | None = None
+        self, store: Store, account: str, days: Mapping[date, Sequence[str]] | None = None
     ) -> None:
         self.unreadable: list[str] = []
         self._store = store
@@ -85,7 +84,7 @@ class KnownIds:
             return event_ids
         self._load()
         hashes = pa.chunked_array(self._hashes, pa.uint64())
-        found = pc.indices_nonzero(pc.is_in(hashes, value_set=pa.array(_hashes(event_ids))))
+        found = pc.indices_nonzero(pc.is_in(hashes, value_set=pa.array(id_hashes(event_ids))))
         files = {self._files[bisect_right(self._ends, at)] for at in found.to_pylist()}
         columns = [self._read(file) for file in sorted(files)]
         return pa.chunked_array([part for column in columns for part in column.chunks], pa.string())
@@ -93,7 +92,7 @@ class KnownIds:
     def add(self, day: date, name: str, event_ids: pa.ChunkedArray) -> None:
         """Take note of a file that was published."""
         self._load()
-        self._add([f"{day}/{name}"], [len(event_ids)], pa.array(_hashes(event_ids)))
+        self._add([f"{day}/{name}"], [len(event_ids)], pa.array(id_hashes(event_ids)))
         self._not_saved += 1
 
     def save(self) -> None:
@@ -137,11 +136,11 @@ class KnownIds:
             return
         self._loaded = True
         there: list[str] = []
-        days = self._listed() if self._days is None else self._days
-        for day, files in days.items():
-            folder = f"{day}/"
-            there += [folder + file.name for file in files if file.rows]
-        kept = self._kept()
+        listed = self._store.tree("raw", self._account) if self._days is None else self._days
+        for day, names in listed.items():
+            files = file_names.raw_files(names, file_names.partition(self._account, day))
+            there += [f"{day}/{file.name}" for file in files if file.rows]
+        kept = _kept(self._store, self._account)
         kept = kept.filter(pc.is_in(kept["file"], value_set=pa.array(there, pa.string())))
         lists = kept["ids"].combine_chunks()
         counts = pc.list_value_length(lists).to_pylist()
@@ -150,30 +149,12 @@ class KnownIds:
         for path in there:
             if path not in known:
                 try:
-                    hashes = _hashes(self._read(path))
+                    hashes = id_hashes(self._read(path))
                 except StagingError as fault:
                     self.unreadable.append(str(fault))
                     continue
                 self._add([path], [len(hashes)], pa.array(hashes))
                 self._not_saved += 1
-
-    def _listed(self) -> dict[date, list[RawFile]]:
-        tree = self._store.tree("raw", self._account)
-        return {
-            day: file_names.raw_files(names, file_names.partition(self._account, day))
-            for day, names in tree.items()
-        }
-
-    def _kept(self) -> pa.Table:
-        import pyarrow.parquet as pq
-
-        try:
-            path = f"{FOLDER}/account={self._account}{file_names.SUFFIX}"
-            with self._store.backend.open(path) as source:
-                table = pq.ParquetFile(source).read()
-        except StagingError:
-            return _SCHEMA.empty_table()
-        return table if table.schema.equals(_SCHEMA) else _SCHEMA.empty_table()
 
     def _add(self, files: list[str], counts: list[int], hashes: pa.Array) -> None:
         self._files += files
@@ -190,7 +171,43 @@ class KnownIds:
         return self._store.read(f"{folder}/{name}", ["event_id"])["event_id"]
 
 
-def _hashes(event_ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+class Candidates:
+    """The raw files of an account that may have an event, by the hashes that are kept.
+
+    Takes no lock, for what is kept of a file that is there is always right.
+
+    Attributes:
+        days: The days of those that have its hash, gone or not.
+    """
+
+    def __init__(self, store: Store, account: str, event_id: str) -> None:
+        kept = _kept(store, account)
+        lists = kept["ids"].combine_chunks()
+        [wanted] = id_hashes(pa.chunked_array([[event_id]], pa.string()))
+        at = pc.indices_nonzero(pc.equal(lists.flatten(), pa.scalar(wanted, pa.uint64())))
+        rows = np.searchsorted(lists.offsets.to_numpy(), at.to_numpy(), side="right") - 1
+        self._files = {*kept["file"].take(pa.array(rows)).to_pylist()}
+        self._others = {*kept["file"].to_pylist()} - self._files
+        self.days = {date.fromisoformat(file.partition("/")[0]) for file in self._files}
+
+    def may_have(self, day: date, name: str) -> bool:
+        """Whether a file may have the event: one of its hash, or of which nothing is kept."""
+        return f"{day}/{name}" not in self._others
+
+
+def _kept(store: Store, account: str) -> pa.Table:
+    """What is kept of an account: files and their hashes; nothing where it cannot be read."""
+    import pyarrow.parquet as pq
+
+    try:
+        with store.backend.open(f"{FOLDER}/account={account}{file_names.SUFFIX}") as source:
+            table = pq.ParquetFile(source).read()
+    except StagingError:
+        return _SCHEMA.empty_table()
+    return table if table.schema.equals(_SCHEMA) else _SCHEMA.empty_table()
+
+
+def id_hashes(event_ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
     """A hash of each id; of Halo's own, 32 characters long, by arithmetic on all at once."""
     ids = event_ids.combine_chunks()
     usual = pc.equal(pc.binary_length(ids), _USUAL_LENGTH)

@@ -5,7 +5,6 @@ Names of files say what is delivered where possible; see `tasks.staging.segments
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,8 +23,7 @@ from tasks.staging.segments import segments_of
 from tasks.staging.writer import in_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from concurrent.futures import Future
+    from collections.abc import Iterable, Iterator
     from datetime import date
 
     from tasks.staging.file_names import NormalizedFile
@@ -53,41 +51,25 @@ def _recording() -> Iterator[None]:
 
 
 @dataclass
-class Attempt:
-    """One batch's record, being written; see `Ledger.attempt`."""
+class AttemptWriter:
+    """Writes the file of an attempt; see `Ledger.attempt`."""
 
     _pending: Pending
-    _thread: ThreadPoolExecutor
     _number: int
-    _expected: Future[tuple[pa.Table, pa.Buffer]] | None = None
 
-    def expect(self, rows: Callable[[], pa.Table]) -> None:
-        """Prepare what will probably be recorded, while the batch is sent."""
-        self._expected = self._thread.submit(_encoded, rows)
-
-    def record(self, delta: int, rows: pa.Table | None = None) -> None:
-        """Write the record.
+    def write(self, rows: pa.Table, delta: int, encoded: pa.Buffer | None = None) -> None:
+        """Fill it.
 
         Args:
+            rows: `DELIVERIES_SCHEMA`, at least one row.
             delta: How many more events are delivered than before.
-            rows: `DELIVERIES_SCHEMA`, at least one row; those that were expected by default.
+            encoded: The rows as the bytes of a file, where these are there already.
         """
-        if rows is not None:
-            encoded = in_bytes(rows)
-        elif self._expected:
-            rows, encoded = self._expected.result()
-        else:
-            raise ValueError("neither rows nor anything expected")
-        self._pending.sink.write(encoded)
+        self._pending.sink.write(in_bytes(rows) if encoded is None else encoded)
         attempted_at = rows["attempted_at"][0].as_py()
         self._pending.name = ledger_file_names.attempts_name(
             attempted_at, _bounds(rows), rows.num_rows, delta, self._number
         )
-
-
-def _encoded(make: Callable[[], pa.Table]) -> tuple[pa.Table, pa.Buffer]:
-    rows = make()
-    return rows, in_bytes(rows)
 
 
 @dataclass(frozen=True)
@@ -181,15 +163,15 @@ class Ledger:
         return pa.concat_tables(tables) if tables else None
 
     @contextmanager
-    def attempt(self, event_ids: pa.ChunkedArray) -> Iterator[Attempt]:
-        """The record of a batch of events, which is to be sent within the context.
+    def attempt(self, event_ids: pa.ChunkedArray) -> Iterator[AttemptWriter]:
+        """The file of an attempt to deliver events, which are to be sent within the context.
 
         It is on disk when the context is left without an exception.
 
         Raises:
-            LedgerError: At the beginning: there is no room for it, and the batch must not be sent,
-                or every run would send it again without a record. In the end: it cannot be written,
-                and what was delivered will be sent again.
+            LedgerError: At the beginning: there is no room for it, and the events must not be sent,
+                or every run would send them again without a record. In the end: it cannot be
+                written, and what was delivered will be sent again.
         """
         room = _FILE_BYTES + len(event_ids) * _ROW_BYTES + event_ids.nbytes
         with (
@@ -197,9 +179,8 @@ class Ledger:
             self.store.pending(
                 "deliveries", self.account, self.day, destination=self.destination, room=room
             ) as pending,
-            ThreadPoolExecutor(1, "ledger") as thread,
         ):
-            yield Attempt(pending, thread, self._number)
+            yield AttemptWriter(pending, self._number)
 
     def note_settled(self, segment: Segment, delivered: int) -> None:
         """Note that a segment has nothing left to deliver, where its sums don't show it.

@@ -19,12 +19,12 @@ from tasks.staging.file_names import (
     SPAN,
     SUFFIX,
     SpannedFile,
-    foreign_name,
     match_spanned,
     name_pattern,
     span,
     unique,
 )
+from tasks.staging.name_search import foreign_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -24,18 +24,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import partial
+from datetime import date
 from typing import TYPE_CHECKING
 
 from tasks.staging import file_names, rejected_file_names
 from tasks.staging.compacted_names import compacted_of, counting, counting_in_folder
+from tasks.staging.day_folders import every_day
 from tasks.staging.dropped import runs_by_names
 from tasks.staging.file_names import SUFFIX
 from tasks.time_window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-    from datetime import date
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from tasks.staging.compacted_names import R
     from tasks.staging.file_names import NormalizedFile, RawFile
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from tasks.staging.store import Store
 
     _Names = Sequence[str]
-    _Trees = tuple[_Names, _Names, _Names]
+    Trees = tuple[_Names, _Names, _Names]
+    """Names of a day in raw, normalized and rejected."""
 
 _EMPTY = re.compile(rf"-0(?:-(?:{'|'.join(file_names.MARKS)}))?(?:-[ac]\d+)?$")
 _LISTINGS = 4
@@ -187,17 +188,12 @@ def _counting(
     }
 
 
-def days(store: Store, account: str) -> dict[date, DayFiles]:
-    """Every day of an account, oldest first, by names alone."""
+def days(store: Store, account: str, within: Window | None = None) -> dict[date, DayFiles]:
+    """The days of an account, oldest first, by names alone; within a window only its days."""
     return {
-        day: _day(store, account, day, names, dropped=dropped)
-        for day, dropped, names in _listed(store, account)
+        day: sorted_out(store, account, day, names, dropped=dropped)
+        for day, dropped, names in listed(store, account, within)
     }
-
-
-def _day(store: Store, account: str, day: date, names: _Trees, *, dropped: bool) -> DayFiles:
-    state = read_day(*names, file_names.partition(account, day), dropped=dropped)
-    return _whole(state, partial(day_of, store, account, day, dropped=dropped))
 
 
 def day_of(store: Store, account: str, day: date, *, dropped: bool = False) -> DayFiles:
@@ -206,21 +202,28 @@ def day_of(store: Store, account: str, day: date, *, dropped: bool = False) -> D
     Raises:
         StagingError: A name is not one of ours.
     """
-
-    def listed() -> DayFiles:
-        names, rejected, raw = (store.files(stage, account, day) for stage in _ORDER)
-        return read_day(raw, names, rejected, file_names.partition(account, day), dropped=dropped)
-
-    return _whole(listed(), listed)
+    return sorted_out(store, account, day, _names(store, account, day), dropped=dropped)
 
 
-def _whole(state: DayFiles, listed: Callable[[], DayFiles]) -> DayFiles:
-    """A day, listed again where a compaction changed it meanwhile."""
+def sorted_out(store: Store, account: str, day: date, names: Trees, *, dropped: bool) -> DayFiles:
+    """A day by its names in raw, normalized and rejected, as `listed` tells them.
+
+    It is listed again where a compaction changed it meanwhile.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
     for _ in range(_LISTINGS):
+        state = read_day(*names, file_names.partition(account, day), dropped=dropped)
         if not state.crossed:
             break
-        state = listed()
+        names = _names(store, account, day)
     return state
+
+
+def _names(store: Store, account: str, day: date) -> Trees:
+    normalized, rejected, raw = (store.files(stage, account, day) for stage in _ORDER)
+    return raw, normalized, rejected
 
 
 def unfinished(store: Store, account: str) -> dict[date, DayFiles]:
@@ -229,34 +232,41 @@ def unfinished(store: Store, account: str) -> dict[date, DayFiles]:
     Days that are plainly done cost little more than their listing.
     """
     found = {}
-    for day, dropped, names in _listed(store, account):
+    for day, dropped, names in listed(store, account):
         raw, normalized, rejected = names
-        if rejected or not _plainly_done(raw, normalized):
-            state = _day(store, account, day, names, dropped=dropped)
+        if rejected or not plainly_done(raw, normalized):
+            state = sorted_out(store, account, day, names, dropped=dropped)
             if state.waiting or state.leftovers or state.orphans:
                 found[day] = state
     return found
 
 
-def _listed(store: Store, account: str) -> Iterator[tuple[date, bool, _Trees]]:
+def listed(
+    store: Store, account: str, within: Window | None = None
+) -> Iterator[tuple[date, bool, Trees]]:
     """Every day, whether it was dropped, and its names in raw, normalized and rejected.
 
-    The oldest day comes first.
+    The oldest day comes first. Within a window, only its days are told; of raw, later ones are
+    listed, too, because what says that a day was dropped may lie on any of them.
     """
-    normalized, rejected, raw = (store.tree(stage, account) for stage in _ORDER)
+    wanted = within.reaches if within else every_day
+    first = within.since.date() if within else date.min
+    normalized, rejected = (store.tree(stage, account, wanted=wanted) for stage in _ORDER[:2])
+    raw = store.tree("raw", account, wanted=lambda day: day >= first)
     runs = runs_by_names(raw)
-    for day in sorted({*raw, *normalized, *rejected}):
+    for day in sorted({*filter(wanted, raw), *normalized, *rejected}):
         dropped = any(run.overlaps(Window.of_day(day)) for run in runs)
         yield day, dropped, (raw.get(day, ()), normalized.get(day, ()), rejected.get(day, ()))
 
 
-def _plainly_done(raw: Sequence[str], normalized: Sequence[str]) -> bool:
+def plainly_done(raw: Sequence[str], normalized: Sequence[str]) -> bool:
     """Whether each raw file with rows has one normalized file, and each of those its raw file."""
-    done = {name.rpartition("-g")[0] for name in normalized}
-    keys = {name[: -len(SUFFIX)] for name in raw}
-    if len(done) < len(normalized) or not done <= keys:
-        return False
-    return all(_EMPTY.search(key) for key in keys - done)
+    done = [name.rpartition("-g")[0] for name in normalized]
+    keys = [name[: -len(SUFFIX)] for name in raw]
+    if done == keys:
+        return True
+    rest = {*keys}.difference(done)
+    return len(keys) == len(done) + len(rest) and all(_EMPTY.search(key) for key in rest)
 
 
 def current_files(

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from tasks.staging.days_by_names import DayByNames
     from tasks.staging.file_names import NormalizedFile
     from tasks.staging.last_attempts import LastAttempts
-    from tasks.staging.normalized import DayFiles
     from tasks.staging.segments import Segment
     from tasks.staging.store import Store
 
@@ -96,7 +96,7 @@ class Selection:
         """Whether it may take an event created on a day."""
         if self.takes.since is not None and day < self.takes.since.date():
             return False
-        return self.window is None or self.window.overlaps(Window.of_day(day))
+        return self.window is None or self.window.reaches(day)
 
     def takes_all(self, segment: Segment, file: NormalizedFile, day: date) -> bool:
         """Whether file names alone show that it takes every event of a file."""
@@ -140,7 +140,7 @@ def count_account(
     destination: str,
     takes: EventFilter,
     account: str,
-    days: Mapping[date, DayFiles],
+    days: Mapping[date, DayByNames],
 ) -> DeliveryCounts:
     """Count what a destination got of an account's days.
 
@@ -150,9 +150,13 @@ def count_account(
     """
     deliveries = store.tree("deliveries", account, destination)
     found = DeliveryCounts()
-    for day, state in days.items():
+    for day, named in days.items():
+        names = deliveries.get(day, ())
+        if (delivered := named.delivered(day, names, takes)) is not None:
+            found += DeliveryCounts(delivered, excluded=named.normalized - delivered)
+            continue
         ledger = Ledger(store, destination, account, day)
-        for segment in ledger.segments(state.current.values(), deliveries.get(day, ()), takes):
+        for segment in ledger.segments(named.current_files(account, day), names, takes):
             found += count_segment(ledger, segment, oldest=found.oldest_pending is None)
     return found
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.staging import file_names
+from tasks.staging.clock_spans import merge_spans
 from tasks.staging.compacted_names import highest
 from tasks.staging.known_ids import KnownIds
 from tasks.staging.rejected import malformed_rows, reject
@@ -147,19 +148,9 @@ def stage_beside(  # noqa: PLR0917 - as `stage_window`
 
 
 def covered_by(files: Iterable[RawFile], day: date, mark: str = "") -> list[Window]:
-    """The windows of a day's files of a mark, merged as text: a thousand names cost 1 ms."""
-    merged: list[list[str]] = []
-    for file in files:
-        if file.mark != mark:
-            continue
-        if merged and file.since <= merged[-1][1]:
-            merged[-1][1] = max(merged[-1][1], file.until)
-        else:
-            merged.append([file.since, file.until])
-    return [
-        Window(file_names.moment(since, day), file_names.moment(until, day))
-        for since, until in merged
-    ]
+    """The windows of a day's files of a mark, merged."""
+    spans = ((file.since, file.until) for file in files if file.mark == mark)
+    return merge_spans(spans, day)
 
 
 def _conform(events: pa.Table, now: datetime) -> pa.Table:

@@ -9,11 +9,11 @@ from tasks.staging.compacted_names import NUMBERED, number_of, numbered
 from tasks.staging.file_names import (
     NORMALIZED,
     SUFFIX,
-    foreign_name,
     match_spanned,
     name_pattern,
     unique,
 )
+from tasks.staging.name_search import foreign_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

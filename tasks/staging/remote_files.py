@@ -12,9 +12,12 @@ from tasks.staging.file_names import SUFFIX
 from tasks.staging.files import Pending, faults, in_use, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tasks.staging.lease import Lease, Leases
+
+_FEW_FOLDERS = 8
+"""Fewer than these are listed one by one, where others are not wanted."""
 
 
 class RemoteFiles:
@@ -61,13 +64,17 @@ class RemoteFiles:
             if info.is_file and info.base_name.endswith(suffix)
         )
 
-    def tree(self, path: str) -> dict[str, list[str]]:
-        """See `Files`: one listing for all."""
+    def tree(self, path: str, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
+        """See `Files`: few folders one by one, else one listing for all."""
+        folders = self.folders(path)
+        chosen = [folder for folder in folders if wanted(folder)]
+        if len(chosen) < min(len(folders), _FEW_FOLDERS):
+            return {folder: self.names(f"{path}/{folder}") for folder in chosen}
         found: dict[str, list[str]] = {}
         for info in self._infos(path, recursive=True):
             if info.is_file and info.base_name.endswith(SUFFIX):
                 found.setdefault(info.path.rsplit("/", 2)[-2], []).append(info.base_name)
-        return {folder: sorted(found[folder]) for folder in sorted(found)}
+        return {folder: sorted(found[folder]) for folder in sorted(found) if wanted(folder)}
 
     @contextlib.contextmanager
     def create(

@@ -53,26 +53,52 @@ def surely_settled(
     deliveries: Sequence[str],
     takes: EventFilter = EVERYTHING,
 ) -> bool:
-    """Whether names show for a whole day what `segments_of` tells, at a tenth the cost.
+    """Whether names show for a whole day that nothing is left to deliver."""
+    return surely_delivered(day, normalized, deliveries, takes) is not None
 
-    Either its sums agree, or it has a note of the same filter and files. False where there is more
-    to know: something is pending, or was normalized anew.
+
+def surely_delivered(
+    day: date,
+    normalized: Sequence[str],
+    deliveries: Sequence[str],
+    takes: EventFilter = EVERYTHING,
+    rows: int | None = None,
+) -> int | None:
+    """How many events are delivered of a day of which nothing is left to deliver.
+
+    Names show for the whole day what `segments_of` tells, at a tenth the cost: its sums agree, or
+    it has a note of the same filter and files. None where there is more to know: something is
+    pending, or was normalized anew. `rows` is what `first_generation_rows` tells, where known.
     """
     listed = ledger_file_names.counting_names(deliveries)
     names = "/".join([*listed, ""])
-    rows = _FIRST_GENERATION.findall("/".join([*normalized, ""]))
-    if len(rows) == len(normalized) and sum(map(int, rows)) == sum(map(int, _DELTA.findall(names))):
-        return True
+    rows = first_generation_rows(normalized) if rows is None else rows
+    if rows is not None and rows == sum(map(int, _DELTA.findall(names))):
+        return rows
     if not takes.by_content:
-        return False
+        return None
     attempts = filterfalse(ledger_file_names.is_note, listed)
     if (mark := f"-f{fingerprint(takes, normalized, attempts)}-") not in names:
-        return False
+        return None
     ours = (name for name in listed if mark in name)
     _, notes = ledger_file_names.deliveries_files(ours)
     tried = sum(map(int, _TRIED.findall(names)))
     start = file_names.after(takes.since, day)
-    return any(note.rows == tried and note.after == _after(start, note.since) for note in notes)
+    counts = (
+        note.delivered
+        for note in notes
+        if note.rows == tried and note.after == _after(start, note.since)
+    )
+    return next(counts, None)
+
+
+def first_generation_rows(normalized: Sequence[str]) -> int | None:
+    """How many events normalized files have of which each is the first of its raw file.
+
+    None where one is not, or tells of events that were lost.
+    """
+    rows = _FIRST_GENERATION.findall("/".join([*normalized, ""]))
+    return sum(map(int, rows)) if len(rows) == len(normalized) else None
 
 
 def fingerprint(takes: EventFilter, normalized: Iterable[str], attempts: Iterable[str]) -> str:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
@@ -23,8 +22,8 @@ import pyarrow as pa
 
 from tasks.errors import SettingsError, StagingError
 from tasks.redaction import foreign_text, redact_address
+from tasks.staging.day_folders import day_of_folder, every_day, unexpected_folder
 from tasks.staging.file_names import STAGES
-from tasks.staging.files import OURS_ALONE
 from tasks.staging.local_files import LocalFiles
 from tasks.staging.reader import read_batches, read_table
 from tasks.staging.remote_files import RemoteFiles
@@ -33,31 +32,15 @@ from tasks.staging.schemas import required, what_is_foreign
 from tasks.staging.writer import ROW_GROUP, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from datetime import date
 
     from tasks.staging.files import Files, Pending
     from tasks.time_window import Window
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
 """Names of accounts and destinations, which reach logs and pages as they are."""
-
-
-def _day(parent: str, folder: str) -> date:
-    name, _, value = folder.partition("=")
-    try:
-        day = date.fromisoformat(value)
-    except ValueError:
-        day = None
-    # the first and the last year have no year before or after them
-    known = day is not None and date.min.year < day.year < date.max.year
-    if day is None or not known or name != "date" or day.isoformat() != value:
-        raise StagingError(_unexpected(parent, folder, "date=YYYY-MM-DD"))
-    return day
-
-
-def _unexpected(parent: str, folder: str, ours: str) -> str:
-    return f"{f'{parent}/{folder}'!r} is no {ours} folder; {OURS_ALONE}"
 
 
 @dataclass(frozen=True)
@@ -123,13 +106,13 @@ class Store:
             if name == key and _NAME.fullmatch(value):
                 values.append(value)
             else:
-                unexpected_entries.append(_unexpected(parent, folder, f"{key}=…"))
+                unexpected_entries.append(unexpected_folder(parent, folder, f"{key}=…"))
         return values, unexpected_entries
 
     def dates(self, stage: str, account: str, destination: str = "") -> list[date]:
         """Days of which a stage has a folder, oldest first."""
         parent = self.folder(stage, account, destination=destination)
-        return [_day(parent, folder) for folder in self.backend.folders(parent)]
+        return [day_of_folder(parent, folder) for folder in self.backend.folders(parent)]
 
     def files(
         self, stage: str, account: str, day: date | None = None, destination: str = ""
@@ -140,10 +123,21 @@ class Store:
             return [name for names in days for name in names]
         return self.backend.names(self.folder(stage, account, day, destination))
 
-    def tree(self, stage: str, account: str, destination: str = "") -> dict[date, list[str]]:
-        """Names of every day's files, oldest day first. No file is opened."""
+    def tree(
+        self,
+        stage: str,
+        account: str,
+        destination: str = "",
+        *,
+        wanted: Callable[[date], bool] = every_day,
+    ) -> dict[date, list[str]]:
+        """Names of every day's files, or of the days that are wanted; the oldest day first.
+
+        No file is opened.
+        """
         parent = self.folder(stage, account, destination=destination)
-        return {_day(parent, folder): names for folder, names in self.backend.tree(parent).items()}
+        found = self.backend.tree(parent, lambda folder: wanted(day_of_folder(parent, folder)))
+        return {day_of_folder(parent, folder): names for folder, names in found.items()}
 
     def publish(
         self,

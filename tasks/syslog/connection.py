@@ -111,6 +111,14 @@ class Connection:
         self._read_end()
         self._require_clean_end()
 
+    def is_open(self) -> bool:
+        """Whether the receiver has neither ended nor broken the connection. Waits for nothing."""
+        try:
+            self._ready(0, 0)
+        except OSError:
+            return False
+        return not self._has_ended()
+
     def wait(self) -> None:
         """Return once the receiver said something, or after a while.
 

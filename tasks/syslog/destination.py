@@ -21,7 +21,7 @@ from tasks.time_window import parse_time
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tasks.syslog.transport import Transport
+    from tasks.syslog.transport import StreamTransport, Transport
 
 # USM Anywhere's listeners for RFC 5424: TCP 602 and TLS 6515.
 _RFC5424_PORTS = (602, 6515)
@@ -90,6 +90,7 @@ def _usual_name(fields: dict[str, Any]) -> str:
     return re.sub(r"[^a-z0-9_-]", "_", address.lower())[:_MAX_NAME]
 
 
+_WHOLE_NUMBER = _matching("[0-9]{1,9}", "a whole number such as 500")
 _Number = _matching(r"[0-9]{1,9}(\.[0-9]{1,6})?", "a number such as 10 or 2.5")
 Rate = Annotated[
     float | None,
@@ -151,7 +152,7 @@ class Destination(BaseModel):
         title="host",  # the URL's own host is another field
         description="Host in the syslog header; each event's own by default.",
     )
-    batch: Annotated[int, _matching("[0-9]{1,9}", "a whole number such as 500")] = Field(
+    batch: Annotated[int, _WHOLE_NUMBER] = Field(
         1000, ge=1, le=1_000_000, description="Events that are confirmed together."
     )
     timeout: Annotated[float, _Number] = Field(
@@ -211,4 +212,20 @@ class Destination(BaseModel):
         Raises:
             SettingsError: The files that the options name cannot be used.
         """
+        raise NotImplementedError
+
+
+class StreamDestination(Destination):
+    """A destination that several connections may lead to at once."""
+
+    connections: Annotated[int, _WHOLE_NUMBER] = Field(
+        1,
+        ge=1,
+        le=16,
+        description="Batches that are sent at the same time, on a connection each: for receivers "
+        "that are far away. With more than one, events may arrive out of order.",
+    )
+
+    def open_transport(self) -> StreamTransport:
+        """See :class:`Destination`."""
         raise NotImplementedError

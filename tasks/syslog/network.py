@@ -75,7 +75,7 @@ def explain(error: OSError, timeout: float) -> str:
 
 
 class SendingRate:
-    """At most so many messages a second, in bursts of a hundredth of a second.
+    """At most so many messages a second over all threads, in bursts of a hundredth of a second.
 
     Unused time is not made up for later, because receivers lose datagrams in bursts. One burst is
     the exception: it evens out that a sleep ends late.
@@ -84,6 +84,7 @@ class SendingRate:
     def __init__(self, rate: float | None) -> None:
         self._rate = rate
         self._due = 0.0
+        self._lock = threading.Lock()
 
     @property
     def burst(self) -> int | None:
@@ -94,7 +95,9 @@ class SendingRate:
         """Sleep until ``count`` more messages may be sent."""
         if self._rate is None:
             return
-        now = time.monotonic()
-        if self._due > now:
-            time.sleep(self._due - now)
-        self._due = max(self._due, now - _BURST_SECONDS) + count / self._rate
+        with self._lock:
+            now = time.monotonic()
+            due = self._due
+            self._due = max(due, now - _BURST_SECONDS) + count / self._rate
+        if due > now:
+            time.sleep(due - now)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # 0 is the version that librelp speaks and asks for, whatever its specification says of it.
 _OFFERS = b"relp_version=0\nrelp_software=halo-usm\ncommands=syslog"
 _OFFER = re.compile(rb"(?:^|[ \n])(\w+)=([^\n]*)")
-WINDOW = 1024
+MOST_UNANSWERED = 1024
 """Messages that may wait for their answers at once: 20,000 a second over a path of 50 ms."""
 _CHUNK = 64 * 1024
 _OK = 200
@@ -99,11 +99,11 @@ class RelpSession:
         self._outcomes = MessageOutcomes(0)
         self._asked: int | None = None
         self._reply = b""
-        self._closes = False
+        self._closing = False
         connection.listener = self._take
 
     def open(self) -> None:
-        """Agree on the session; nothing else may be sent before."""
+        """Agree on the session: to be called first."""
         try:
             reply = self._ask("open", _OFFERS)
         except TimeoutError:
@@ -134,11 +134,13 @@ class RelpSession:
         self._connection.require_not_ended()
         self._require_not_closing()
 
-    def send(self, runs: list[MessageBuffer], outcomes: MessageOutcomes, rate: SendingRate) -> None:
+    def send(
+        self, buffers: list[MessageBuffer], outcomes: MessageOutcomes, rate: SendingRate
+    ) -> None:
         """Send a batch; returning means that every message was answered."""
         self._outcomes = outcomes
         try:
-            self._send_all(runs, rate)
+            self._send_all(buffers, rate)
         except TimeoutError:
             raise TimeoutError(
                 f"the receiver acknowledged next to nothing for {self._connection.timeout:g} s; "
@@ -146,16 +148,16 @@ class RelpSession:
                 "timeout="
             ) from None
 
-    def _send_all(self, runs: list[MessageBuffer], rate: SendingRate) -> None:
+    def _send_all(self, buffers: list[MessageBuffer], rate: SendingRate) -> None:
         row = 0
-        for run in runs:
+        for buffer in buffers:
             index = 0
-            while index < len(run):
-                if len(self._waiting) >= WINDOW:
-                    self._wait_for(WINDOW // 2)  # so that many are sent at once
-                count = self._fitting(run, index, rate.burst or WINDOW)
+            while index < len(buffer):
+                if len(self._waiting) >= MOST_UNANSWERED:
+                    self._wait_for(MOST_UNANSWERED // 2)  # so that many are sent at once
+                count = self._fitting(buffer, index, rate.burst or MOST_UNANSWERED)
                 rate.wait(count)
-                self._send(run, index, index + count, row)
+                self._send(buffer, index, index + count, row)
                 index += count
                 row += count
         self._wait_for(0)
@@ -181,13 +183,13 @@ class RelpSession:
             self._connection.take_arrived()
         self._connection.abort()
 
-    def _fitting(self, run: MessageBuffer, index: int, most: int) -> int:
-        """How many messages are sent at once: those that the window and a chunk hold."""
-        most = min(most, WINDOW - len(self._waiting), len(run) - index)
-        end = run.offsets[index] + _CHUNK
-        return max(1, bisect_left(run.offsets, end, index, index + most) - index)
+    def _fitting(self, buffer: MessageBuffer, index: int, most: int) -> int:
+        """How many messages are sent at once: what a chunk holds, and may wait for answers."""
+        most = min(most, MOST_UNANSWERED - len(self._waiting), len(buffer) - index)
+        end = buffer.offsets[index] + _CHUNK
+        return max(1, bisect_left(buffer.offsets, end, index, index + most) - index)
 
-    def _send(self, run: MessageBuffer, first: int, last: int, row: int) -> None:
+    def _send(self, buffer: MessageBuffer, first: int, last: int, row: int) -> None:
         # an answer that is there already answers nothing
         self._connection.take_arrived()
         self._require_not_closing()
@@ -195,7 +197,7 @@ class RelpSession:
         parts: list[bytes] = []
         for index in range(first, last):
             self._number = number_after(self._number)
-            message = run.slice(index, index + 1)
+            message = buffer.slice(index, index + 1)
             numbers.append(self._number)
             parts.append(b"%d" % self._number + message)
             self._waiting[self._number] = _Waiting(row + index - first, len(message))
@@ -231,7 +233,7 @@ class RelpSession:
         self._connection.wait()
 
     def _require_not_closing(self) -> None:
-        if self._closes:
+        if self._closing:
             raise ConnectionAbortedError("the receiver ended the session; its log may say why")
 
     def _take(self, data: bytes) -> None:
@@ -241,7 +243,7 @@ class RelpSession:
 
     def _take_frame(self, one: Frame) -> None:
         if one.number == 0:  # a hint, of which there is one kind
-            self._closes |= one.command == b"serverclose"
+            self._closing |= one.command == b"serverclose"
         elif one.command != b"rsp":
             raise RelpError(f"the receiver says {one.command.decode()!r}, which is no answer")
         elif one.number == self._asked:

@@ -13,7 +13,7 @@ from tasks.syslog.connection import (
     UNPROVEN_SECONDS,
     Connection,
 )
-from tasks.syslog.destination import Destination
+from tasks.syslog.destination import Destination, StreamDestination
 from tasks.syslog.message_buffers import buffers_of, touched
 from tasks.syslog.network import Address, SendingRate, explain, name_of, resolve
 from tasks.syslog.transport import CONFIRMED, FAILED, UNCONFIRMED, Outcome
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tasks.syslog.message_buffers import MessageBuffer
-    from tasks.syslog.transport import Transport
+    from tasks.syslog.transport import StreamTransport
 
 LEAST_SHARE = 0.05  # seconds that each further address gets of the time to connect
 
 
-class TcpDestination(Destination):
+class TcpDestination(StreamDestination):
     """One TCP listener."""
 
-    def open_transport(self) -> Transport:
+    def open_transport(self) -> StreamTransport:
         """See :class:`Destination`."""
-        return TcpTransport(self)
+        return TcpTransport(self, self.connections)
 
 
 class TcpTransport:
@@ -42,20 +42,25 @@ class TcpTransport:
 
     certificate_until: datetime | None = None
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, destination: Destination, connections: int = 1) -> None:
         self._destination = destination
+        self._connections = connections
         self._sending_rate = SendingRate(destination.rate)
         self._preferred: Address | None = None
         self._close_grace = UNPROVEN_SECONDS
 
-    def deliver(self, messages: pa.BinaryArray | pa.ChunkedArray) -> Outcome:
-        """See :class:`tasks.syslog.transport.Transport`: all confirmed, or none."""
+    def deliver(
+        self,
+        messages: pa.BinaryArray | pa.ChunkedArray,
+        connection: Connection | None = None,
+    ) -> Outcome:
+        """See :class:`tasks.syslog.transport.StreamTransport`: all confirmed, or none."""
         total = len(messages)
         if not total:
             return Outcome.of()
         runs = buffers_of(messages)
         try:
-            connection = self.connect()
+            connection = connection or self.connect()
         except SensorError as error:
             return Outcome.of((FAILED, total), error=str(error))
         try:
@@ -71,8 +76,29 @@ class TcpTransport:
             connection.abort()
             raise
         connection.close()
-        self._close_grace = PROVEN_SECONDS
+        # so many others may be accepted before this one
+        self._close_grace = PROVEN_SECONDS * self._connections
         return Outcome.of((CONFIRMED, total))
+
+    def connect(self) -> Connection:
+        """See :class:`tasks.syslog.transport.StreamTransport`.
+
+        It goes to the first address that answers, the one that did last time before others.
+        """
+        deadline = time.monotonic() + self._destination.timeout
+        addresses = resolve(self._destination, socket.SOCK_STREAM)
+        addresses.sort(key=lambda address: address != self._preferred)
+        faults = []
+        for index, address in enumerate(addresses):
+            share = (deadline - time.monotonic()) / (len(addresses) - index)
+            try:
+                connection = self._open(address, max(share, LEAST_SHARE))
+            except OSError as error:
+                faults.append(f"{name_of(address)}: {self._explain(error)}")
+            else:
+                self._preferred = address
+                return connection
+        raise SensorError(f"{self._destination.address}: {'; '.join(faults)}")
 
     def check(self) -> str:
         """See :class:`tasks.syslog.transport.Transport`: goes through all but the sending."""
@@ -101,27 +127,6 @@ class TcpTransport:
             last = min(first + burst, len(run))
             self._sending_rate.wait(last - first)
             connection.send(run.slice(first, last))
-
-    def connect(self) -> Connection:
-        """Connect to the first address that answers, the one that did last time before others.
-
-        Raises:
-            SensorError: None does; nothing was sent.
-        """
-        deadline = time.monotonic() + self._destination.timeout
-        addresses = resolve(self._destination, socket.SOCK_STREAM)
-        addresses.sort(key=lambda address: address != self._preferred)
-        faults = []
-        for index, address in enumerate(addresses):
-            share = (deadline - time.monotonic()) / (len(addresses) - index)
-            try:
-                connection = self._open(address, max(share, LEAST_SHARE))
-            except OSError as error:
-                faults.append(f"{name_of(address)}: {self._explain(error)}")
-            else:
-                self._preferred = address
-                return connection
-        raise SensorError(f"{self._destination.address}: {'; '.join(faults)}")
 
     def _open(self, address: Address, seconds: float) -> Connection:
         deadline = time.monotonic() + seconds

@@ -9,10 +9,10 @@ from pydantic import AfterValidator, Field, ValidationInfo
 
 from tasks.errors import explain
 from tasks.redaction import LONGEST_PATH, foreign_text
-from tasks.syslog.destination import Destination, one_of
+from tasks.syslog.destination import Destination, StreamDestination, one_of
 
 if TYPE_CHECKING:
-    from tasks.syslog.transport import Transport
+    from tasks.syslog.transport import StreamTransport
 
 
 def _file_or_folder(path: Path, info: ValidationInfo) -> Path:
@@ -71,12 +71,12 @@ class TlsOptions(Destination):
             client_context(self)
 
 
-class TlsDestination(TlsOptions):
+class TlsDestination(TlsOptions, StreamDestination):
     """One TLS listener."""
 
-    def open_transport(self) -> Transport:
+    def open_transport(self) -> StreamTransport:
         """See :class:`Destination`."""
         # A run that has nothing to deliver does not pay for ssl.
         from tasks.syslog.tls_transport import TlsTransport
 
-        return TlsTransport(self)
+        return TlsTransport(self, self.connections)

@@ -65,8 +65,8 @@ _REASONS = {
 class TlsTransport(TcpTransport):
     """TLS to one destination."""
 
-    def __init__(self, destination: TlsOptions) -> None:
-        super().__init__(destination)
+    def __init__(self, destination: TlsOptions, connections: int = 1) -> None:
+        super().__init__(destination, connections)
         self._context = client_context(destination)
         self._close_notify = destination.close_notify
 

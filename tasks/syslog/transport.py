@@ -16,6 +16,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from tasks.syslog.connection import Connection
     from tasks.syslog.destination import Destination
 
 CONFIRMED = "confirmed"
@@ -79,6 +80,27 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """End in order what was kept open; the transport may be used again."""
+
+
+class StreamTransport(Transport, Protocol):
+    """The transport of a destination that several connections may lead to at once.
+
+    It is safe in several threads: what they learn of the receiver, and the rate, is of all of them.
+    """
+
+    def connect(self) -> Connection:
+        """Connect now for a batch to come. Who does not use it closes it.
+
+        Raises:
+            SensorError: There is no connection; says why and what to do.
+        """
+
+    def deliver(
+        self,
+        messages: pa.BinaryArray | pa.ChunkedArray,
+        connection: Connection | None = None,
+    ) -> Outcome:
+        """See `Transport`; on a connection that was made before, where one is given."""
 
 
 def check(destination: Destination) -> str:

@@ -21,6 +21,9 @@ PARTS = (
     "delivery",
     "encoding",
     "load",
+    "whole_load",
+    "far_receiver",
+    "growth",
     "relays",
     "flow_runs",
 )

@@ -31,8 +31,9 @@ import pyarrow.compute as pc
 
 from tasks.cef.line_hashes import line_hashes
 from tasks.cef.render import render
+from tasks.load.batch import Batch
 from tasks.load.batch_sender import BatchSender
-from tasks.load.batches import Batch
+from tasks.load.parallel_sender import ParallelSender
 from tasks.load.recorded_transport import RecordedTransport
 from tasks.staging.ledger import Ledger
 from tasks.staging.store import open_store
@@ -198,7 +199,8 @@ def _batch_of(ledger: Ledger, lines: pa.Array, to: Destination) -> Batch:
         }
     )
     numbers = np.zeros(len(lines), np.int32)
-    return Batch(ledger, facts, messages, numbers, *np.zeros((3, len(lines)), np.bool_))
+    flags = np.zeros((3, len(lines)), np.bool_)
+    return Batch((ledger,), numbers, facts, messages, numbers.copy(), *flags)
 
 
 def _rate(batches: Iterable[Batch], to: Destination) -> float:
@@ -206,12 +208,14 @@ def _rate(batches: Iterable[Batch], to: Destination) -> float:
     transport = to.open_transport()
     transport.deliver(encoded(pa.array([line(0)]), to))
     recorded = RecordedTransport(to, transport, "bench", threading.Event())
-    sender = BatchSender(recorded, pauses=())
+    sender = ParallelSender(BatchSender(recorded, pauses=()))
     count = 0
     start = time.perf_counter()
     for batch in batches:
         sender.deliver(batch)
         count += len(batch)
+    sender.finish()
+    sender.close()
     seconds = time.perf_counter() - start
     if recorded.delivered != count:
         raise AssertionError(recorded.error)

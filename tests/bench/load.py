@@ -46,12 +46,7 @@ def measure() -> Iterator[Measured]:
     """Load everything for new destinations, at the default batch and at a larger one."""
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as name:
-        store = open_store(str(Path(name) / "staging"))
-        for day in range(DAYS):
-            since = DAY + timedelta(days=day)
-            window = Window(since, since + timedelta(days=1))
-            stage(store, window, _events(window, seed=day))
-        transform(store)
+        store = normalized_days(Path(name) / "staging", DAYS, EVENTS_OF_A_DAY)
         try:
             os.sched_setaffinity(0, cores[:1])
             with SyslogNG(Path(name) / "syslog-ng", counts_only=True) as sensor:
@@ -62,8 +57,19 @@ def measure() -> Iterator[Measured]:
             os.sched_setaffinity(0, cores)
 
 
-def _events(window: Window, seed: int) -> pa.Table:
-    texts = generate_encoded(EVENTS_OF_A_DAY, window.since, window.until, seed=seed)
+def normalized_days(folder: Path, days: int, events_of_a_day: int) -> Store:
+    """A staging with days of realistic events, normalized."""
+    store = open_store(str(folder))
+    for day in range(days):
+        window = Window.of_day((DAY + timedelta(days=day)).date())
+        stage(store, window, realistic_events(window, events_of_a_day, seed=day))
+    transform(store)
+    return store
+
+
+def realistic_events(window: Window, count: int, seed: int) -> pa.Table:
+    """Raw events as the stand-in would serve them, without `extracted_at`."""
+    texts = generate_encoded(count, window.since, window.until, seed=seed)
     rows = [(moment, text.decode(), orjson.loads(text)) for moment, text in texts]
     columns = {
         "event_id": [event["id"] for _, _, event in rows],

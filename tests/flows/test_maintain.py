@@ -42,7 +42,7 @@ def test_every_account_of_the_staging_is_maintained(halo_usm: Command, halo: Hal
 
     sensor = halo_usm.settings.pop("USM_SENSOR")
     result = halo_usm("maintain")
-    assert "account alpha: 2 days are kept" in result.stderr
+    assert "account alpha: 2 days from " in result.stderr
     assert "USM_SENSOR is not set" in result.stderr
     assert "maintained alpha: 3 days sealed\n" in result.stdout
     halo_usm.settings["USM_SENSOR"] = f"tcp://127.0.0.1:9?name=slow {sensor}"

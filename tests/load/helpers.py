@@ -1,4 +1,7 @@
-"""Loads and replays without pauses, and what they wrote into the ledger."""
+"""Loads and replays without pauses, and what they wrote into the ledger.
+
+They have as many connections as the `connections` fixture says, unless their URL does.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from tasks.load.destination import load_destination, replay_destination
+from tasks.syslog.destination import StreamDestination
 from tests.staging.staged_data import read
 from tests.syslog.helpers import destination
 
@@ -13,16 +17,23 @@ if TYPE_CHECKING:
     from tasks.load.result import LoadResult
     from tasks.staging.pending import Only
     from tasks.staging.store import Store
+    from tasks.syslog.destination import Destination
     from tasks.time_window import Window
 
 NO_PAUSES = (0.0, 0.0)
+CONNECTIONS = [1]
+
+
+def _sensor(url: str) -> Destination:
+    to = destination(url)
+    if isinstance(to, StreamDestination) and "connections" not in to.model_fields_set:
+        to = to.model_copy(update={"connections": CONNECTIONS[-1]})
+    return to
 
 
 def load(store: Store, url: str, run_id: str = "run", **options: Any) -> LoadResult:
     """Load without pauses."""
-    return load_destination(
-        store, destination(url), run_id=run_id, **{"pauses": NO_PAUSES, **options}
-    )
+    return load_destination(store, _sensor(url), run_id=run_id, **{"pauses": NO_PAUSES, **options})
 
 
 def replay(
@@ -31,7 +42,7 @@ def replay(
     """Replay without pauses."""
     return replay_destination(
         store,
-        destination(url),
+        _sensor(url),
         where,
         **{"only": only, "run_id": "replay", "pauses": NO_PAUSES, **options},
     )

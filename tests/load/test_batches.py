@@ -34,16 +34,17 @@ def test_delivers_once(store: Store, receiver: Receiver) -> None:
 
 
 def test_batches(store: Store, tmp_path: Path) -> None:
-    """A batch is of one account and day, in order of creation, and one ledger file."""
+    """A batch is in order of creation by day and account; each of these has a ledger file of it."""
     normalized(store, 25)
     normalized(store, 5, account="beta")
     stage(store, window(0, 1), [("late", at(0.1))])
     transform(store)
     with RejectingReceiver(lambda _: True) as receiver:
         load(store, receiver.url(batch=10))
-    assert [len(batch) for batch in receiver.batches] == [10, 10, 6, 5]
+    assert [len(batch) for batch in receiver.batches] == [10, 10, 10, 1]
     assert receiver.batches[0][7] == "late"
-    assert len(list(tmp_path.glob("deliveries/*/*/*/*.parquet"))) == 4
+    assert len(list(tmp_path.glob("deliveries/*/account=alpha/*/*.parquet"))) == 3
+    assert len(list(tmp_path.glob("deliveries/*/account=beta/*/*.parquet"))) == 2
 
 
 def test_batch_beyond_what_is_rendered_at_once(store: Store) -> None:

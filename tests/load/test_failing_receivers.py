@@ -28,7 +28,7 @@ def test_receiver_that_is_not_there(store: Store) -> None:
     assert any("60 events stay pending" in problem for problem in done.problems)
     with RejectingReceiver(lambda _: True) as receiver:
         assert load(store, receiver.url(batch=20)).pending == 0
-    assert [len(batch) for batch in receiver.batches] == [20, 10, 20, 10]
+    assert [len(batch) for batch in receiver.batches] == [20, 20, 20]
     assert max(row["attempt"] for row in rows(store)) == 4
 
 

@@ -57,7 +57,7 @@ def test_ledger_that_cannot_be_written(store: Store, tmp_path: Path) -> None:
     assert "cannot be loaded" in done.problems[0]
 
 
-def test_ledger_that_breaks_off(store: Store, tmp_path: Path) -> None:
+def test_ledger_that_breaks_off(store: Store, tmp_path: Path, connections: int) -> None:
     """What was delivered before the ledger could not be written any more is counted."""
     normalized(store, 30)
 
@@ -70,7 +70,7 @@ def test_ledger_that_breaks_off(store: Store, tmp_path: Path) -> None:
 
     with RejectingReceiver(accept) as receiver:
         done = load(store, receiver.url(batch=10))
-    assert len(receiver.batches) == 2
+    assert 2 <= len(receiver.batches) <= 1 + connections
     assert (done.delivered, done.batches) == (10, 1)
     [problem] = done.problems
     assert "cannot be loaded" in problem

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from pyarrow import fs
 
 from tasks.load.destination import load_destination, replay_destination
-from tasks.reports.audit import audit_event, audit_range
+from tasks.reports.audit import audit_range
+from tasks.reports.event_history import audit_event
 from tasks.reports.export import export_to
 from tasks.reports.status import status
 from tasks.staging.remote_files import RemoteFiles

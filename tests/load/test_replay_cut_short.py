@@ -42,34 +42,47 @@ def the_rest(
     return replay(store, receiver.url(batch=10), where, only, **options)
 
 
+def stop_after(receiver: RejectingReceiver, count: int, stop: threading.Event) -> None:
+    """Stop with the batch that comes after so many events."""
+
+    def accept(_: list[str]) -> bool:
+        if len(receiver.received) >= count:
+            stop.set()
+        return True
+
+    receiver.accept = accept
+
+
 def counts(done: LoadResult) -> tuple[int, ...]:
     """What a replay says: asked, tried, delivered, failed, not tried."""
     return done.asked, done.tried, done.delivered, done.failed, done.not_tried
 
 
-def test_replay_that_is_stopped(store: Store) -> None:
+def test_replay_that_is_stopped(store: Store, connections: int) -> None:
     """All that was asked for is accounted for, and the command it prints sends just the rest."""
     events = [*normalized(store, 25), *normalized(store, 25, day=1)]
     with RejectingReceiver(lambda _: True) as receiver:
         load(store, receiver.url())
         stop = threading.Event()
-
-        def stop_at_the_third(tried: int, _: int) -> None:
-            if tried >= 30:
-                stop.set()
-
-        done = replay(
-            store, receiver.url(batch=10), RANGE, "all", stop=stop, progress=stop_at_the_third
-        )
-        assert counts(done) == (50, 35, 35, 0, 15)
+        stop_after(receiver, 70, stop)
+        batch = 10 if connections == 1 else 2
+        done = replay(store, receiver.url(batch=batch), RANGE, "all", stop=stop)
+        tried = done.tried
+        assert 20 + batch <= tried <= 20 + batch * connections
+        assert counts(done) == (50, tried, tried, 0, 50 - tried)
         assert done.interrupted
         [problem] = done.problems
-        assert "50 events were asked for: 35 tried, 35 delivered, 0 failed, 15 not tried" in problem
-        assert "--since 2026-03-02T00:10:00Z --until 2026-03-03T00:00:00Z --only all" in problem
+        assert (
+            f"50 events were asked for: {tried} tried, {tried} delivered, 0 failed, "
+            f"{50 - tried} not tried" in problem
+        )
+        day, minute = divmod(tried, 25)
+        since = f"2026-03-{day + 1:02}T00:{minute:02}:00Z"
+        assert f"--since {since} --until 2026-03-03T00:00:00Z --only all" in problem
         assert "once more" not in problem
-        assert Counter(row["attempt"] for row in rows(store)) == {1: 50, 2: 35}
+        assert Counter(row["attempt"] for row in rows(store)) == {1: 50, 2: tried}
         done = the_rest(store, receiver, done)
-        assert counts(done) == (15, 15, 15, 0, 0)
+        assert counts(done) == (50 - tried, 50 - tried, 50 - tried, 0, 0)
         assert not done.problems
     assert Counter(receiver.received) == dict.fromkeys(events, 2)
 
@@ -93,7 +106,7 @@ def test_replay_that_is_given_up(store: Store) -> None:
 
 
 @pytest.mark.parametrize("only", ["failed", "undelivered", "all"])
-def test_replay_of_several_accounts(store: Store, only: Only) -> None:
+def test_replay_of_several_accounts(store: Store, only: Only, connections: int) -> None:
     """The command covers each account that was not finished, and says what it repeats."""
     events = [
         event_id
@@ -111,14 +124,9 @@ def test_replay_of_several_accounts(store: Store, only: Only) -> None:
         receiver.accept = lambda _: True
         receiver.batches.clear()
         stop = threading.Event()
-        done = replay(
-            store,
-            receiver.url(batch=10),
-            RANGE,
-            only,
-            stop=stop,
-            progress=lambda tried, _: stop.set() if tried >= 45 else None,
-        )
+        stop_after(receiver, 40, stop)
+        batch = 10 if connections == 1 else 2
+        done = replay(store, receiver.url(batch=batch), RANGE, only, stop=stop)
         assert done.asked == done.tried + done.not_tried == 91
         assert done.not_tried
         [problem] = done.problems

@@ -36,7 +36,6 @@ def maintain(store: Store, *urls: str, **options: Any) -> MaintainResult:
     rules = Rules(
         options.pop("days", KEPT),
         options.pop("ledger_days", 400),
-        timedelta(minutes=15),
         options.pop("drop_undelivered", False),
     )
     given = {"run_id": "maintain", "now": NOW, "grace": 0.0, **options}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.load.destination import load_destination
 from tasks.maintain.compaction import CompactionResult, compact_account
+from tasks.maintain.maintenance_run import MaintenanceRun
 from tasks.notebook import Staging
 from tasks.reports.audit import RangeAudit, audit_range
 from tasks.reports.export import export_to
@@ -62,9 +63,8 @@ def compact(
 ) -> CompactionResult:
     """Compact what is over 60 days later."""
     now = now or at(0, 60)
-    return compact_account(
-        store, "alpha", destinations, now=now, grace=grace, dry_run=dry_run, wait=wait
-    )
+    run = MaintenanceRun(store, "alpha", destinations, now, dry_run=dry_run, wait=wait)
+    return compact_account(run, grace=grace)
 
 
 def files(store: Store, tree: str, day: int = 0, destination: str = "") -> list[str]:

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from tasks.maintain.compaction import compact_account
-from tasks.maintain.seals import SealResult, seal_account
+from tasks.maintain.maintenance_run import MaintenanceRun
+from tasks.maintain.sealing import SealResult, seal_account
 from tasks.staging.raw import stage_window
 from tasks.staging.seal_chain import SealChain
 from tasks.staging.signatures import SigningKey, read_signing_key
@@ -48,13 +49,14 @@ def deliver_days(store: Store, days: int = DAYS) -> None:
 
 def seal(store: Store, key: SigningKey | None = None) -> SealResult:
     """Compact and seal what can be."""
-    assert compact_account(store, "alpha", [], now=OVER, grace=0).problems == []
-    return seal_account(store, "alpha", [], now=OVER, sign_key=key, wait=30)
+    run = MaintenanceRun(store, "alpha", [], OVER)
+    assert compact_account(run, grace=0).problems == []
+    return seal_account(run, key)
 
 
 def only_seal(folder: str, sensor: str) -> None:
     """Seal what is compacted; for a child that is killed."""
-    assert seal_account(open_store(folder), "alpha", [], now=OVER).problems == []
+    assert seal_account(MaintenanceRun(open_store(folder), "alpha", [], OVER)).problems == []
 
 
 def seals(store: Store) -> list[SealInFile]:

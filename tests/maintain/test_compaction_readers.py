@@ -160,9 +160,9 @@ def test_compaction_while_names_are_listed(
     other = open_store(str(store.root))
     list_it, number = getattr(store.backend, listing), 0
 
-    def list_and_compact(path: str) -> Any:
+    def list_and_compact(*arguments: Any) -> Any:
         nonlocal number
-        found = list_it(path)
+        found = list_it(*arguments)
         if number % 4 == 0 and number < 8:
             compact(other)
         number += 1

@@ -4,7 +4,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from tasks.notebook import staging
-from tasks.reports.audit import audit_event, audit_range
+from tasks.reports.audit import audit_range
+from tasks.reports.event_history import audit_event
 from tasks.reports.export import export_to
 from tasks.reports.metrics import metrics
 from tasks.reports.status import status
@@ -99,6 +100,11 @@ def test_old_days_go_and_what_was_dropped_is_known(
     assert [*here.dropped()["until"]] == [at(0, OLD)]
     assert here.gaps().empty
     assert load(store, url).tried == 0
+    stage(store, window(1, 2), [("late", at(1.5))])
+    transform(store)
+    assert load(store, url).tried == 1
+    audit = audit_range(store, window(0, 24), [destination(url)])  # the mark is on a later day
+    assert (audit.problems, audit.staged, audit.dropped_days) == ([], 1, 1)
 
 
 def test_nothing_to_do_writes_nothing(
@@ -177,10 +183,10 @@ def test_what_is_still_to_be_done_is_kept_and_said(
         *(f"alpha-0-{n:05}" for n in range(3)),
         "alpha-0-late",
     ]
-    gap, waits, pending = (note.partition(": ")[2] for note in done.notes if " kept, " in note)
-    assert gap.startswith("1 day is kept, 2026-02-27: there is a gap")
-    assert waits.startswith("1 day is kept, 2026-03-03: not all is normalized")
-    assert pending.startswith("1 day is kept, 2026-03-02: destination rejecting has not got 2 of")
+    gap, waits, pending = (note.partition(": ")[2] for note in done.notes if " kept: " in note)
+    assert gap.startswith("2026-02-27 is kept: there is a gap")
+    assert waits.startswith("2026-03-03 is kept: not all is normalized")
+    assert pending.startswith("2026-03-02 is kept: destination rejecting has not got 2 of")
     assert "since=2026-03-03 in its URL" in pending
     transform(store)
     assert maintain(store, f"{url}&since=2026-03-03T04:31").days_dropped == 2

@@ -3,11 +3,11 @@ from __future__ import annotations
 import shutil
 import signal
 import threading
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tasks.maintain.maintenance_run import MaintenanceRun
 from tasks.maintain.retention import Rules, drop_account
 from tasks.reports.audit import audit_range
 from tasks.reports.status import status
@@ -40,9 +40,9 @@ def all_of_it(folder: str, url: str) -> None:
 
 def drop(folder: str, url: str) -> None:
     """Retention alone."""
-    store, lookback = open_store(folder), timedelta(minutes=15)
-    for rules in (Rules(DAYS - 1, 400, lookback), Rules(KEPT, DAYS - 1, lookback)):
-        drop_account(store, "alpha", [destination(url)], rules, now=NOW, run_id="maintain")
+    run = MaintenanceRun(open_store(folder), "alpha", [destination(url)], NOW)
+    for rules in (Rules(DAYS - 1, 400), Rules(KEPT, DAYS - 1)):
+        assert drop_account(run, rules).problems == []
 
 
 def prepare(folder: Path, receiver: RejectingReceiver) -> None:
@@ -91,7 +91,9 @@ def die_and_go_on(
         audit = audit_range(store, ALL, [destination(url)])
         assert audit.problems == []
         assert audit.destinations["rejecting"].pending == 0
-        counts = status(store).accounts["alpha"]
+        now = status(store, [destination(url)])
+        assert now.destinations["rejecting"].delivered == audit.destinations["rejecting"].delivered
+        counts = now.accounts["alpha"]
         assert (counts.staged, counts.gaps) == (counts.normalized + counts.rejected, [])
         assert not [note for note in transform(store).notes if "staged no longer" in note]
         assert load(store, url).tried == 0

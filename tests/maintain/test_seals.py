@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
@@ -13,7 +14,8 @@ import pytest
 from pyarrow import fs
 
 from tasks.errors import SettingsError
-from tasks.maintain.seals import seal_account
+from tasks.maintain.maintenance_run import MaintenanceRun
+from tasks.maintain.sealing import seal_account
 from tasks.reports.verification import verify
 from tasks.staging.remote_files import RemoteFiles
 from tasks.staging.signatures import read_signing_key, read_verifying_key
@@ -44,9 +46,10 @@ if TYPE_CHECKING:
 def test_seals_of_days_are_numbered_and_chained(store: Store, tmp_path: Path) -> None:
     """Each day that is over gets one seal, in order, for its owner alone, and no second one."""
     deliver_days(store)
-    assert seal_account(store, "alpha", [], now=OVER, dry_run=True).sealed == DAYS
+    run = MaintenanceRun(store, "alpha", [], OVER)
+    assert seal_account(replace(run, dry_run=True)).sealed == DAYS
     assert not (tmp_path / "seals").exists()
-    assert seal_account(store, "alpha", [], now=at(23, day=DAYS - 1)).sealed == DAYS - 1
+    assert seal_account(replace(run, now=at(23, day=DAYS - 1))).sealed == DAYS - 1
     done = seal(store)
     assert (done.sealed, done.problems) == (1, [])
     found = seals(store)
@@ -164,7 +167,7 @@ def test_retention_keeps_what_is_still_to_be_sealed(
     (folder / "2026-03-01.json").mkdir(parents=True)
     done = maintain(store, url)
     assert (done.days_sealed, done.days_dropped) == (0, 0)
-    assert "they are not sealed yet" in str(done.notes)
+    assert "sealing comes first" in str(done.notes)
     (folder / "2026-03-01.json").rmdir()
     done = maintain(store, url)
     assert (done.days_sealed, done.days_dropped) == (DAYS_STAGED - 1, DAYS_STAGED - KEPT)

@@ -3,10 +3,14 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.reports.audit import RangeAudit, RangeCounts, audit_event, audit_range
+from tasks.reports.audit import RangeAudit, RangeCounts, audit_range
+from tasks.reports.event_history import audit_event
+from tasks.staging.known_ids import KnownIds
 from tasks.staging.ledger import Ledger
 from tasks.staging.normalized import current_files
 from tasks.staging.raw import stage_window
@@ -67,6 +71,35 @@ def test_life_of_an_event(store: Store, receiver: RejectingReceiver) -> None:
         ("sensor", "confirmed", 1, "run"),
         ("sensor", "confirmed", 2, "replay"),
     ]
+
+
+@pytest.mark.parametrize("kept", ["all", "not of its file", "wrong", "damaged", "nothing"])
+def test_event_is_found_whatever_is_kept_of_ids(store: Store, tmp_path: Path, kept: str) -> None:
+    """Only its file is opened where hashes tell which; else all, until it is found."""
+    [event] = normalized(store, 1)
+    others = [normalized(store, 1, day=day) for day in (1, 2)]
+    KnownIds(store, "alpha").renew()
+    [path] = tmp_path.glob(".ids/*.parquet")
+    table = pq.read_table(path)
+    its = pc.match_substring(table["file"], "2026-03-01")
+    if kept == "not of its file":
+        table = table.filter(pc.invert(its))
+    elif kept == "wrong":
+        hashes = [[0] for _ in range(table.num_rows)]
+        table = table.set_column(1, "ids", pa.array(hashes, pa.list_(pa.uint64())))
+    pq.write_table(table, path)
+    if kept == "damaged":
+        path.write_bytes(b"PAR1")
+    elif kept == "nothing":
+        path.unlink()
+    [newest] = tmp_path.glob("raw/*/date=2026-03-03/*")
+    newest.write_bytes(b"damaged, which is seen by who opens it")
+    found = audit_event(store, event)
+    assert found.staged is not None
+    assert found.normalized is not None
+    opened_all = kept in {"wrong", "damaged", "nothing"}
+    assert bool(found.problems) == opened_all
+    assert audit_event(store, others[0][0]).account == "alpha"
 
 
 def test_rejected_event(store: Store) -> None:

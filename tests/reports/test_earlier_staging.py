@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.reports.audit import RangeCounts, audit_event, audit_range
+from tasks.reports.audit import RangeCounts, audit_range
+from tasks.reports.event_history import audit_event
 from tasks.reports.export import export_to
 from tasks.reports.status import status
 from tasks.staging.store import open_store

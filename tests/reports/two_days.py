@@ -43,7 +43,7 @@ def attempt(
     ]
     delivered = len(rows) if status in {"confirmed", "sent"} and number == 1 else 0
     with ledger.attempt(pa.chunked_array([[event_id for event_id, _ in events]])) as record:
-        record.record(delivered, pa.Table.from_pylist(rows, DELIVERIES_SCHEMA))
+        record.write(pa.Table.from_pylist(rows, DELIVERIES_SCHEMA), delivered)
 
 
 def stage_two_days(store: Store) -> None:

@@ -1,6 +1,6 @@
 """The model behind `docs/scale.md`: a function of measured constants.
 
-    python -m tests.scale              # what some plants take, by the recorded constants
+    python -m tests.scale              # what some sites take, by the recorded constants
     python -m tests.scale --measure    # measure the constants, and record them
 
 A sync of an account lists what is new and, again, what the lookback covers. What it costs is fixed
@@ -68,7 +68,7 @@ def recorded_import_pyarrow() -> float:
 
 
 @dataclass(frozen=True)
-class Plant:
+class Site:
     """Accounts, their events, and the machines.
 
     Attributes:
@@ -130,36 +130,34 @@ class Cost:
     files: float
     seconds: float
 
-    def keeps_up(self, plant: Plant, share: float = 0.7) -> bool:
+    def keeps_up(self, site: Site, share: float = 0.7) -> bool:
         """Whether a sync is over when a part of the interval is, so that the rest is a reserve."""
-        return self.seconds <= share * plant.interval
+        return self.seconds <= share * site.interval
 
 
-def cost(plant: Plant, one: Constants) -> Cost:
-    """What a sync of a plant takes."""
-    busy = 1.0 if plant.new >= 1 else plant.new  # accounts that have something new
-    batches = math.ceil(plant.new / plant.batch) if plant.new >= 1 else plant.new
-    calls = one.calls_account + one.calls_event * (plant.new + plant.again)
-    extract = one.cpu_account + one.cpu_listed * (plant.new + plant.again)
-    transform = one.cpu_transform * plant.new
-    load = plant.accounts * (one.cpu_batch * batches + one.cpu_load * plant.new)
-    steps = 2 * plant.accounts + plant.destinations
+def cost(site: Site, one: Constants) -> Cost:
+    """What a sync of a site takes."""
+    busy = 1.0 if site.new >= 1 else site.new  # accounts that have something new
+    batches = math.ceil(site.new / site.batch) if site.new >= 1 else site.new
+    calls = one.calls_account + one.calls_event * (site.new + site.again)
+    extract = one.cpu_account + one.cpu_listed * (site.new + site.again)
+    transform = one.cpu_transform * site.new
+    load = site.accounts * (one.cpu_batch * batches + one.cpu_load * site.new)
+    steps = 2 * site.accounts + site.destinations
     idle = one.requests_account * (1 - busy) + one.requests_busy * busy
     return Cost(
-        calls=plant.accounts * calls,
-        requests=plant.accounts * (idle + max(batches - 1, 0) * plant.destinations)
-        + plant.destinations * one.requests_destination,
-        cpu=plant.accounts * (extract + transform)
-        + plant.destinations * load
-        + steps * one.cpu_step,
-        staged=plant.accounts * (one.bytes_busy * busy + one.bytes_event * plant.new),
-        files=plant.accounts * (one.files_busy * busy + batches * plant.destinations),
-        seconds=_seconds(plant, one, calls, idle, extract, transform, load, batches),
+        calls=site.accounts * calls,
+        requests=site.accounts * (idle + max(batches - 1, 0) * site.destinations)
+        + site.destinations * one.requests_destination,
+        cpu=site.accounts * (extract + transform) + site.destinations * load + steps * one.cpu_step,
+        staged=site.accounts * (one.bytes_busy * busy + one.bytes_event * site.new),
+        files=site.accounts * (one.files_busy * busy + batches * site.destinations),
+        seconds=_seconds(site, one, calls, idle, extract, transform, load, batches),
     )
 
 
 def _seconds(  # noqa: PLR0917 - what `cost` has reckoned
-    plant: Plant,
+    site: Site,
     one: Constants,
     calls: float,
     requests: float,
@@ -169,17 +167,17 @@ def _seconds(  # noqa: PLR0917 - what `cost` has reckoned
     batches: float,
 ) -> float:
     """How long a sync takes: accounts first, a step each and another, then destinations."""
-    waits = calls * plant.api_latency / plant.concurrency + requests * plant.storage_latency
+    waits = calls * site.api_latency / site.concurrency + requests * site.storage_latency
     cpu = extract + transform + 2 * one.cpu_step
     steps = [extract + waits + one.cpu_step, transform + one.cpu_step]
-    slots = plant.workers * plant.threads
-    in_slots = scheduled([sum(steps)] * plant.accounts, slots)
-    accounts = max(in_slots, cpu * plant.accounts / plant.workers)
-    a_batch = plant.receiver_latency + plant.storage_latency
-    loading = load + plant.accounts * batches * a_batch + one.cpu_step
+    slots = site.workers * site.threads
+    in_slots = scheduled([sum(steps)] * site.accounts, slots)
+    accounts = max(in_slots, cpu * site.accounts / site.workers)
+    a_batch = site.receiver_latency + site.storage_latency
+    loading = load + site.accounts * batches * a_batch + one.cpu_step
     loads = max(
-        scheduled([loading] * plant.destinations, slots),
-        (load + one.cpu_step) * plant.destinations / plant.workers,
+        scheduled([loading] * site.destinations, slots),
+        (load + one.cpu_step) * site.destinations / site.workers,
     )
     return accounts + loads
 
@@ -192,23 +190,23 @@ def scheduled(durations: list[float], slots: int) -> float:
     return max(free)
 
 
-def fewest_workers(plant: Plant, one: Constants, most: int = 1000) -> int | None:
-    """The fewest workers with which a plant keeps up; None where no number is enough."""
+def fewest_workers(site: Site, one: Constants, most: int = 1000) -> int | None:
+    """The fewest workers with which a site keeps up; None where no number is enough."""
     for workers in range(1, most + 1):
-        with_them = Plant(**vars(plant) | {"workers": workers})
+        with_them = Site(**vars(site) | {"workers": workers})
         if cost(with_them, one).keeps_up(with_them):
             return workers
     return None
 
 
-PLANTS = (
-    Plant(20, 10),
-    Plant(200, 200),
-    Plant(1000, 1000),
-    Plant(1000, 10_000),
-    Plant(1000, 10_000, lookback=0),
-    Plant(1000, 10_000, batch=10_000),
-    Plant(1000, 10_000, batch=10_000, destinations=2),
+SITES = (
+    Site(20, 10),
+    Site(200, 200),
+    Site(1000, 1000),
+    Site(1000, 10_000),
+    Site(1000, 10_000, lookback=0),
+    Site(1000, 10_000, batch=10_000),
+    Site(1000, 10_000, batch=10_000, destinations=2),
 )
 """What the page shows."""
 
@@ -242,16 +240,16 @@ _COLUMNS = (
 
 
 def scale_table(one: Constants) -> str:
-    """The plants of the page, a line each."""
+    """The sites of the page, a line each."""
     lines = [f"| {' | '.join(_COLUMNS)} |", "|" + " --- |" * len(_COLUMNS)]
-    for plant in PLANTS:
-        workers = fewest_workers(plant, one)
-        found = cost(Plant(**vars(plant) | {"workers": workers or 1000}), one)
-        syncs = DAY / plant.interval
+    for site in SITES:
+        workers = fewest_workers(site, one)
+        found = cost(Site(**vars(site) | {"workers": workers or 1000}), one)
+        syncs = DAY / site.interval
         lines.append(
-            f"| {plant.accounts:,} | {plant.rate:,.0f} | {plant.destinations} | {plant.batch:,} "
-            f"| {plant.lookback / 60:g} | {found.calls / plant.interval:,.1f} "
-            f"| {found.requests / plant.interval:,.1f} | {found.cpu / plant.interval:,.2f} "
+            f"| {site.accounts:,} | {site.rate:,.0f} | {site.destinations} | {site.batch:,} "
+            f"| {site.lookback / 60:g} | {found.calls / site.interval:,.1f} "
+            f"| {found.requests / site.interval:,.1f} | {found.cpu / site.interval:,.2f} "
             f"| {found.staged * syncs / 1e9:,.1f} | {found.files * syncs:,.0f} "
             f"| {workers or 'no number is enough'} | {found.seconds:,.0f} |"
         )

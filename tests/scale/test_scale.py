@@ -8,10 +8,10 @@ import pytest
 
 from tests.scale.measure import INTERVAL, Run, import_pyarrow, run
 from tests.scale.model import (
-    PLANTS,
+    SITES,
     Constants,
     Cost,
-    Plant,
+    Site,
     cost,
     fewest_workers,
     recorded_import_pyarrow,
@@ -24,18 +24,18 @@ ACCOUNTS, FEW, MANY = 20, 200, 1500
 def test_more_of_anything_never_costs_less() -> None:
     """More events, accounts and sensors cost more; more workers take no longer."""
     one = Constants.recorded()
-    for plant in PLANTS:
-        here = cost(plant, one)
+    for site in SITES:
+        here = cost(site, one)
         for more in (
-            replace(plant, rate=2 * plant.rate),
-            replace(plant, accounts=2 * plant.accounts, rate=2 * plant.rate),
-            replace(plant, destinations=plant.destinations + 1),
+            replace(site, rate=2 * site.rate),
+            replace(site, accounts=2 * site.accounts, rate=2 * site.rate),
+            replace(site, destinations=site.destinations + 1),
         ):
             there = cost(more, one)
             assert there.cpu > here.cpu
             assert there.calls >= here.calls
             assert there.seconds >= here.seconds
-        assert cost(replace(plant, workers=2), one).seconds <= here.seconds
+        assert cost(replace(site, workers=2), one).seconds <= here.seconds
 
 
 def test_steps_are_put_where_it_is_free_first() -> None:
@@ -48,10 +48,10 @@ def test_steps_are_put_where_it_is_free_first() -> None:
 def test_the_fewest_workers_keep_up_and_one_less_does_not() -> None:
     """With 1,000 accounts and 10,000 events a second, too."""
     one = Constants.recorded()
-    plant = Plant(1000, 10_000, lookback=60, batch=10_000)
-    fewest = fewest_workers(plant, one)
+    site = Site(1000, 10_000, lookback=60, batch=10_000)
+    fewest = fewest_workers(site, one)
     assert fewest is not None
-    enough, fewer = (replace(plant, workers=number) for number in (fewest, max(fewest - 1, 1)))
+    enough, fewer = (replace(site, workers=number) for number in (fewest, max(fewest - 1, 1)))
     assert cost(enough, one).keeps_up(enough)
     assert fewest == 1 or not cost(fewer, one).keeps_up(fewer)
 
@@ -79,8 +79,8 @@ def test_the_model_against_real_syncs_of_twenty_accounts() -> None:
 
 
 def predict(found: Run) -> Cost:
-    """What the model says of a plant with as many events, new and listed again, as a run had."""
+    """What the model says of a site with as many events, new and listed again, as a run had."""
     seconds = INTERVAL.total_seconds()
     rate = found.new / seconds
-    plant = Plant(ACCOUNTS, rate, seconds, (found.listed - found.new) / rate)
-    return cost(plant, replace(Constants.recorded(), cpu_step=0.0))
+    site = Site(ACCOUNTS, rate, seconds, (found.listed - found.new) / rate)
+    return cost(site, replace(Constants.recorded(), cpu_step=0.0))

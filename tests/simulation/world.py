@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tests.simulation.history import HaloFault, NewEvent
 
 BATCH = 40
-RULES = Rules(days=6, ledger_days=9, lookback=timedelta(minutes=15))
+RULES = Rules(days=6, ledger_days=9)
 DESTINATIONS = ("steady", "unsteady")
 _QUICK = RetryPolicy(total=0.3, attempt=5, connect=5, read=2, first_pause=0.005, longest_pause=0.02)
 _DEEP = LATEST + timedelta(hours=12)

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,7 @@ class _Deaths:
         self.die_at = die_at
         self.record = record
         self.done = 0
+        self.lock = threading.Lock()
 
     def install(self) -> None:
         fsync, deliver = os.fsync, _transport().deliver
@@ -62,8 +64,8 @@ class _Deaths:
             self.step(f"fsync {self._kind(str(Path(f'/proc/self/fd/{fd}').readlink()))}")
             fsync(fd)
 
-        def counted_deliver(transport: Any, messages: Any) -> Any:
-            outcome = deliver(transport, messages)
+        def counted_deliver(transport: Any, messages: Any, connection: Any = None) -> Any:
+            outcome = deliver(transport, messages, connection)
             self.step("sent")
             return outcome
 
@@ -90,12 +92,13 @@ class _Deaths:
         )
 
     def step(self, kind: str) -> None:
-        if self.record is not None:
-            with self.record.open("a") as kinds:
-                kinds.write(f"{kind}\n")
-        if self.done == self.die_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        self.done += 1
+        with self.lock:
+            if self.record is not None:
+                with self.record.open("a") as kinds:
+                    kinds.write(f"{kind}\n")
+            if self.done == self.die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            self.done += 1
 
 
 def _transport() -> Any:

@@ -63,7 +63,7 @@ def attempts(
 def record(ledger: Ledger, rows: pa.Table, delta: int) -> None:
     """Write the record of one batch."""
     with ledger.attempt(rows["event_id"]) as attempt:
-        attempt.record(delta, rows)
+        attempt.write(rows, delta)
 
 
 def segments(ledger: Ledger, since: datetime | None = None) -> list[Segment]:

@@ -26,9 +26,9 @@ def test_what_appears_while_names_are_listed_is_no_orphan(
     other = open_store(str(store.root))
     list_it, appeared = getattr(store.backend, listing), 1
 
-    def list_and_go_on(path: str) -> Any:
+    def list_and_go_on(*arguments: Any) -> Any:
         nonlocal appeared
-        found = list_it(path)
+        found = list_it(*arguments)
         stage(other, window(2, 3), EVENTS[: appeared + 1])
         transform(other)
         appeared += 1

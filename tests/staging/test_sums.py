@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tasks.event_filter import EventFilter
 from tasks.staging import file_names, ledger_file_names
 from tasks.staging.ledger import Ledger
-from tasks.staging.segments import Segment, join, surely_settled
+from tasks.staging.segments import Segment, join, surely_delivered
 from tasks.staging.store import open_store
 from tests.staging.staged_data import DAY, at, window
 
@@ -170,8 +170,10 @@ class Sums(RuleBasedStateMachine):
                 elif part.normalized and part.settled and not part.left_out:
                     assert delivered == (part.note.delivered if part.note else part.rows)
             names = [file.name for file in self.files]
-            if surely_settled(TODAY, names, self.deliveries, takes):
+            counted = surely_delivered(TODAY, names, self.deliveries, takes)
+            if counted is not None:
                 assert not any(pending for _, pending, _ in found)
+                assert counted == sum(delivered for _, _, delivered in found)
 
 
 Sums.TestCase.settings = settings(max_examples=150, stateful_step_count=15)

@@ -14,6 +14,7 @@ import fcntl
 import functools
 import heapq
 import json
+import multiprocessing
 import os
 import select
 import socket
@@ -22,7 +23,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from sandbox.certificates import Authority
 from sandbox.receiver import Receiver
+from tasks.syslog.destination import StreamDestination
 from tests.syslog.helpers import ScriptedReceiver, batch, destination
 
 if TYPE_CHECKING:
@@ -45,22 +46,33 @@ _IFF_TUN_NO_PI = 0x1001
 
 
 class LinkWithDelay:
-    """Two namespaces, this process's threads in the near one, joined by a link with a delay."""
+    """Two namespaces, this process's threads in the near one, joined by a link with a delay.
 
-    def __init__(self) -> None:
+    A process of its own carries the packets. It is to be made before there are other threads.
+
+    Args:
+        one_way: Seconds that a packet takes.
+        mtu: Bytes of a packet at most.
+    """
+
+    def __init__(self, one_way: float = ONE_WAY_SECONDS, mtu: int = 1500) -> None:
         self.near, self.far = (f"halo-{side}-{os.getpid()}" for side in ("near", "far"))
-        self._carrying = True
-        self._carrier = threading.Thread(target=self._carry)
+        self._one_way = one_way
+        self._mtu = mtu
+        self._carrier = multiprocessing.get_context("fork").Process(target=self._carry)
 
     def __enter__(self) -> Self:
         for name in (self.near, self.far):
             subprocess.run(["ip", "netns", "add", name], check=True)
-        self._ends = [_link(self.far, THERE, HERE), _link(self.near, HERE, THERE)]
+        self._ends = [
+            _link(self.far, THERE, HERE, self._mtu),
+            _link(self.near, HERE, THERE, self._mtu),
+        ]
         self._carrier.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._carrying = False
+        self._carrier.kill()
         self._carrier.join()
         for end in self._ends:
             os.close(end)
@@ -78,16 +90,16 @@ class LinkWithDelay:
     def _carry(self) -> None:
         under_way: list[tuple[float, int, int, bytes]] = []
         number = 0
-        while self._carrying:
+        while True:
             now = time.monotonic()
             while under_way and under_way[0][0] <= now:
                 _, _, to, packet = heapq.heappop(under_way)
                 os.write(to, packet)
-            wait = max(0.0, under_way[0][0] - now) if under_way else 0.05
+            wait = max(0.0, under_way[0][0] - now) if under_way else None
             for end in select.select(self._ends, [], [], wait)[0]:
                 to = self._ends[1 - self._ends.index(end)]
-                due = time.monotonic() + ONE_WAY_SECONDS
-                heapq.heappush(under_way, (due, number, to, os.read(end, 2000)))
+                due = time.monotonic() + self._one_way
+                heapq.heappush(under_way, (due, number, to, os.read(end, self._mtu)))
                 number += 1
 
 
@@ -100,11 +112,11 @@ def _enter(name: str) -> None:
         os.close(namespace)
 
 
-def _link(name: str, address: str, peer: str) -> int:
+def _link(name: str, address: str, peer: str, mtu: int) -> int:
     _enter(name)
     end = os.open("/dev/net/tun", os.O_RDWR)
     fcntl.ioctl(end, _TUNSETIFF, struct.pack("16sH", b"slow", _IFF_TUN_NO_PI))
-    for command in (f"addr add {address} peer {peer} dev slow", "link set slow up"):
+    for command in (f"addr add {address} peer {peer} dev slow", f"link set slow mtu {mtu} up"):
         subprocess.run(["ip", *command.split()], check=True)
     return end
 
@@ -125,11 +137,16 @@ def say_goodbye(connection: socket.socket) -> None:
 
 
 def outcomes(url: str, count: int, runs: int) -> dict[str, int]:
-    """How often which status came of so many runs."""
+    """How often which status came of so many runs, half of them on connections made ahead."""
     to = destination(url)
+    assert isinstance(to, StreamDestination)
     transport = to.open_transport()
     messages = batch(to, count, size=700)
-    return Counter(transport.deliver(messages).statuses[0].as_py() for _ in range(runs))
+    found: dict[str, int] = Counter()
+    for run in range(runs):
+        connection = transport.connect() if run % 2 else None
+        found[transport.deliver(messages, connection).statuses[0].as_py()] += 1
+    return found
 
 
 def main(runs: int) -> int:

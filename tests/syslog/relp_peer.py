@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 import socket
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.syslog.helpers import ScriptedReceiver, batch, destination, statuses
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from tasks.syslog.transport import Outcome
+
+    Manner = Callable[["RelpPeer"], object]
+    """What a peer does once a session is open."""
 
 OFFERS = b"200 OK\nrelp_version=0\nrelp_software=peer,1.0,http://peer.example\ncommands=syslog"
 
@@ -68,3 +79,33 @@ class RelpPeer:
         if not byte:
             raise ConnectionError
         return word
+
+
+class Peer(ScriptedReceiver):
+    """Speaks RELP on each connection, after the sender's open."""
+
+    def __init__(self, manner: Manner, *, context: ssl.SSLContext | None = None) -> None:
+        def behaviour(connection: socket.socket) -> None:
+            self.connections += 1
+            peer = RelpPeer(connection)
+            peer.open()
+            manner(peer)
+
+        self.connections = 0
+        super().__init__(behaviour, context=context)
+
+    def url(self, **options: object) -> str:
+        """Its sensor URL."""
+        url = super().url(**options)
+        return url.replace("tcp://", "relp://").replace("tls://", "relps://")
+
+
+def deliver_to(manner: Manner, count: int = 10, **options: object) -> Outcome:
+    """Deliver a batch to a peer, once."""
+    with Peer(manner) as peer:
+        to = destination(peer.url(**options))
+        transport = to.open_transport()
+        outcome = transport.deliver(batch(to, count))
+        transport.close()
+    assert (outcome.error is None) == (statuses(outcome) == {"confirmed"})
+    return outcome

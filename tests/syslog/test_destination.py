@@ -27,6 +27,7 @@ def test_defaults(tmp_path: Path) -> None:
             severity=6,
             hostname=None,
             batch=1000,
+            connections=1,
             timeout=10.0,
             rate=None,
             since=None,
@@ -50,7 +51,7 @@ def test_every_option(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (found,) = parse_destinations(
         "tls://[2001:db8::1]:6514?format=rfc5424&facility=Local3&severity=WARNING&host=halo"
-        "&types=lids_rule_failed,a.b&critical=TRUE&batch=50&timeout=2.5&rate=100&since=2026-01-31T12:00:00%2B02:00&name=Main_1"
+        "&types=lids_rule_failed,a.b&critical=TRUE&batch=50&connections=8&timeout=2.5&rate=100&since=2026-01-31T12:00:00%2B02:00&name=Main_1"
         "&ca=ca.pem&cert=my%20cert.pem&key=key.pem&close_notify=off",
         tmp_path,
     )
@@ -63,6 +64,7 @@ def test_every_option(tmp_path: Path) -> None:
         severity=4,
         hostname="halo",
         batch=50,
+        connections=8,
         timeout=2.5,
         rate=100.0,
         since=datetime(2026, 1, 31, 10, tzinfo=UTC),

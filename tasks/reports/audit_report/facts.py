@@ -23,7 +23,6 @@ from tasks.staging.files import read_stable, skip_unreadable
 from tasks.staging.ledger import Ledger
 from tasks.staging.pending import DeliveryCounts
 from tasks.staging.schemas import RAW_SCHEMA
-from tasks.time_window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from tasks.reports.status import KnownDestination
     from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
+    from tasks.time_window import Window
 
 _EVENTS = pa.schema([RAW_SCHEMA.field(name) for name in ("event_id", "created_at", "extracted_at")])
 _NO_FILES = normalized.read_day((), (), ())
@@ -132,14 +132,12 @@ def _gather(
 def _add_account(facts: AuditFacts, store: Store, account: str, problems: list[str]) -> None:
     days: dict[date, DayFiles] = {}
     with skip_unreadable(problems, f"account {account}"):
-        days = normalized.days(store, account)
+        days = normalized.days(store, account, facts.window)
     ledgers: dict[str, dict[date, list[str]]] = {}
     for name in facts.destinations:
         with skip_unreadable(problems, f"destination {name}"):
-            ledgers[name] = store.tree("deliveries", account, name)
+            ledgers[name] = store.tree("deliveries", account, name, wanted=facts.window.reaches)
     for day in sorted({*days, *(day for tree in ledgers.values() for day in tree)}):
-        if not facts.window.overlaps(Window.of_day(day)):
-            continue
         state = days.get(day, _NO_FILES)
         with skip_unreadable(problems, f"account {account}, {day}"):
             facts.rejections.add(store, account, day, state)

@@ -23,7 +23,7 @@ from flows import stages
 from flows.dask_scheduler import CONNECT_SECONDS, START_WORKERS, no_scheduler
 from flows.dask_worker import RunElsewhere, end_run
 from flows.stage_tasks import TASKS
-from flows.task_place import FlowsTaskRunner
+from flows.step_executor import FlowExecutor
 from tasks.errors import HaloUsmError
 from tasks.redaction import foreign_text
 from tasks.results import StageResult
@@ -35,23 +35,24 @@ if TYPE_CHECKING:
     from prefect.futures import PrefectFuture
 
     from flows.context import RunContext
-    from flows.task_place import Step
+    from flows.step_executor import Step
 
 _STEPS_A_THREAD = 2
 """How many steps are given to the cluster for each of its threads, so that none waits for work."""
-_MOST_RUNS = 4
-"""How often a step is begun that ends early with its worker."""
-_HELD_PAUSE = 5.0
-"""After so many seconds a step is begun again whose dead predecessor's lease has not lapsed."""
-_HELD_LONGEST = 2.0
-"""For how many times the life of a lease that is tried."""
-_COUNT_EVERY = 1.0
+_MOST_TIMES_BEGUN = 4
+"""How often a step is begun at most, where each time its worker ended before it did."""
+_LEASE_PAUSE = 5.0
+"""Seconds before a step is begun again that found the lease of its own dead worker."""
+_LONGEST_LEASES = 2.0
+"""How long that goes on, in lives of a lease: such a lease lapses within one."""
+_COUNT_SECONDS = 1.0
+"""After so long the threads of the cluster are counted anew."""
 _WORKER_SECONDS = 60.0
-"""How long a run waits for a worker where there is none (any more)."""
+"""How long a run waits for a first or another worker where there is none."""
 
 
-class DaskPlace:
-    """The workers of a Dask cluster; see `flows.task_place.Place`.
+class DaskExecutor:
+    """Runs steps on the workers of a Dask cluster; see `flows.step_executor.StepExecutor`.
 
     Args:
         cluster: Prefect's task runner, connected.
@@ -62,24 +63,24 @@ class DaskPlace:
         self._cluster = cluster
         self._context = context
         self._elsewhere = RunElsewhere.of(context)
-        self._here = FlowsTaskRunner()
-        self._threads, self._counted, self._seen = 0, 0.0, time.monotonic()
+        self._here = FlowExecutor()
+        self._threads, self._counted_at, self._seen_at = 0, 0.0, time.monotonic()
         self._held_since: dict[Step, float] = {}
 
-    def room(self) -> int:
-        """Some steps for each thread of the cluster, counted anew every second.
+    def capacity(self) -> int:
+        """Some steps for each thread of the cluster.
 
         Raises:
             HaloUsmError: There is no worker, nor was one for some time.
         """
         now, client = time.monotonic(), self._cluster.client
-        if now - self._counted >= _COUNT_EVERY:
-            self._counted = now
+        if now - self._counted_at >= _COUNT_SECONDS:
+            self._counted_at = now
             running = client.status == "running"
             self._threads = client.scheduler_info(n_workers=0)["total_threads"] if running else 0
         if self._threads:
-            self._seen = now
-        elif now - self._seen > _WORKER_SECONDS:
+            self._seen_at = now
+        elif now - self._seen_at > _WORKER_SECONDS:
             raise HaloUsmError(
                 f"the Dask scheduler at {self._cluster.address} has had no worker for "
                 f"{_WORKER_SECONDS:g} seconds; {START_WORKERS}; the next run goes on"
@@ -102,8 +103,8 @@ class DaskPlace:
     def result(self, step: Step) -> StageResult | None:
         """What a step did; None where it is to be begun again.
 
-        It is where it ended with its worker, or where another run is said to hold its account or
-        destination that is this run itself: a dead worker's lease.
+        It is begun again where it ended with its worker, or where its account or destination is
+        held by this very run: that is the lease of a worker that died.
 
         Raises:
             Exception: The step has a bug.
@@ -119,11 +120,11 @@ class DaskPlace:
             return result
         if result.held and result.held_by == self._context.run_id:
             since = self._held_since.setdefault(step, time.monotonic())
-            if time.monotonic() - since > _HELD_LONGEST * lease.SECONDS:
+            if time.monotonic() - since > _LONGEST_LEASES * lease.SECONDS:
                 return self._lost(step, "its worker was lost more than once")
-            step.not_before = time.monotonic() + _HELD_PAUSE
+            step.not_before = time.monotonic() + _LEASE_PAUSE
             return None
-        return None if result.interrupted and step.runs < _MOST_RUNS else result
+        return None if result.interrupted and step.times_begun < _MOST_TIMES_BEGUN else result
 
     def _lost(self, step: Step, why: object) -> StageResult:
         problem = (
@@ -133,7 +134,7 @@ class DaskPlace:
         return StageResult(step.name, problems=[problem])
 
     def stop(self) -> None:
-        """Tell the workers that the run ends; see `flows.task_place.Place`."""
+        """Tell the workers that the run ends; see `flows.step_executor.StepExecutor`."""
         client = self._cluster.client
         tell = threading.Thread(
             target=client.run,
@@ -145,8 +146,8 @@ class DaskPlace:
 
 
 @contextmanager
-def dask_place(address: str, context: RunContext) -> Iterator[DaskPlace]:
-    """The workers of the scheduler at this address, for one run.
+def dask_executor(address: str, context: RunContext) -> Iterator[DaskExecutor]:
+    """Runs the steps of one run on the workers of the scheduler at this address.
 
     Raises:
         HaloUsmError: It does not answer.
@@ -156,7 +157,7 @@ def dask_place(address: str, context: RunContext) -> Iterator[DaskPlace]:
             cluster.client  # noqa: B018 - connects
         except (OSError, ValueError) as error:
             raise no_scheduler(address, error) from None
-        yield DaskPlace(cluster, context)
+        yield DaskExecutor(cluster, context)
 
 
 def _of_flow_run() -> None:

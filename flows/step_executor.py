@@ -1,4 +1,4 @@
-"""A step as a Prefect task run, and where it is run."""
+"""A step as a Prefect task run, and what runs it: an executor."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Step:
         future: Its task run, once it has begun.
         task_run_id: The id of that.
         result: What it did, once it has ended.
-        runs: How often it was begun.
+        times_begun: How often it was begun.
         not_before: When it may begin (`time.monotonic`).
     """
 
@@ -47,7 +47,7 @@ class Step:
     future: PrefectFuture[Any] | None = None
     task_run_id: UUID | None = None
     result: StageResult | None = None
-    runs: int = 0
+    times_begun: int = 0
     not_before: float = 0.0
 
     @property
@@ -72,11 +72,15 @@ class Step:
         return get_call_parameters(TASKS[self.stage.__name__].fn, arguments, self.options)
 
 
-class Place(Protocol):
-    """Where steps are run."""
+class StepExecutor(Protocol):
+    """Runs steps as Prefect task runs, in this process or on other machines."""
 
-    def room(self) -> int:
-        """How many steps may be under way at the same time."""
+    def capacity(self) -> int:
+        """How many steps may be under way at the same time.
+
+        Raises:
+            HaloUsmError: None can be run.
+        """
 
     def begin(self, step: Step) -> PrefectFuture[Any]:
         """Begin a step."""
@@ -92,15 +96,15 @@ class Place(Protocol):
         """End in order what is under way."""
 
 
-class FlowsTaskRunner:
-    """The task runner of the flow: threads of this process, unless it was given another one."""
+class FlowExecutor:
+    """Runs steps with the task runner of the flow: threads, unless the flow was given another."""
 
-    def room(self) -> int:
-        """See `Place`."""
+    def capacity(self) -> int:
+        """See `StepExecutor`."""
         return THREADS
 
     def begin(self, step: Step) -> PrefectFuture[Any]:
-        """See `Place`."""
+        """See `StepExecutor`."""
         flow_run = FlowRunContext.get()
         assert flow_run is not None
         task = TASKS[step.stage.__name__]
@@ -111,7 +115,7 @@ class FlowsTaskRunner:
         return future
 
     def result(self, step: Step) -> StageResult | None:
-        """See `Place`."""
+        """See `StepExecutor`."""
         assert step.future is not None
         result: StageResult | BaseException = step.future.result(raise_on_failure=False)
         if isinstance(result, BaseException):
@@ -119,4 +123,4 @@ class FlowsTaskRunner:
         return result
 
     def stop(self) -> None:
-        """The steps have the stop event itself, or handle the signal that they get, too."""
+        """Do nothing: the steps share the stop event, or get the signal, too."""

@@ -1,0 +1,176 @@
+"""Several batches under way at once, on a connection each, as long as all goes well.
+
+A batch that is begun gets room for its record and its rows at once, connects, and waits for its
+turn: so many batches have theirs at the same time as there are connections. A turn ends when the
+batch is on record, and so a crash repeats at most one batch a connection. After the first failure
+no turn is given any more; what still waits comes back unsent.
+
+A receiver that serves fewer connections at once than there are would accept some of them only when
+our end is there already. An end that it sends as soon as it has accepted then looks like a
+confirmation. So it first has to show that it serves as many.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tasks.errors import SensorError
+from tasks.load.early_end import Stopped
+from tasks.load.turns import Turns
+from tasks.staging.ledger import LedgerError
+from tasks.syslog.transport import FAILED, Outcome
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tasks.load.batch import Batch
+    from tasks.load.recorded_transport import Attempt, RecordedTransport
+    from tasks.syslog.connection import Connection
+    from tasks.syslog.transport import StreamTransport
+
+_WAITING = 2
+"""Batches that wait for their turn beside those that have it: one connects, one is prepared."""
+
+
+class Connections:
+    """The connections of one run to one destination.
+
+    Args:
+        recorded: Makes the attempts and counts them.
+        transport: Its transport.
+        count: How many batches may have their turn at the same time.
+    """
+
+    def __init__(self, recorded: RecordedTransport, transport: StreamTransport, count: int) -> None:
+        self._recorded = recorded
+        self._transport = transport
+        self._count = count
+        self._pool = ThreadPoolExecutor(count + _WAITING, "connection")
+        self._begun: deque[tuple[Batch, Future[Attempt | None]]] = deque()
+        self._number = 0
+        self._turns = Turns(count, recorded.stop)
+        self._ahead_helps = True  # as far as is known
+        self._serves_all = count == 1
+
+    @property
+    def begun(self) -> bool:
+        """Whether a batch is begun that was not taken back."""
+        return bool(self._begun)
+
+    @property
+    def full(self) -> bool:
+        """Whether a batch has to be taken back before the next is begun."""
+        # as many again, for one that is slow is not to hold up the others at once
+        return len(self._begun) >= 2 * self._count - 1 + _WAITING
+
+    def begin(self, batch: Batch) -> None:
+        """Begin to deliver a batch."""
+        if not self._serves_all:
+            self._count = self._count if self._are_served() else 1
+            self._serves_all = True
+        if not self._begun:
+            self._number, self._turns = 0, Turns(self._count, self._recorded.stop)
+        deliver = partial(self._deliver, batch, self._turns, self._number)
+        self._begun.append((batch, self._pool.submit(deliver)))
+        self._number += 1
+
+    def take(self) -> tuple[Batch, Batch | None]:
+        """Wait for the batch that was begun first: it, and what of it is to be sent again.
+
+        The second is None where the batch was not sent, for another one failed before.
+
+        Raises:
+            LedgerError: It cannot be recorded.
+        """
+        batch, future = self._begun[0]
+        try:
+            attempt = future.result()
+        finally:
+            if future.done():
+                self._begun.popleft()
+        return batch, None if attempt is None else self._recorded.count(attempt)
+
+    def close(self) -> None:
+        """Wait for what is being sent, and count it; nothing more is sent.
+
+        Raises:
+            LedgerError: Something cannot be recorded.
+        """
+        fault: LedgerError | None = None
+        self._turns.give_no_more()
+        with self._pool:
+            while self._begun:
+                try:
+                    self.take()
+                except LedgerError as broken:
+                    fault = fault or broken
+        if fault is not None:
+            raise fault
+
+    def _are_served(self) -> bool:
+        """Whether a connection is ended in order while all others are open; nothing is sent."""
+        with contextlib.ExitStack() as others:
+            try:
+                for _ in range(self._count - 1):
+                    others.callback(self._transport.connect().close)
+                last = self._transport.connect()
+                others.callback(last.close)
+                last.finish()
+            except (SensorError, OSError) as fault:
+                self._recorded.notes.append(
+                    f"destination {self._recorded.destination.name}: batches are sent one after "
+                    f"another, as the receiver does not serve {self._count} connections at the "
+                    f"same time ({fault}); lower connections=, or allow more there"
+                )
+                return False
+        return True
+
+    def _deliver(self, batch: Batch, turns: Turns, number: int) -> Attempt | None:
+        """Deliver a batch once it has its turn; None where none is given any more."""
+        well = False
+        try:
+            if turns.over:
+                return None
+            attempt = self._recorded.send(batch, partial(self._send, turns, number))
+            well = attempt.complete
+        except Stopped:
+            return None
+        else:
+            return attempt
+        finally:
+            turns.end(number, well=well)
+
+    def _send(self, turns: Turns, number: int, messages: pa.ChunkedArray) -> Outcome:
+        """Connect, wait for the turn, and send.
+
+        A connection that was made ahead is no more than a gain of time: where it failed or was
+        ended meanwhile, there is another one. A receiver that takes only one at a time is not asked
+        for a second one again.
+        """
+        ahead: Connection | None = None
+        if is_ahead := turns.connects_ahead(number) and self._ahead_helps:
+            with contextlib.suppress(SensorError):
+                ahead = self._transport.connect()
+        try:
+            turns.take(number)
+        except Stopped:
+            if ahead is not None:
+                ahead.close()
+            raise
+        if ahead is not None and not ahead.is_open():
+            ahead.close()
+            ahead = None
+        try:
+            connection = ahead or self._transport.connect()
+        except SensorError as error:
+            return Outcome.of((FAILED, len(messages)), error=str(error))
+        finally:
+            turns.connected(number)
+        outcome = self._transport.deliver(messages, connection)
+        if is_ahead and ahead is None and outcome.error is None:
+            self._ahead_helps = False
+        return outcome

@@ -1,0 +1,106 @@
+"""What names say of each day of an account, for a report that goes through years of days.
+
+Where each raw file with rows was normalized once and all of it, as nearly always, the sums are read
+off all names of a day at a time. The files of any other day are sorted out one by one
+(`tasks.staging.normalized`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tasks.staging import file_names, normalized
+from tasks.staging.coverage import day_coverage
+from tasks.staging.segments import first_generation_rows, surely_delivered
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from datetime import date
+
+    from tasks.event_filter import EventFilter
+    from tasks.staging.coverage import DayCoverage
+    from tasks.staging.file_names import NormalizedFile
+    from tasks.staging.normalized import DayFiles
+    from tasks.staging.store import Store
+
+_WITH_UNKNOWN = f"u{file_names.SUFFIX}"
+
+
+@dataclass(frozen=True)
+class DayByNames:
+    """An account's day by names.
+
+    Attributes:
+        time: What raw tells of its time.
+        staged: Raw events.
+        normalized: Normalized events.
+        rejected: Rejected events, of both stages.
+        current: Names of the normalized files that count.
+        unknown: Those of them that have events of unknown types.
+        files: Its files, where they had to be sorted out.
+    """
+
+    time: DayCoverage
+    staged: int
+    normalized: int
+    rejected: int
+    current: Sequence[str]
+    unknown: Sequence[str]
+    files: DayFiles | None = None
+
+    def current_files(self, account: str, day: date) -> Collection[NormalizedFile]:
+        """The normalized files that count."""
+        if self.files:
+            return self.files.current.values()
+        return file_names.normalized_files(self.current, file_names.partition(account, day))
+
+    def delivered(self, day: date, deliveries: Sequence[str], takes: EventFilter) -> int | None:
+        """How many events are delivered, where names show that nothing is left to deliver.
+
+        Args:
+            day: The day.
+            deliveries: Names of the destination's ledger files.
+            takes: What the destination takes.
+        """
+        if self.files is None:
+            return surely_delivered(day, self.current, deliveries, takes, self.normalized)
+        if self.files.orphans or self.files.dropped:  # sums would count events that are gone, too
+            return None
+        return surely_delivered(day, self.current, deliveries, takes)
+
+
+def days_by_names(store: Store, account: str) -> dict[date, DayByNames]:
+    """Every day of an account, oldest first. No file is opened.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    found = {}
+    for day, dropped, names in normalized.listed(store, account):
+        raw, rows, rejected = names
+        parts = file_names.raw_parts(raw, file_names.partition(account, day))
+        time = day_coverage(parts, day)
+        count = first_generation_rows(rows)
+        replacing = len(parts) > 1 and any(part[3] for part in parts)
+        if count is None or replacing or rejected or not normalized.plainly_done(raw, rows):
+            state = normalized.sorted_out(store, account, day, names, dropped=dropped)
+            found[day] = _sorted_out(state, time)
+        else:
+            staged = sum([int(part[2]) for part in parts])
+            unknown = [name for name in rows if name.endswith(_WITH_UNKNOWN)]
+            found[day] = DayByNames(time, staged, count, 0, rows, unknown)
+    return found
+
+
+def _sorted_out(files: DayFiles, time: DayCoverage) -> DayByNames:
+    current = files.current.values()
+    return DayByNames(
+        time,
+        sum(file.rows for file in files.raw),
+        sum(file.rows for file in current),
+        sum(file.rows for file in (*files.rejected, *files.malformed)),
+        [file.name for file in current],
+        [file.name for file in current if file.unknown],
+        files,
+    )
