@@ -40,7 +40,9 @@ def load_through_kills(
     once each; and a kill repeats at most a batch a connection.
     """
     store = open_store(str(folder / "staging"))
-    options = {"name": "sensor", "batch": BATCH, "timeout": 3, "connections": connections}
+    options: dict[str, object] = {"name": "sensor", "batch": BATCH, "timeout": 3}
+    if connections > 1:  # which RELP does not know
+        options["connections"] = connections
     to = destination(sensor.url(listener, **options))
     chance = random.Random(f"{listener} {kills}")
     staged: list[str] = []

@@ -16,6 +16,7 @@ PARTS = (
     "extract",
     "pipeline",
     "normalize",
+    "transform",
     "render",
     "delivery",
     "encoding",

@@ -54,7 +54,7 @@ def test_no_event_or_answer_acts_on_who_reads_of_it(halo_usm: Command) -> None:
     assert "\\u202e" in life.stdout
     assert "[red]:smile:" in life.stdout, "no markup of rich's"
     status = halo_usm("status")
-    assert "events of type '\\x1b[2J" in status.stdout
+    assert "1 event of type '\\x1b[2J" in status.stdout
     check = halo_usm("check", code=1)
     for done in (sync, life, status, check):
         assert harmless(done.stdout + done.stderr)

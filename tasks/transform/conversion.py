@@ -1,0 +1,155 @@
+"""From the raw events of a file to normalized and rejected ones; nothing is published here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+
+from tasks.errors import StagingError
+from tasks.staging.files import Pending, reading
+from tasks.staging.local_files import LocalFiles
+from tasks.staging.schemas import REJECTED_SCHEMA, TIME
+from tasks.staging.store import Store
+from tasks.staging.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+RAW_COLUMNS = ["event_id", "created_at", "type", "name", "critical", "event"]
+
+
+@dataclass
+class Made:
+    """What came of one raw file.
+
+    Attributes:
+        rows: Events that were normalized.
+        rejected: Events that could not be.
+        unknown_types: Events of each type that the catalogue does not know.
+        keep_ids: Whether `ids` are needed.
+        ids: Of what was normalized.
+        warnings: What went wrong on the way and did no harm.
+    """
+
+    rows: int = 0
+    rejected: int = 0
+    unknown_types: Counter[str] = field(default_factory=Counter)
+    keep_ids: bool = False
+    ids: list[pa.ChunkedArray] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+class Request(NamedTuple):
+    """A raw file to be normalized.
+
+    Attributes:
+        content: Its bytes.
+        path: In the staging.
+        device_address: HALO_DEVICE_ADDRESS.
+        run_id: Kept with what is rejected.
+        keep_ids: Whether the ids of what was normalized are needed.
+    """
+
+    content: pa.Buffer
+    path: str
+    device_address: str
+    run_id: str
+    keep_ids: bool
+
+
+class Contents(NamedTuple):
+    """What a raw file becomes: the bytes of its normalized file, and of a rejected one."""
+
+    normalized: pa.Buffer
+    rejected: pa.Buffer | None
+    made: Made
+
+
+def fill(
+    batches: Iterable[pa.RecordBatch],
+    rows: Writer,
+    new_rejects: Callable[[], Writer],
+    made: Made,
+    *,
+    device_address: str,
+    run_id: str,
+) -> Writer | None:
+    """Normalize raw events, some at a time, into `rows` and, if need be, a writer of rejects."""
+    from tasks.plugin.catalogue import unknown_types
+    from tasks.plugin.normalize import normalize
+
+    rejects: Writer | None = None
+    for batch in batches:
+        result = normalize(pa.Table.from_batches([batch]), device_address)
+        rows.write(result.rows)
+        made.rows += result.rows.num_rows
+        made.unknown_types.update(unknown_types(result.rows))
+        if made.keep_ids:
+            made.ids.append(result.rows["event_id"])
+        if result.rejected.num_rows:
+            rejects = rejects or new_rejects()
+            rejects.write(_rejected(result.rejected, run_id))
+            made.rejected += result.rejected.num_rows
+    return rejects
+
+
+def _rejected(rejected: pa.Table, run_id: str) -> pa.Table:
+    """What the normalizer rejected, in `REJECTED_SCHEMA`."""
+    count = rejected.num_rows
+    now = pa.scalar(datetime.now(UTC), TIME)
+    return pa.table(
+        {
+            "event_id": rejected["event_id"],
+            "created_at": rejected["created_at"],
+            "stage": pa.repeat("transform", count),
+            "reason": rejected["reason"],
+            "event": rejected["event"],
+            "rejected_at": pa.repeat(now, count),
+            "run_id": pa.repeat(run_id, count),
+        }
+    ).cast(REJECTED_SCHEMA)
+
+
+def contents_of(request: Request) -> Contents | None:
+    """What a raw file becomes; None where it is damaged."""
+    from tasks.plugin.fields import NORMALIZED_SCHEMA
+
+    made = Made(keep_ids=request.keep_ids)
+    rows, rejects = (Pending(pa.BufferOutputStream()) for _ in range(2))
+    writer = Writer(rows, NORMALIZED_SCHEMA)
+    try:
+        rejected = fill(
+            Store(_OneFile(request.content)).batches(request.path, RAW_COLUMNS),
+            writer,
+            lambda: Writer(rejects, REJECTED_SCHEMA),
+            made,
+            device_address=request.device_address,
+            run_id=request.run_id,
+        )
+    except StagingError:  # the process that asked finds the same fault, and reports it
+        return None
+    for one in (writer, rejected):
+        if one is not None:
+            one.close()
+    refused = rejects.sink.getvalue() if rejected is not None else None
+    return Contents(rows.sink.getvalue(), refused, made)
+
+
+class _OneFile(LocalFiles):
+    """A place that has one file, in memory."""
+
+    def __init__(self, content: Any) -> None:
+        super().__init__(Path())
+        self._content = content
+
+    @contextmanager
+    def open(self, path: str) -> Iterator[Any]:
+        """See `Files`."""
+        with reading(path, path):
+            yield pa.BufferReader(self._content)
