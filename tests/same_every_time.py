@@ -29,7 +29,7 @@ _READS_THE_CLOCK = (
     "tasks.load.recorded_transport",
     "tasks.settings",
     "tasks.staging.raw",
-    "tasks.transform.account",
+    "tasks.transform.conversion",
 )
 """The modules whose times are staged, or decide what is."""
 _STEP = timedelta(seconds=2.3)
