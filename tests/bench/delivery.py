@@ -14,8 +14,6 @@ others, once a run, and is a line of its own.
 from __future__ import annotations
 
 import os
-import socket
-import ssl
 import statistics
 import tempfile
 import threading
@@ -37,11 +35,9 @@ from tasks.load.parallel_sender import ParallelSender
 from tasks.load.recorded_transport import RecordedTransport
 from tasks.staging.ledger import Ledger
 from tasks.staging.store import open_store
-from tasks.syslog.connection import FINISHING_SECONDS, PROVEN_SECONDS
 from tasks.syslog.message import encode
-from tasks.syslog.tls import TlsDestination
-from tasks.syslog.tls_transport import client_context
 from tests.bench import Measured, loggen
+from tests.bench.by_hand import by_hand
 from tests.bench.render_events import synthetic_events
 from tests.syslog.helpers import destination
 from tests.syslog_ng import SyslogNG
@@ -244,7 +240,7 @@ def _small_batches(
     batches = [everything.slice(at, at + SMALL_BATCH) for at in starts]
     ratios, times = [], []
     for _ in range(ROUNDS):
-        plain = statistics.median([_by_hand(batch, to, folder) for batch in batches])
+        plain = statistics.median([by_hand(batch, to, folder) for batch in batches])
         ours = SMALL_BATCH / _rate(batches, to)
         ratios.append(ours / plain)
         times.append(f"by hand {plain * 1000:.1f}, ours {ours * 1000:.1f} ms")
@@ -258,35 +254,6 @@ def _small_batches(
         "to a syslog-ng that parses and writes; " + "; ".join(times),
         at_most=True,
     )
-
-
-def _by_hand(batch: Batch, to: Destination, folder: Path) -> float:
-    """Seconds for one batch, its record being its identifiers and hashes as they lie in memory."""
-    data = b"".join(batch.messages.to_pylist())
-    record = repr(batch.facts.select(["event_id", "line_sha256"]).to_pydict()).encode()
-    context = client_context(to) if isinstance(to, TlsDestination) else None
-    start = time.perf_counter()
-    sock = socket.create_connection((to.host, to.port), to.timeout)
-    connected = time.perf_counter()
-    if context:
-        sock = context.wrap_socket(sock, server_hostname=to.host)
-    with sock:
-        sock.sendall(data)
-        sent = time.perf_counter()
-        time.sleep(max(connected + PROVEN_SECONDS - sent, FINISHING_SECONDS))
-        end = sock.unwrap() if isinstance(sock, ssl.SSLSocket) else sock
-        with end:
-            end.shutdown(socket.SHUT_WR)
-            while end.recv(65536):
-                pass
-    with (folder / "record").open("wb") as file:
-        file.write(record)
-        file.flush()
-        os.fsync(file.fileno())
-    fd = os.open(folder, os.O_RDONLY)
-    os.fsync(fd)
-    os.close(fd)
-    return time.perf_counter() - start
 
 
 def _paced(sensor: SyslogNG, lines: pa.Array) -> Measured:

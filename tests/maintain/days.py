@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.load.destination import load_destination
@@ -16,7 +17,6 @@ from tests.staging.staged_data import at, broken, malformed, raw, transform, win
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from pathlib import Path
 
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
@@ -91,3 +91,8 @@ def look(
         status(store, [destination]),
         found,
     )
+
+
+def on_disk(store: Store, tree: str, destination: str = "", account: str = "alpha") -> Path:
+    """The folder of the first day."""
+    return Path(str(store)) / store.folder(tree, account, at(0).date(), destination)

@@ -10,9 +10,8 @@ from tasks.reports.event_history import audit_event
 from tasks.staging import coverage
 from tasks.staging.known_ids import KnownIds
 from tasks.staging.locks import hold
-from tasks.staging.raw import stage_window
-from tests.maintain.days import compact, dense_day, files, load, look
-from tests.staging.staged_data import MALFORMED, at, ids, raw, read, stage, transform, window
+from tests.maintain.days import compact, dense_day, files, load, look, on_disk
+from tests.staging.staged_data import at, ids, read, stage, transform, window
 from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
@@ -113,11 +112,6 @@ def test_ids_of_a_compacted_day_are_known(store: Store, sensor: Destination) -> 
     event_ids = read(store, "raw")["event_id"]
     assert sorted(known.staged(event_ids).to_pylist()) == sorted(event_ids.to_pylist())
     assert known.unreadable == []
-
-
-def on_disk(store: Store, tree: str, destination: str = "", account: str = "alpha") -> Path:
-    """The folder of the first day."""
-    return Path(str(store)) / store.folder(tree, account, at(0).date(), destination)
 
 
 def left(store: Store, *sensors: Destination) -> list[str]:
@@ -271,33 +265,3 @@ def test_mapping_versions_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch
     metadata = store.read(f"{folder}/{name}", ["event_id"]).schema.metadata
     versions = metadata[fields.MAPPING_VERSION_KEY.encode()].decode()
     assert versions == f"0.9, {fields.MAPPING_VERSION}"
-
-
-def test_what_was_written_under_an_old_number(
-    store: Store, sensor: Destination, receiver: RejectingReceiver, tmp_path: Path
-) -> None:
-    """What a run wrote that had lost its lease is replaced by name, then staged anew."""
-    events = dense_day(store)
-    load(store, sensor)
-    attempts = max(on_disk(store, "deliveries", "rejecting").iterdir())
-    kept = attempts.read_bytes()
-    attempts.unlink()
-    assert load(store, sensor).problems == []
-    compact(store, sensor)
-    # an extract and a load that listed the day before
-    other = raw([("stale", at(3))])
-    stage_window(store, "beta", window(3, 4), other, MALFORMED.empty_table(), "run", at(30))
-    [name] = store.files("raw", "beta")
-    (on_disk(store, "raw", account="beta") / name).rename(on_disk(store, "raw") / name)
-    attempts.write_bytes(kept)
-    assert "stale" not in look(store, sensor, tmp_path / "export")[2]["raw"]
-    compact(store, sensor)
-    transform(store)
-    assert sorted(ids(store, "raw")) == sorted([*events, "stale"])
-    load(store, sensor)
-    assert receiver.received.count("stale") == 1
-    audit, *_ = look(store, sensor, tmp_path / "export")
-    assert audit.problems == []
-    compact(store, sensor)
-    assert len(files(store, "raw")) == len(files(store, "deliveries", destination="rejecting")) == 1
-    assert look(store, sensor, tmp_path / "export")[0].problems == []
