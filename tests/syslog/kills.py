@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 BYTES = 700
 
 
+_LATE = 2
+"""So often a receiver that runs may fail to confirm within the time limit."""
+
+
 def unconfirmed(transport: Transport, messages: pa.BinaryArray) -> pa.BinaryArray:
     """Deliver messages; those that are not confirmed."""
     outcome = transport.deliver(messages)
@@ -67,7 +71,10 @@ def kill_while_reading(
         ending.join()
         excused |= {*range(first - min(size, in_hand // BYTES), first)}
         sensor.start()
-    assert not len(unconfirmed(transport, messages))
+    late = 0  # a busy machine may let the time limit pass
+    while len(messages := unconfirmed(transport, messages)):
+        late += 1
+        assert late <= _LATE
     first += size
     transport.close()
     sensor.stop()  # what it has read it writes down before it ends
@@ -81,4 +88,4 @@ def kill_while_reading(
     torn = len(read) - sum(map(set(expected).__contains__, read))
     # A killed receiver may write down the part of a line it had read.
     assert torn <= times
-    assert len(read) - torn - len(there) <= size * times
+    assert len(read) - torn - len(there) <= size * (times + late)
