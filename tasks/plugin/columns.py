@@ -8,8 +8,9 @@ not fit (a value of another type, an invalid address, a field never seen before)
 from __future__ import annotations
 
 import re
+from itertools import starmap
 from keyword import iskeyword
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -49,7 +50,6 @@ _MOST_OTHERS = 64
 _NAMES = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # Bytes that a value nested too deeply for `decode` has at least.
 _DEEP = 2 * 254
-_TOO_DEEP = b"[" * (_DEEP + 1)
 
 
 class _Reader(NamedTuple):
@@ -58,7 +58,7 @@ class _Reader(NamedTuple):
     others: frozenset[str]
     decode: Callable[[bytes], Any]
     blank: Any
-    extras: Callable[[Any], bytes | None]
+    extras: Callable[[list[Any]], list[bytes]]
 
     @classmethod
     def knowing(cls, others: frozenset[str]) -> _Reader:
@@ -74,14 +74,10 @@ class _Reader(NamedTuple):
             "Rest", [(name, Any, None) for name in left], omit_defaults=True, gc=False
         )
         encode = msgspec.json.Encoder(order="deterministic").encode
-        first_left = len(mapped)
+        rest_of = itemgetter(slice(len(mapped), None))
 
-        def extras(event: Any) -> bytes | None:
-            try:
-                rest = encode(rest_type(*astuple(event)[first_left:]))
-            except RecursionError:
-                return _TOO_DEEP
-            return None if rest == b"{}" else rest
+        def extras(events: list[Any]) -> list[bytes]:
+            return list(map(encode, starmap(rest_type, map(rest_of, map(astuple, events)))))
 
         # a float is kept as its text
         decode = msgspec.json.Decoder(event_type, float_hook=msgspec.Raw).decode
@@ -139,12 +135,16 @@ class ColumnReader:
             for position, (event, event_id) in enumerate(zip(events, ids, strict=True))
             if event.id != event_id and event.id is not None
         )
-        columns["extras"] = extras = [reader.extras(event) for event in events]
+        try:
+            extras = reader.extras(events)
+        except RecursionError:
+            extras, odd = [b"{}"] * len(events), set(range(len(events)))
         odd.update(
             position
             for position, rest in enumerate(extras)
-            if rest is not None and len(rest) > _DEEP and has_many_brackets(rest)
+            if len(rest) > _DEEP and has_many_brackets(rest)
         )
+        columns["extras"] = [None if rest == b"{}" else rest for rest in extras]
         rows, refused = _rows_of(odd, texts, ids)
         for position, row in rows.items():
             for name, value in row.items():
