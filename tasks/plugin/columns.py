@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 _Text = str | None
 
-_FIRST = {field.source[0] for field in TEXT_FIELDS}
-_FALLBACKS = {source for field in TEXT_FIELDS for source in field.source[1:]} - _FIRST
+_FIRST = dict.fromkeys(field.source[0] for field in TEXT_FIELDS)
+_FALLBACKS = {source for field in TEXT_FIELDS for source in field.source[1:]} - _FIRST.keys()
 _MAPPED = {
     **dict.fromkeys((*_FIRST, *_FALLBACKS, *ADDRESS_SOURCES, "id", "created_at"), _Text),
     "critical": bool | _Text,
@@ -48,7 +48,7 @@ _OTHERS = (
 _LEARNABLE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _MOST_OTHERS = 64
 _NAMES = msgspec.json.Decoder(dict[str, msgspec.Raw])
-# Bytes that a value nested too deeply for `decode` has at least.
+# Bytes of the shortest JSON that `decode` finds nested too deeply.
 _DEEP = 2 * 254
 
 
@@ -66,6 +66,7 @@ class _Reader(NamedTuple):
         mapped = [name for name in _MAPPED if name not in _FALLBACKS]
         event_type = msgspec.defstruct(
             "Event",
+            # What is left for extras comes last, in the order in which it is written.
             [(name, _MAPPED.get(name, Any), None) for name in (*mapped, *left)],
             forbid_unknown_fields=True,
             gc=False,
@@ -79,7 +80,7 @@ class _Reader(NamedTuple):
         def extras(events: list[Any]) -> list[bytes]:
             return list(map(encode, starmap(rest_type, map(rest_of, map(astuple, events)))))
 
-        # a float is kept as its text
+        # A float is kept as its text: no digit changes.
         decode = msgspec.json.Decoder(event_type, float_hook=msgspec.Raw).decode
         return cls(others, decode, event_type(), extras)
 
@@ -138,6 +139,7 @@ class ColumnReader:
         try:
             extras = reader.extras(events)
         except RecursionError:
+            # An event is nested too deeply to be written: none is taken from here.
             extras, odd = [b"{}"] * len(events), set(range(len(events)))
         odd.update(
             position

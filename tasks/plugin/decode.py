@@ -62,7 +62,7 @@ def decode(text: bytes) -> Event:
 
 
 def has_many_brackets(text: bytes) -> bool:
-    """Whether JSON may be nested so deeply that it cannot be written again; if not, it is not."""
+    """Whether JSON may be nested too deeply to be written again; where False, it is not."""
     return text.count(b"[") + text.count(b"{") > _MANY_BRACKETS
 
 

@@ -89,6 +89,4 @@ def valid(texts: Mapping[str, Texts]) -> dict[str, Values]:
 
 def _values(texts: Texts, reader: Callable[[str], str | int | None]) -> Values:
     read = {text: reader(text) for text in set(texts.values()) if text}
-    return {
-        row: value for row, text in texts.items() if (value := read.get(text)) is not None
-    }
+    return {row: value for row, text in texts.items() if text and (value := read[text]) is not None}
