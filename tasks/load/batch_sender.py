@@ -173,8 +173,7 @@ class BatchSender:
         """
         if self.transport.stop.is_set():
             raise Stopped
-        if left is None:
-            left = self._send(batch)
+        left = self._send(batch, left)
         for pause in pauses:
             if not len(left):
                 break
@@ -261,18 +260,27 @@ class BatchSender:
         else:
             self._singles.append(single)
 
-    def _send(self, batch: Batch, *, blame: bool = False, reachable: bool = False) -> Batch:
+    def _send(
+        self,
+        batch: Batch,
+        left: Batch | None = None,
+        *,
+        blame: bool = False,
+        reachable: bool = False,
+    ) -> Batch:
         """Attempt a batch, again after pauses while nothing can be handed over; what is left.
 
         Args:
             batch: The events.
+            left: What was left after a first attempt, if that was made.
             blame: Whether a failure is to be called the event's own.
             reachable: Whether the receiver is known to be there: UDP, and some were sent just now.
 
         Raises:
             GivenUp: Nothing could be handed over at any attempt.
         """
-        left = self._attempt(batch, blame=blame)
+        if left is None:
+            left = self._attempt(batch, blame=blame)
         for pause in self.pauses:
             if not self.transport.unreachable or reachable:
                 break
