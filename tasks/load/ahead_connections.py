@@ -35,12 +35,16 @@ class AheadConnections:
         self._transport = transport
         self._pool = ThreadPoolExecutor(1, "ahead")  # one after the other: their order is known
         self._made: deque[Future[Connection]] = deque()
+        self._taking = 0
         self._lock = threading.Lock()
 
     def make(self, wanted: int) -> None:
-        """Begin to connect, until there are as many as wanted; waits for nothing."""
+        """Begin to connect, until there are as many as wanted; waits for nothing.
+
+        Not while one is taken, which may have to be made, and before those that are used later.
+        """
         with self._lock:
-            while len(self._made) < min(wanted, self.most):
+            while not self._taking and len(self._made) < min(wanted, self.most):
                 self._made.append(self._pool.submit(self._transport.connect))
 
     def take(self) -> tuple[Connection, bool]:
@@ -53,21 +57,32 @@ class AheadConnections:
             SensorError: There is no connection.
         """
         lost = False
-        while (made := self._next()) is not None:
-            with suppress(SensorError):
-                connection = made.result()
-                if connection.is_open():
-                    return connection, not lost
-                connection.close()
-            lost = True
-        return self._transport.connect(), not lost
+        with self._lock:
+            self._taking += 1
+        try:
+            while (made := self._next()) is not None:
+                with suppress(SensorError):
+                    connection = made.result()
+                    if connection.is_open():
+                        return connection, not lost
+                    connection.close()
+                lost = True
+            return self._transport.connect(), not lost
+        finally:
+            with self._lock:
+                self._taking -= 1
 
     def close(self) -> None:
         """Close all, so that who connects now does not have to wait behind them."""
         while (made := self._next()) is not None:
-            with suppress(SensorError):
-                made.result().close()
+            if not made.cancel():
+                made.add_done_callback(_close)
 
     def _next(self) -> Future[Connection] | None:
         with self._lock:
             return self._made.popleft() if self._made else None
+
+
+def _close(made: Future[Connection]) -> None:
+    with suppress(SensorError):
+        made.result().close()

@@ -27,7 +27,7 @@ class _Part:
 
     Attributes:
         events: Indices of its events in the batch.
-        writer: Writes its rows; those that are expected are written.
+        writer: Writes its rows.
         opened: Publishes the file when it is left.
     """
 

@@ -48,18 +48,21 @@ def _recording() -> Iterator[None]:
 
 @dataclass
 class AttemptWriter:
-    """Writes the file of an attempt; see `Ledger.attempt`."""
+    """Writes the file of an attempt; see `Ledger.attempt`.
+
+    Attributes:
+        expected: The rows that are written already.
+    """
 
     _pending: Pending
     _number: int
-
     expected: pa.Table
 
     def write(self, rows: pa.Table, delta: int) -> None:
         """Fill it, and give it its name.
 
         Args:
-            rows: `DELIVERIES_SCHEMA`; best the very table that was expected.
+            rows: `DELIVERIES_SCHEMA`; where it is `expected` itself, nothing is written.
             delta: How many more events are delivered than before.
         """
         if rows is not self.expected:
