@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tasks.staging.ledger import LedgerError
-from tasks.staging.writer import in_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,15 +27,11 @@ class _Part:
 
     Attributes:
         events: Indices of its events in the batch.
-        expected: Its rows if all goes well.
-        encoded: The same as the bytes of its file.
-        writer: Writes them.
+        writer: Writes its rows.
         opened: Publishes the file when it is left.
     """
 
     events: npt.NDArray[np.intp]
-    expected: pa.Table
-    encoded: pa.Buffer
     writer: AttemptWriter
     opened: ExitStack
 
@@ -64,17 +59,17 @@ class BatchRecord:
             delta = int(change[part.events].sum())
             try:
                 with part.opened:
-                    if rows is None:
-                        part.writer.write(part.expected, delta, part.encoded)
-                    else:
-                        part.writer.write(_of(rows, part.events), delta)
+                    writer = part.writer
+                    writer.write(writer.expected if rows is None else _of(rows, part.events), delta)
             except LedgerError as fault:
                 return fault
             return None
 
+        first, *others = self._parts
         # a disk forces several files out in hardly more time than one
-        with ThreadPoolExecutor(len(self._parts), "ledger") as pool:
-            for fault in pool.map(write, self._parts):
+        with ThreadPoolExecutor(len(others) or 1, "ledger") as pool:
+            written = pool.map(write, others)
+            for fault in (write(first), *written):
                 if fault is not None:
                     raise fault
 
@@ -93,7 +88,7 @@ def open_record(batch: Batch, expected: pa.Table) -> Iterator[BatchRecord]:
 
     Args:
         batch: The batch.
-        expected: Its rows if all goes well. They are encoded now: there is time until the answer.
+        expected: Its rows if all goes well. They are written now: there is time until the answer.
 
     Raises:
         LedgerError: There is no room for it: the batch must not be sent.
@@ -101,8 +96,7 @@ def open_record(batch: Batch, expected: pa.Table) -> Iterator[BatchRecord]:
     with ExitStack() as every:
         parts = []
         for ledger, events in batch.by_ledger():
-            rows = _of(expected, events)
             opened = every.enter_context(ExitStack())
-            writer = opened.enter_context(ledger.attempt(rows["event_id"]))
-            parts.append(_Part(events, rows, in_bytes(rows), writer, opened))
+            writer = opened.enter_context(ledger.attempt(_of(expected, events)))
+            parts.append(_Part(events, writer, opened))
         yield BatchRecord(batch, parts)

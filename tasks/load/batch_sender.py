@@ -128,10 +128,8 @@ class BatchSender:
         self._judge(FAILED_BATCHES, works=works)
 
     def finish(self) -> None:
-        """Deliver the events that are held back until others are delivered; raises as `deliver`.
-
-        What was tried least often comes first: not every run may come to the last one.
-        """
+        """Deliver the events that are held back until others are delivered; raises as `deliver`."""
+        # not every run may come to the last one
         self.held_back.sort(key=lambda batch: int(batch.attempts.min()))
         while self.held_back:
             self._deliver_held_back()
@@ -173,14 +171,13 @@ class BatchSender:
         """
         if self.transport.stop.is_set():
             raise Stopped
-        if left is None:
-            left = self._send(batch)
+        left = self._send(batch, left)
         for pause in pauses:
             if not len(left):
                 break
             self._pause(pause)
             some = len(left) < len(batch)
-            left = self._send(left, reachable=some and self.transport.per_message)
+            left = self._send(left, there=some and self.transport.per_message)
             self._unsteady |= not len(left)
         if not len(left):
             return True
@@ -261,24 +258,28 @@ class BatchSender:
         else:
             self._singles.append(single)
 
-    def _send(self, batch: Batch, *, blame: bool = False, reachable: bool = False) -> Batch:
+    def _send(
+        self, batch: Batch, left: Batch | None = None, *, blame: bool = False, there: bool = False
+    ) -> Batch:
         """Attempt a batch, again after pauses while nothing can be handed over; what is left.
 
         Args:
             batch: The events.
+            left: What is left after a first attempt, if that was made.
             blame: Whether a failure is to be called the event's own.
-            reachable: Whether the receiver is known to be there: UDP, and some were sent just now.
+            there: Whether the receiver is known to be there: UDP, and some were sent just now.
 
         Raises:
             GivenUp: Nothing could be handed over at any attempt.
         """
-        left = self._attempt(batch, blame=blame)
+        if left is None:
+            left = self._attempt(batch, blame=blame)
         for pause in self.pauses:
-            if not self.transport.unreachable or reachable:
+            if not self.transport.unreachable or there:
                 break
             self._pause(pause)
             left = self._attempt(left, blame=blame)
-        if self.transport.unreachable and not reachable:
+        if self.transport.unreachable and not there:
             raise GivenUp(self.transport.error)
         return left
 

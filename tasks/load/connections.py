@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.errors import SensorError
+from tasks.load.ahead_connections import AheadConnections
 from tasks.load.early_end import Stopped
 from tasks.load.turns import Turns
 from tasks.staging.ledger import LedgerError
@@ -29,11 +30,16 @@ if TYPE_CHECKING:
 
     from tasks.load.batch import Batch
     from tasks.load.recorded_transport import Attempt, RecordedTransport
-    from tasks.syslog.connection import Connection
     from tasks.syslog.transport import StreamTransport
 
-_WAITING = 2
-"""Batches that wait for their turn beside those that have it: one connects, one is prepared."""
+_AHEAD = 2
+"""Connections that are made ahead of their batch's turn at most.
+
+A connection may end no sooner than the close grace after it was made. Turns of small batches are
+shorter than that.
+"""
+_WAITING = _AHEAD + 1
+"""Batches that wait for their turn beside those that have it: one of them is prepared."""
 
 
 class Connections:
@@ -53,13 +59,20 @@ class Connections:
         self._begun: deque[tuple[Batch, Future[Attempt | None]]] = deque()
         self._number = 0
         self._turns = Turns(count, recorded.stop)
-        self._ahead_helps = True  # as far as is known
+        self._ahead = AheadConnections(transport, _AHEAD)
         self._serves_all = count == 1
+        if self.one_by_one:
+            self._ahead.make(1)  # the first batch is still to be made
 
     @property
     def begun(self) -> bool:
         """Whether a batch is begun that was not taken back."""
         return bool(self._begun)
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether no batch is sent before the one before it is on record."""
+        return self._count == 1
 
     @property
     def full(self) -> bool:
@@ -77,6 +90,7 @@ class Connections:
         deliver = partial(self._deliver, batch, self._turns, self._number)
         self._begun.append((batch, self._pool.submit(deliver)))
         self._number += 1
+        self._connect_ahead(self._turns)
 
     def take(self) -> tuple[Batch, Batch | None]:
         """Wait for the batch that was begun first: it, and what of it is to be sent again.
@@ -94,6 +108,10 @@ class Connections:
                 self._begun.popleft()
         return batch, None if attempt is None else self._recorded.count(attempt)
 
+    def close_ahead(self) -> None:
+        """Close what was connected for batches to come."""
+        self._ahead.close()
+
     def close(self) -> None:
         """Wait for what is being sent, and count it; nothing more is sent.
 
@@ -108,6 +126,7 @@ class Connections:
                     self.take()
                 except LedgerError as broken:
                     fault = fault or broken
+        self._ahead.close()
         if fault is not None:
             raise fault
 
@@ -145,32 +164,22 @@ class Connections:
             turns.end(number, well=well)
 
     def _send(self, turns: Turns, number: int, messages: pa.ChunkedArray) -> Outcome:
-        """Connect, wait for the turn, and send.
+        """Wait for the turn, and send, while others connect.
 
-        A connection that was made ahead is no more than a gain of time: where it failed or was
-        ended meanwhile, there is another one. A receiver that takes only one at a time is not asked
-        for a second one again.
+        A receiver that does not take as many connections ahead is not asked for as many again.
         """
-        ahead: Connection | None = None
-        if is_ahead := turns.connects_ahead(number) and self._ahead_helps:
-            with contextlib.suppress(SensorError):
-                ahead = self._transport.connect()
+        turns.take(number)
         try:
-            turns.take(number)
-        except Stopped:
-            if ahead is not None:
-                ahead.close()
-            raise
-        if ahead is not None and not ahead.is_open():
-            ahead.close()
-            ahead = None
-        try:
-            connection = ahead or self._transport.connect()
+            connection, helps = self._ahead.take()
         except SensorError as error:
             return Outcome.of((FAILED, len(messages)), error=str(error))
-        finally:
-            turns.connected(number)
+        self._connect_ahead(turns)
         outcome = self._transport.deliver(messages, connection)
-        if is_ahead and ahead is None and outcome.error is None:
-            self._ahead_helps = False
+        if not helps and outcome.error is None:
+            self._ahead.most = max(self._ahead.most - 1, 0)
         return outcome
+
+    def _connect_ahead(self, turns: Turns) -> None:
+        """Connect for batches that wait for their turn, once those that have it are connected."""
+        if turns.taken:
+            self._ahead.make(self._number - turns.taken)

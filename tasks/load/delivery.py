@@ -190,11 +190,15 @@ class Delivery:
         from tasks.load.batches import BrokenOff, batches
 
         total = sum(day.events for day in days)
+
+        def tell() -> None:
+            if self.progress is not None:
+                self.progress(tried.total(), max(total, tried.total()))
+
         for batch in batches(days, self.selection, self.destination):
             if not isinstance(batch, BrokenOff):
                 sender.deliver(batch)
-                if self.progress is not None:
-                    self.progress(tried.total(), max(total, tried.total()))
+                tell()
             elif batch.again:
                 # what was tried until now is in the ledger, or kept by the sender
                 sender.forget(batch.day.ledger)
@@ -203,6 +207,7 @@ class Delivery:
                 batch.day.reported = True
                 self.result.problems.append(self._unreadable(batch.day, batch.fault))
         sender.finish()
+        tell()
 
     def _rest(self, days: list[PendingDay], window: Window) -> Rest | None:
         """Count what a replay did not try, and say how to go on; None where all was tried."""

@@ -1,9 +1,10 @@
 """Delivering batches over several connections while nothing fails.
 
-The first batch of a run is sent alone. Once it is delivered, others follow on all connections. When
-one of them fails no more are begun, and those that are under way come to their end. Then the one
-that failed is left to `tasks.load.batch_sender`, which judges with nothing else under way; when
-something is delivered again, so are others beside it.
+The first batch of a run is sent alone; on one connection, others are made ready meanwhile. Once it
+is delivered, others follow on all connections. When one of them fails no more are begun, and those
+that are under way come to their end. Then the one that failed is left to
+`tasks.load.batch_sender`, which judges with nothing else under way; when something is delivered
+again, so are others beside it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class ParallelSender:
             Stopped: The run was asked to end.
             LedgerError: The ledger cannot be written.
         """
-        if not self._connections or not self._sender.nothing_fails or batch.failed_alone.any():
+        if not self._connections or not self._may_begin(batch, self._connections):
             self.drain()
             self._sender.deliver(batch)
             return
@@ -54,10 +55,17 @@ class ParallelSender:
         while self._connections.full:
             self._take(self._connections)
 
+    def _may_begin(self, batch: Batch, connections: Connections) -> bool:
+        """Whether a batch needs no waiting for the outcomes of others."""
+        first = connections.one_by_one and not self._recorded.batches
+        return (first or self._sender.nothing_fails) and not batch.failed_alone.any()
+
     def drain(self) -> None:
         """Wait until nothing is under way, and deliver what failed; raises as `deliver` does."""
-        while self._connections and self._connections.begun:
-            self._take(self._connections)
+        if self._connections:
+            while self._connections.begun:
+                self._take(self._connections)
+            self._connections.close_ahead()
 
     def forget(self, ledger: Ledger) -> None:
         """Drain, and forget what is held back of an account and day, to be read again."""
@@ -86,6 +94,7 @@ class ParallelSender:
             return
         while connections.begun:
             found.append(connections.take())
+        connections.close_ahead()
         # they were under way at the same time: none was sent right before or after another one
         self._recorded.last_delivered = self._recorded.previous_delivered = False
         for batch, left in found:

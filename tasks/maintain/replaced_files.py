@@ -100,5 +100,6 @@ def _keep_attempts(ledger: Ledger, name: str) -> None:
     events = rows.group_by("event_id").aggregate([])
     both = pa.concat_tables([known, rows.select(known.column_names)])
     before, after = (int(last_of(each, events).delivered.sum()) for each in (known, both))
-    with ledger.attempt(rows["event_id"]) as attempt:
-        attempt.write(rows.select(known.column_names), after - before)
+    rows = rows.select(known.column_names)
+    with ledger.attempt(rows) as attempt:
+        attempt.write(rows, after - before)

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _ROOM = "make room and run the command again: nothing is lost"
+PRIVATE_FOLDER = 0o700
+"""The mode of folders that we make: events tell much of a network."""
+PRIVATE_FILE = 0o600
+"""The mode of files that we make."""
+
 OURS_ALONE = "move it out of the staging, which is ours alone"
 _RIGHTS = "let this user write there, or change HALO_STAGING"
 _REMEDIES = {
@@ -76,10 +81,17 @@ def read_stable(work: Callable[[], T]) -> T:
 
 @dataclass
 class Pending:
-    """A file that is being written: its bytes go to `sink`, its `name` must be set in the end."""
+    """A file that is being written; its `name` must be set in the end.
+
+    Attributes:
+        sink: Where its bytes go.
+        name: Its name; none publishes nothing.
+        content: All its bytes, where it was created with what is expected of it; instead of `sink`.
+    """
 
     sink: Any
     name: str = ""
+    content: pa.Buffer | None = None
 
 
 class Files(Protocol):
@@ -103,13 +115,14 @@ class Files(Protocol):
         """
 
     def create(
-        self, path: str, owner: str, room: int = 0
+        self, path: str, owner: str, expected: pa.Buffer | None = None
     ) -> contextlib.AbstractContextManager[Pending]:
         """A file to be filled, published in the folder `path` when the body is done.
 
-        `owner` names the lock under which the file is written. `room` is how many bytes the disk
-        must have set aside for it before the body begins. Where the body raises, or gives the file
-        no name, nothing is published.
+        `owner` names the lock under which the file is written. Where its content is `expected`, it
+        is written before the body begins, and the disk has set aside room for another one, should
+        the body find it to be different. Where the body raises, or gives the file no name, nothing
+        is published.
 
         Raises:
             StagingError: It cannot be written.

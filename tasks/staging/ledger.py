@@ -34,10 +34,6 @@ if TYPE_CHECKING:
     from tasks.time_window import Window
 
 
-_FILE_BYTES = 16_384  # a file of no rows has some 3,000
-_ROW_BYTES = 256  # a row has 50 to 100 beside its id
-
-
 class LedgerError(StagingError):
     """Attempts cannot be recorded, so that nothing may be sent."""
 
@@ -52,20 +48,25 @@ def _recording() -> Iterator[None]:
 
 @dataclass
 class AttemptWriter:
-    """Writes the file of an attempt; see `Ledger.attempt`."""
+    """Writes the file of an attempt; see `Ledger.attempt`.
+
+    Attributes:
+        expected: The rows that are written already.
+    """
 
     _pending: Pending
     _number: int
+    expected: pa.Table
 
-    def write(self, rows: pa.Table, delta: int, encoded: pa.Buffer | None = None) -> None:
-        """Fill it.
+    def write(self, rows: pa.Table, delta: int) -> None:
+        """Fill it, and give it its name.
 
         Args:
-            rows: `DELIVERIES_SCHEMA`, at least one row.
+            rows: `DELIVERIES_SCHEMA`; where it is `expected` itself, nothing is written.
             delta: How many more events are delivered than before.
-            encoded: The rows as the bytes of a file, where these are there already.
         """
-        self._pending.sink.write(in_bytes(rows) if encoded is None else encoded)
+        if rows is not self.expected:
+            self._pending.content = in_bytes(rows)
         attempted_at = rows["attempted_at"][0].as_py()
         self._pending.name = ledger_file_names.attempts_name(
             attempted_at, _bounds(rows), rows.num_rows, delta, self._number
@@ -163,24 +164,31 @@ class Ledger:
         return pa.concat_tables(tables) if tables else None
 
     @contextmanager
-    def attempt(self, event_ids: pa.ChunkedArray) -> Iterator[AttemptWriter]:
+    def attempt(self, expected: pa.Table) -> Iterator[AttemptWriter]:
         """The file of an attempt to deliver events, which are to be sent within the context.
 
-        It is on disk when the context is left without an exception.
+        It is in its folder, and on disk, when the context is left without an exception.
+
+        Args:
+            expected: Its rows if all goes well, `DELIVERIES_SCHEMA`, at least one. They are written
+                now: once the events are delivered, the file only takes its name.
 
         Raises:
             LedgerError: At the beginning: there is no room for it, and the events must not be sent,
                 or every run would send them again without a record. In the end: it cannot be
                 written, and what was delivered will be sent again.
         """
-        room = _FILE_BYTES + len(event_ids) * _ROW_BYTES + event_ids.nbytes
         with (
             _recording(),
             self.store.pending(
-                "deliveries", self.account, self.day, destination=self.destination, room=room
+                "deliveries",
+                self.account,
+                self.day,
+                destination=self.destination,
+                expected=in_bytes(expected),
             ) as pending,
         ):
-            yield AttemptWriter(pending, self._number)
+            yield AttemptWriter(pending, self._number, expected)
 
     def note_settled(self, segment: Segment, delivered: int) -> None:
         """Note that a segment has nothing left to deliver, where its sums don't show it.

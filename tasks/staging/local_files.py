@@ -8,14 +8,22 @@ import fcntl
 import os
 import re
 import stat
-import sys
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow as pa
 
 from tasks.errors import InUseError, StagingError
+from tasks.staging.disk_room import Reserves, force
 from tasks.staging.file_names import SUFFIX, unique
-from tasks.staging.files import OURS_ALONE, Pending, faults, in_use, reading
+from tasks.staging.files import (
+    OURS_ALONE,
+    PRIVATE_FILE,
+    PRIVATE_FOLDER,
+    Pending,
+    faults,
+    in_use,
+    reading,
+)
 
 if TYPE_CHECKING:
     import threading
@@ -31,11 +39,6 @@ _KINDS = {
 
 TMP = ".tmp"
 LOCKS = ".locks"
-
-PRIVATE_FOLDER = 0o700
-"""The mode of folders that we make: events tell much of a network."""
-PRIVATE_FILE = 0o600
-"""The mode of files that we make."""
 
 _LEFTOVER = re.compile(r"(?P<owner>(?:account|destination)=[A-Za-z0-9_-]+)~[0-9a-f]+")
 _CLEANING = "leftovers"
@@ -82,14 +85,11 @@ def _remove(leftovers: list[Path]) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def _set_aside(sink: BinaryIO, room: int) -> None:
-    """Have the disk keep room for an empty file, or say now that there is none."""
-    if sys.platform == "darwin":
-        sink.write(bytes(room))
-        sink.seek(0)
-    else:
-        os.posix_fallocate(sink.fileno(), 0, room)
-    os.fsync(sink.fileno())  # some file systems say no earlier that they are full
+def _write_anew(sink: BinaryIO, content: pa.Buffer | None) -> None:
+    sink.seek(0)
+    sink.truncate()
+    sink.write(content or b"")
+    force(sink)
 
 
 class LocalFiles:
@@ -98,6 +98,7 @@ class LocalFiles:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._synced: set[Path] = set()
+        self._reserves = Reserves()
 
     def __str__(self) -> str:
         return str(self.root)
@@ -131,9 +132,9 @@ class LocalFiles:
         return {folder: self.names(f"{path}/{folder}") for folder in chosen}
 
     @contextlib.contextmanager
-    def create(self, path: str, owner: str, room: int = 0) -> Iterator[Pending]:
+    def create(self, path: str, owner: str, expected: pa.Buffer | None = None) -> Iterator[Pending]:
         """See `Files`: written in `.tmp`, synced, renamed, and the folder synced."""
-        aside = self.root / TMP / f"{owner}~{unique()}"
+        aside = self._aside(owner)
         folder = self.root / path
         with faults(folder):
             self._make_folder(aside.parent)
@@ -142,12 +143,20 @@ class LocalFiles:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
             try:
                 with create_private(aside) as sink:
-                    if room:
-                        _set_aside(sink, room)
-                    pending = Pending(sink)
-                    yield pending
-                    sink.truncate()
-                    os.fsync(sink.fileno())
+                    pending = Pending(sink, content=expected)
+                    if expected is None:
+                        yield pending
+                        force(sink)
+                    else:
+                        with self._reserves.room(
+                            owner, self._aside(owner), expected.size
+                        ) as reserve:
+                            sink.write(expected)
+                            force(sink)
+                            yield pending
+                            if pending.content is not expected:
+                                reserve.unlink()
+                                _write_anew(sink, pending.content)
                 if pending.name:
                     aside.rename(folder / pending.name)
                 else:
@@ -156,6 +165,10 @@ class LocalFiles:
                 aside.unlink(missing_ok=True)
                 raise
             _sync_folder(folder)
+
+    def _aside(self, owner: str) -> Path:
+        """Where a new file is written."""
+        return self.root / TMP / f"{owner}~{unique()}"
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[Any]:
@@ -193,6 +206,7 @@ class LocalFiles:
             else:
                 self._lock_now(owner, stack)
                 self._remove_leftovers(owner)
+                stack.callback(self._reserves.remove, owner)
             yield
 
     def _lock_now(self, owner: str, stack: contextlib.ExitStack) -> None:

@@ -81,10 +81,10 @@ class RemoteFiles:
         self,
         path: str,
         owner: str,
-        room: int = 0,  # noqa: ARG002 - the free space of object storage is unknown
+        expected: pa.Buffer | None = None,
     ) -> Iterator[Pending]:
         """See `Files`: filled in memory, then put at once, unless the owner's lease was lost."""
-        pending = Pending(pa.BufferOutputStream())
+        pending = Pending(pa.BufferOutputStream(), content=expected)
         yield pending
         if not pending.name:
             return
@@ -95,7 +95,7 @@ class RemoteFiles:
                 self.filesystem.create_dir(self._path(path), recursive=True)
             target = self._path(f"{path}/{pending.name}")
             with self.filesystem.open_output_stream(target) as stream:
-                stream.write(pending.sink.getvalue())
+                stream.write(pending.content or pending.sink.getvalue())
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[Any]:

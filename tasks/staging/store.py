@@ -183,17 +183,23 @@ class Store:
             writer.close()
 
     def pending(
-        self, stage: str, account: str, day: date, *, destination: str = "", room: int = 0
+        self,
+        stage: str,
+        account: str,
+        day: date,
+        *,
+        destination: str = "",
+        expected: pa.Buffer | None = None,
     ) -> AbstractContextManager[Pending]:
         """A file to be filled with bytes, published at the end under the `name` it is given.
 
-        With `room` the disk has set aside so many bytes for it before the body begins.
+        `expected`: see `Files.create`.
 
         Raises:
             StagingError: It cannot be written; the message says where and why.
         """
         owner = f"destination={destination}" if destination else f"account={account}"
-        return self.backend.create(self.folder(stage, account, day, destination), owner, room)
+        return self.backend.create(self.folder(stage, account, day, destination), owner, expected)
 
     def read(
         self, path: str, columns: list[str] | None = None, *, within: Window | None = None

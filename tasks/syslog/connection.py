@@ -63,7 +63,7 @@ class Connection:
     Args:
         sock: The socket, which is closed by :meth:`close` or :meth:`abort`.
         timeout: Seconds.
-        close_grace: Seconds after connecting before which our side does not end.
+        close_grace: Tells, once our side is to end, how many seconds after connecting it may.
 
     Attributes:
         timeout: As it was given.
@@ -76,7 +76,9 @@ class Connection:
         OSError: From every method: the connection is broken, or took too long.
     """
 
-    def __init__(self, sock: socket.socket, timeout: float, close_grace: float) -> None:
+    def __init__(
+        self, sock: socket.socket, timeout: float, close_grace: Callable[[], float]
+    ) -> None:
         self._sock = sock
         self.timeout = timeout
         self._close_grace = close_grace
@@ -222,7 +224,7 @@ class Connection:
     def _wait_for_early_end(self) -> None:
         """The first condition: the receiver has not ended its side before us."""
         acknowledge_now(self._sock)
-        until = max(self._connected + self._close_grace, time.monotonic() + FINISHING_SECONDS)
+        until = max(self._connected + self._close_grace(), time.monotonic() + FINISHING_SECONDS)
         while not self._has_ended() and (left := until - time.monotonic()) > 0:
             self._ready(0, left)
         if not self._has_ended():

@@ -143,7 +143,7 @@ class TcpTransport:
 
     def _establish(self, sock: socket.socket, deadline: float) -> Connection:  # noqa: ARG002
         """Make a connection of a connected socket, until a point in time by the monotonic clock."""
-        return Connection(sock, self._destination.timeout, self._close_grace)
+        return Connection(sock, self._destination.timeout, lambda: self._close_grace)
 
     def say(self, error: OSError) -> str:
         """An error of a connection as a sentence that names the destination."""

@@ -17,6 +17,8 @@ from tasks.syslog.tcp import LEAST_SHARE, TcpTransport
 from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tasks.syslog.tls import TlsOptions
 
 # Plaintext a write to the kernel; four records.
@@ -74,7 +76,7 @@ class TlsTransport(TcpTransport):
         connection = TlsConnection(
             sock,
             self._destination.timeout,
-            self._close_grace,
+            lambda: self._close_grace,
             self._context,
             self._destination.host,
             close_notify=self._close_notify,
@@ -153,7 +155,7 @@ class TlsConnection(Connection):
         self,
         sock: socket.socket,
         timeout: float,
-        close_grace: float,
+        close_grace: Callable[[], float],
         context: ssl.SSLContext,
         host: str,
         *,

@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 
 ROUND_TRIP_SECONDS = 0.05
 MTU = 60_000
-DAYS = 20
+DAYS = 60
 EVENTS_OF_A_DAY = 2880
 BATCH = 1000
-ROUNDS = 3
+ROUNDS = 2
 ROUNDS_BY_LINK = 1
 TARGETS = {1: 1.5, 8: 4.0}
 """Times one batch after the other, by connections."""

@@ -104,7 +104,7 @@ def test_receiver_that_takes_one_connection_at_a_time(store: Store) -> None:
         done = load(store, receiver.url(batch=10, name="rejecting"))
     assert (done.delivered, done.batches, done.problems) == (100, 10, [])
     assert {row["status"] for row in rows(store)} == {"confirmed"}
-    assert len(refused) <= 2, "it is not asked again"
+    assert len(refused) <= 5, "it is asked for ever fewer ahead"
 
 
 @pytest.mark.parametrize(("count", "at_once"), [(1, 1), (8, 1), (8, 3), (8, 20)])

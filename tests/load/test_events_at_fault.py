@@ -141,8 +141,14 @@ def test_marks_of_earlier_versions_count(store: Store, marks: int) -> None:
         assert load(store, receiver.url()).delivered == (1 if marks < 3 else 0)
 
 
+_END = b"end"
+
+
 def deaths(server: socket.socket, bad: str, received: list[str]) -> Iterator[None]:
-    """Serve connections until the event kills the server; yields when it is dead."""
+    """Serve connections until the event kills the server; yields when it is dead.
+
+    A connection that carries `_END` is the last one.
+    """
     port = server.getsockname()[1]
     while True:
         connection, _ = server.accept()
@@ -156,7 +162,7 @@ def deaths(server: socket.socket, bad: str, received: list[str]) -> Iterator[Non
                 connection.close()
                 yield
                 server = socket.create_server(("127.0.0.1", port))
-            elif not data:
+            elif data == _END:
                 server.close()
                 return
             else:
@@ -190,7 +196,8 @@ def test_event_that_kills_the_receiver_is_put_off(store: Store) -> None:
             if run:
                 assert killed - before <= 2
     finally:
-        socket.create_connection(("127.0.0.1", port)).close()
+        with socket.create_connection(("127.0.0.1", port)) as last:
+            last.sendall(_END)
         life.join()
     assert killed == before, "it is put off"
     assert runs_at_fault(store) == {bad: {"run0", "run1", "run2"}}

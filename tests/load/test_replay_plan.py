@@ -38,7 +38,7 @@ def files(folder: Path) -> dict[Path, Any]:
     return {
         path: path.stat().st_mtime_ns
         for path in folder.rglob("*")
-        if path.is_file() and ".locks" not in path.parts
+        if path.is_file() and not {".locks", ".tmp"}.intersection(path.parts)
     }
 
 

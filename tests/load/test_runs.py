@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -44,12 +45,18 @@ def test_loads_in_threads_send_nothing_twice(store: Store, connections: int) -> 
     assert received == events
 
 
+def _stops(stop: threading.Event, _: list[str]) -> bool:
+    """Ask a run to stop while a batch is being delivered, which is confirmed."""
+    stop.set()
+    return True
+
+
 def test_stop(store: Store) -> None:
     """Asked to stop, a load finishes the batch in hand, writes it down, and says it is not done."""
     normalized(store, 100)
     stop = threading.Event()
-    with RejectingReceiver(lambda _: True) as receiver:
-        done = load(store, receiver.url(batch=10), stop=stop, progress=lambda *_: stop.set())
+    with RejectingReceiver(partial(_stops, stop)) as receiver:
+        done = load(store, receiver.url(batch=10), stop=stop)
         assert (done.delivered, done.pending, done.interrupted) == (10, 90, True)
         assert len(receiver.received) == 10
         assert load(store, receiver.url(batch=10)).delivered == 90
@@ -73,8 +80,16 @@ def test_interrupt_within_a_batch(store: Store, monkeypatch: pytest.MonkeyPatch)
     class Interrupted:
         certificate_until = None
 
-        def deliver(self, _messages: Any) -> Any:
+        def deliver(self, _messages: Any, _connection: Any = None) -> Any:
             raise KeyboardInterrupt
+
+        def connect(self) -> Interrupted:
+            """Nothing is opened."""
+            return self
+
+        def is_open(self) -> bool:
+            """Nothing is, nor was it ended."""
+            return True
 
         def close(self) -> None:
             """Nothing is open."""
@@ -90,7 +105,7 @@ def test_what_an_interrupted_load_leaves(store: Store) -> None:
     """What stays pending because the run was asked to end is not put down to the events."""
     normalized(store, 30)
     stop = threading.Event()
-    with RejectingReceiver(lambda _: True) as receiver:
-        done = load(store, receiver.url(batch=10), stop=stop, progress=lambda *_: stop.set())
+    with RejectingReceiver(partial(_stops, stop)) as receiver:
+        done = load(store, receiver.url(batch=10), stop=stop)
     [problem] = done.problems
     assert problem.startswith("destination rejecting: the run was asked to end; 20 events stay")

@@ -239,9 +239,9 @@ def dies_after(writes: int, patch: pytest.MonkeyPatch) -> None:
     done = 0
 
     @contextmanager
-    def counted(files: RemoteFiles, path: str, owner: str, room: int = 0) -> Iterator[Any]:
+    def counted(files: RemoteFiles, path: str, owner: str, expected: Any = None) -> Iterator[Any]:
         nonlocal done
-        with create(files, path, owner, room) as pending:
+        with create(files, path, owner, expected) as pending:
             yield pending
             if done == writes:
                 raise StagingError("it died")

@@ -42,8 +42,9 @@ def attempt(
         for event_id, created in events
     ]
     delivered = len(rows) if status in {"confirmed", "sent"} and number == 1 else 0
-    with ledger.attempt(pa.chunked_array([[event_id for event_id, _ in events]])) as record:
-        record.write(pa.Table.from_pylist(rows, DELIVERIES_SCHEMA), delivered)
+    table = pa.Table.from_pylist(rows, DELIVERIES_SCHEMA)
+    with ledger.attempt(table) as record:
+        record.write(table, delivered)
 
 
 def stage_two_days(store: Store) -> None:

@@ -147,9 +147,9 @@ class crashing:  # noqa: N801 - reads as the context manager it is
     def __enter__(self) -> None:
         create, remove = self.backend.create, self.backend.remove
 
-        def create_and_die(path: str, owner: str, room: int) -> Iterator[object]:
+        def create_and_die(path: str, owner: str, expected: object) -> Iterator[object]:
             self._step()
-            with create(path, owner, room) as pending:
+            with create(path, owner, expected) as pending:
                 yield pending
             self._step()
 

@@ -62,7 +62,7 @@ def attempts(
 
 def record(ledger: Ledger, rows: pa.Table, delta: int) -> None:
     """Write the record of one batch."""
-    with ledger.attempt(rows["event_id"]) as attempt:
+    with ledger.attempt(rows) as attempt:
         attempt.write(rows, delta)
 
 

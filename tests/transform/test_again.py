@@ -115,8 +115,8 @@ def _crash_after(patch: pytest.MonkeyPatch, store: Store, step: str) -> None:
     create = store.backend.create
 
     @contextlib.contextmanager
-    def create_and_crash(path: str, owner: str, room: int) -> Any:
-        with create(path, owner, room) as pending:
+    def create_and_crash(path: str, owner: str, expected: object) -> Any:
+        with create(path, owner, expected) as pending:
             yield pending
         if path.startswith(step):
             raise KeyboardInterrupt
