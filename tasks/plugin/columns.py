@@ -8,28 +8,26 @@ not fit (a value of another type, an invalid address, a field never seen before)
 from __future__ import annotations
 
 import re
+from itertools import starmap
 from keyword import iskeyword
-from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+from msgspec.structs import astuple
 
 from tasks.plugin.addresses import is_address
-from tasks.plugin.decode import UndecodableError
+from tasks.plugin.decode import UndecodableError, has_many_brackets
 from tasks.plugin.markup import text_of
 from tasks.plugin.sources import ADDRESS_SOURCES, BOOLEANS, TEXT_FIELDS, Row, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# Types that msgspec decodes and encodes unchanged: no float, no integer beyond 64 bits.
-_Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Text = str | None
-_Scalar = str | bool | _Int | None
-_Value = str | bool | _Int | list[_Scalar] | dict[str, _Scalar] | None
 
-_FIRST = {field.source[0] for field in TEXT_FIELDS}
-_FALLBACKS = {source for field in TEXT_FIELDS for source in field.source[1:]} - _FIRST
+_FIRST = dict.fromkeys(field.source[0] for field in TEXT_FIELDS)
+_FALLBACKS = {source for field in TEXT_FIELDS for source in field.source[1:]} - _FIRST.keys()
 _MAPPED = {
     **dict.fromkeys((*_FIRST, *_FALLBACKS, *ADDRESS_SOURCES, "id", "created_at"), _Text),
     "critical": bool | _Text,
@@ -50,6 +48,8 @@ _OTHERS = (
 _LEARNABLE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _MOST_OTHERS = 64
 _NAMES = msgspec.json.Decoder(dict[str, msgspec.Raw])
+# Bytes of the shortest JSON that `decode` finds nested too deeply.
+_DEEP = 2 * 254
 
 
 class _Reader(NamedTuple):
@@ -58,29 +58,31 @@ class _Reader(NamedTuple):
     others: frozenset[str]
     decode: Callable[[bytes], Any]
     blank: Any
-    extras: Callable[[Any], bytes]
+    extras: Callable[[list[Any]], list[bytes]]
 
     @classmethod
     def knowing(cls, others: frozenset[str]) -> _Reader:
         left = sorted(others | _FALLBACKS)
-        known = _MAPPED | dict.fromkeys(others, _Value)
+        mapped = [name for name in _MAPPED if name not in _FALLBACKS]
         event_type = msgspec.defstruct(
             "Event",
-            [(name, kind, None) for name, kind in known.items()],
+            # What is left for extras comes last, in the order in which it is written.
+            [(name, _MAPPED.get(name, Any), None) for name in (*mapped, *left)],
             forbid_unknown_fields=True,
             gc=False,
         )
         rest_type = msgspec.defstruct(
             "Rest", [(name, Any, None) for name in left], omit_defaults=True, gc=False
         )
-        encode = msgspec.json.Encoder(order="sorted").encode
-        values_of = attrgetter(*left)
-        return cls(
-            others,
-            msgspec.json.Decoder(event_type).decode,
-            event_type(),
-            lambda event: encode(rest_type(*values_of(event))),
-        )
+        encode = msgspec.json.Encoder(order="deterministic").encode
+        rest_of = itemgetter(slice(len(mapped), None))
+
+        def extras(events: list[Any]) -> list[bytes]:
+            return list(map(encode, starmap(rest_type, map(rest_of, map(astuple, events)))))
+
+        # A float is kept as its text: no digit changes.
+        decode = msgspec.json.Decoder(event_type, float_hook=msgspec.Raw).decode
+        return cls(others, decode, event_type(), extras)
 
     def learning(self, names: Iterable[str]) -> _Reader:
         """A reader that knows these names, too, unless they are malformed or too many."""
@@ -120,7 +122,7 @@ class ColumnReader:
         for position, text in enumerate(texts):
             try:
                 events.append(reader.decode(text))
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 events.append(reader.blank)
                 odd.add(position)
         columns = _text_columns(events)
@@ -134,7 +136,17 @@ class ColumnReader:
             for position, (event, event_id) in enumerate(zip(events, ids, strict=True))
             if event.id != event_id and event.id is not None
         )
-        columns["extras"] = [None if rest == b"{}" else rest for rest in map(reader.extras, events)]
+        try:
+            extras = reader.extras(events)
+        except RecursionError:
+            # An event is nested too deeply to be written: none is taken from here.
+            extras, odd = [b"{}"] * len(events), set(range(len(events)))
+        odd.update(
+            position
+            for position, rest in enumerate(extras)
+            if len(rest) > _DEEP and has_many_brackets(rest)
+        )
+        columns["extras"] = [None if rest == b"{}" else rest for rest in extras]
         rows, refused = _rows_of(odd, texts, ids)
         for position, row in rows.items():
             for name, value in row.items():

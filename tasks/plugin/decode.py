@@ -47,7 +47,7 @@ def decode(text: bytes) -> Event:
     Raises:
         UndecodableError: the text is no event.
     """
-    if text.count(b"[") + text.count(b"{") > _MANY_BRACKETS:
+    if has_many_brackets(text):
         return _decode_exactly(text)
     try:
         event = orjson.loads(text)
@@ -59,6 +59,11 @@ def decode(text: bytes) -> Event:
         if type(value) not in _PLAIN and not _is_exact(key, value, text):
             return _decode_exactly(text)
     return event
+
+
+def has_many_brackets(text: bytes) -> bool:
+    """Whether JSON may be nested too deeply to be written again; where False, it is not."""
+    return text.count(b"[") + text.count(b"{") > _MANY_BRACKETS
 
 
 def compact(value: object) -> str:

@@ -44,12 +44,16 @@ def text_of(message: str) -> str:
     """
     if "<" in message:
         message = _without_tags(message)
-    if "&" in message:
+    if "&" in message and ";" in message:
         message = _ENTITY.sub(_decoded, message)
     return message
 
 
 def _without_tags(message: str) -> str:
+    # Most messages have no other tags. In this order, removing one cannot make another.
+    plain = message.replace("</strong>", "<strong>").replace("<strong>", "")
+    if "<" not in plain:
+        return plain
     first, *pieces = message.split("<")
     kept = [first]
     for piece in pieces:

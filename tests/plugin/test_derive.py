@@ -141,6 +141,27 @@ def test_references_that_xml_itself_has() -> None:
     assert told(f"<EventData>{data}</EventData>") == {"source_address": "203.0.113.9"}
 
 
+@pytest.mark.parametrize("others", ["", "<A/>", "<Data Name='x'>&amp;</Data>", "<!-- -->"])
+def test_data_beside_other_xml(others: str) -> None:
+    """Data is read alike, whether or not it stands beside XML that is not as plain."""
+    data = (
+        "<Data Name='IpAddress'> ::1 </Data>\n<Data Name=\"IpPort\">22</Data><Data Name=''>x</Data>"
+    )
+    found = told(f"<EventData>{data}{others}</EventData>")
+    assert found == {"source_address": "::1", "source_port": 22}
+
+
+@pytest.mark.parametrize(
+    "character", ["\x01", "\x7f", "]]>", "'", '"', "é", "\ufffe", "\x85", "\t"]
+)
+def test_characters_in_xml(character: str) -> None:
+    """Plain data and data that a parser has to read obey the same rules of XML."""
+    data = f"<Data Name='A'>{character}</Data><Data Name='IpPort'>22</Data>"
+    plain = told(f"<EventData>{data}</EventData>")
+    assert plain == told(f"<EventData>{data}<A/></EventData>")
+    assert bool(plain) == (character not in {"\x01", "]]>", "\ufffe"})
+
+
 @pytest.mark.parametrize(
     ("port", "value"), [("0", 0), ("65535", 65535), ("65536", None), ("-1", None), ("1e3", None)]
 )

@@ -35,6 +35,8 @@ from tests.plugin.raw import row
         ("never <!-- closed <b>x</b>", "never <!-- closed x"),
         ("<b <i>x</i>", "<b x"),
         ("<>< ></>", "<>< ></>"),
+        ("</str<strong>ong>x</strong>", "</strong>x"),
+        ("<str</strong>ong>x", "<strong>x"),
         ("&lt;b&gt; &amp;amp; &quot;q&quot; &#39;s&#39; &#x1F600;", "<b> &amp; \"q\" 's' 😀"),
         ("a &rarr; b &copy;", "a → b ©"),
         (

@@ -51,6 +51,16 @@ def test_a_value_nested_too_deeply_is_kept_as_its_text(levels: int) -> None:
     assert found["extras"] == f'{{"a":"{nested}","b":[1.10,"\ufffd"],"n":7.50}}'
 
 
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_a_field_of_halo_nested_to_any_depth(opening: str, closing: str) -> None:
+    """A field that is known beforehand is kept alike, wherever Python's limit of recursion lies."""
+    for levels in (*range(250, 260), *range(880, 1000)):
+        nested = opening * levels + "1.10" + closing * levels
+        kept = nested if levels < 254 else json.dumps(nested)
+        found = normalized(f'{{"cves":{nested},"cpe":"x"}}', '{"cves":[1.10]}').rows["extras"]
+        assert found.to_pylist() == [f'{{"cpe":"x","cves":{kept}}}', '{"cves":[1.10]}']
+
+
 @pytest.mark.parametrize("bad", ["undefined", "01", "'x'", '"\\x"', "[1,]", "{1:2}", "", "+1"])
 def test_a_value_that_is_no_json_is_kept_as_its_text(bad: str) -> None:
     """It costs neither the event nor its other values; in a column of another type it is none."""

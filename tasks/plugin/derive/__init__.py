@@ -8,7 +8,7 @@ message that has a family's marker, are looked at.
 from __future__ import annotations
 
 from itertools import compress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,8 +18,10 @@ from tasks.plugin.derive.values import valid
 from tasks.plugin.derive.windows_event_log import event_data
 from tasks.plugin.fields import FIELDS
 
-Texts = dict[str, str | None]
-Values = dict[str, str | int]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tasks.plugin.derive.values import Texts, Values
 
 DERIVED: dict[str, Any] = {field.name: field.arrow_type for field in FIELDS if field.derived}
 """The derived columns and their Arrow types."""
@@ -32,23 +34,21 @@ def derive(log_entries: Any, messages: Any) -> dict[str, Any]:
         log_entries: `pa.StringArray`, null where an event has none.
         messages: `pa.StringArray`, as long; null where they are not to be read.
     """
-    derived = _read(log_entries, "log")
-    for row, values in _read(messages, "message").items():
-        derived[row] = values | derived.get(row, {})
+    from_log, from_message = _read(log_entries, "log"), _read(messages, "message")
     columns = {}
     for name, kind in DERIVED.items():
         column: list[str | int | None] = [None] * len(log_entries)
-        for row, values in derived.items():
-            column[row] = values.get(name)
+        for row, value in (from_message[name] | from_log[name]).items():
+            column[row] = value
         columns[name] = pa.array(column, kind)
     return columns
 
 
-def _read(texts: Any, source: str) -> dict[int, Values]:
-    """What the families of a source tell, by row."""
+def _read(texts: Any, source: str) -> dict[str, Values]:
+    """What the families of a source tell, by column and row."""
     rows = pc.indices_nonzero(texts.is_valid()).to_pylist()
     unread = dict(zip(rows, texts.drop_null().to_pylist(), strict=True))
-    derived: dict[int, Values] = {}
+    told: dict[str, Texts] = {name: {} for name in DERIVED}
     for family in families() if unread else ():
         if family.source == source:
             # In Python: a search for a plain text takes a fifth of the time of Arrow's kernel.
@@ -58,33 +58,34 @@ def _read(texts: Any, source: str) -> dict[int, Values]:
                 for row, text in unread.items()
                 if marker in text
             }
-            derived |= _read_family(marked, family)
-            for row in marked.keys() & derived.keys():
+            read = _read_xml if family.xml else _read_lines
+            for row in read(marked, family, told):
                 del unread[row]
-    return derived
+    return valid(told)
 
 
-def _read_family(unread: dict[int, str], family: Family) -> dict[int, Values]:
-    """What the first pattern that matches tells, by row."""
-    if family.xml:
-        return {row: valid(_named(event_data(text), family.xml)) for row, text in unread.items()}
-    unread = dict(unread)
-    derived: dict[int, Values] = {}
-    for pattern in family.patterns:
-        if unread:
-            rows, found = _match(unread, pattern)
-            for row, texts in zip(rows, found, strict=True):
-                derived[row] = valid(texts | dict(pattern.set))
-                del unread[row]
-    return derived
+def _read_xml(marked: dict[int, str], family: Family, told: dict[str, Texts]) -> Iterable[int]:
+    """Add what the rows' XML tells; return the rows, all of them."""
+    found = {row: data for row, text in marked.items() if (data := event_data(text))}
+    for name, column in family.xml.items():
+        told[column] |= {row: text for row, data in found.items() if (text := data.get(name))}
+    return marked
 
 
-def _named(data: dict[str, str], names: dict[str, str]) -> dict[str, str]:
-    return {column: data[name] for name, column in names.items() if data.get(name)}
+def _read_lines(marked: dict[int, str], family: Family, told: dict[str, Texts]) -> Iterable[int]:
+    """Add what the first pattern that matches tells of each row; return the rows that one does."""
+    unread = dict(marked)
+    for pattern in family.patterns if unread else ():
+        rows, found = _match(unread, pattern)
+        for column, texts in found.items():
+            told[column] |= zip(rows, texts, strict=True)
+        for row in rows:
+            del unread[row]
+    return marked.keys() - unread.keys()
 
 
-def _match(unread: dict[int, str], pattern: Pattern) -> tuple[list[int], list[Texts]]:
-    """The rows that the pattern matches, and what each says, by column."""
+def _match(unread: dict[int, str], pattern: Pattern) -> tuple[list[int], dict[str, list[Any]]]:
+    """The rows that the pattern matches, and what they say, by column."""
     groups = pc.extract_regex(
         pa.array(unread.values(), pa.string(), size=len(unread)),
         pattern.regex or f"(?P<line>{pattern.line})",
@@ -99,5 +100,4 @@ def _match(unread: dict[int, str], pattern: Pattern) -> tuple[list[int], list[Te
         }
     else:
         found = {field.name: groups.field(field.name).to_pylist() for field in groups.type}
-    columns = zip(*found.values(), strict=True)
-    return rows, [dict(zip(found, texts, strict=True)) for texts in columns]
+    return rows, found | {column: [text] * len(rows) for column, text in pattern.set}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tasks.plugin.addresses import is_address
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 HIGHEST_PORT = 65_535
 _DIGITS_OF_PORT = 5
@@ -70,17 +70,23 @@ READERS = {
 """For each derived column: the value that a text stands for, None where it is no valid one."""
 
 
-def valid(texts: Mapping[str, str | None]) -> dict[str, str | int]:
-    """The values of a log entry's texts, by column, without those that are not valid.
+Texts = dict[int, str | None]
+Values = dict[int, str | int]
+
+
+def valid(texts: Mapping[str, Texts]) -> dict[str, Values]:
+    """The values that texts stand for, by column and row, without those that are not valid.
 
     A protocol without ports has none, whatever stands where they would.
     """
-    found = {
-        column: value
-        for column, text in texts.items()
-        if text and (value := READERS[column](text)) is not None
-    }
-    if found.get("transport_protocol") in _NAMES_WITHOUT_PORTS:
-        found.pop("source_port", None)
-        found.pop("destination_port", None)
-    return found
+    values = {column: _values(found, READERS[column]) for column, found in texts.items()}
+    for row, protocol in values["transport_protocol"].items():
+        if protocol in _NAMES_WITHOUT_PORTS:
+            values["source_port"].pop(row, None)
+            values["destination_port"].pop(row, None)
+    return values
+
+
+def _values(texts: Texts, reader: Callable[[str], str | int | None]) -> Values:
+    read = {text: reader(text) for text in set(texts.values()) if text}
+    return {row: value for row, text in texts.items() if text and (value := read[text]) is not None}
