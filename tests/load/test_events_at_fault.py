@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tasks.load.result import LoadResult
     from tasks.staging.store import Store
 
+pytestmark = pytest.mark.usefixtures("no_close_grace")
+
 
 def runs_at_fault(store: Store) -> dict[str, set[str]]:
     """The runs that found each event at fault, by the ledger."""
