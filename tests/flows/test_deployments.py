@@ -97,6 +97,7 @@ def test_schedules_make_runs_that_a_worker_completes(
     server: dict[str, str],
     halo_usm: Command,
     receiver: Receiver,
+    *,
     by_hand: list[str],
 ) -> None:
     """By the README's commands. What is created by hand is refused, or fails with a message."""

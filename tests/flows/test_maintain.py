@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,15 +25,22 @@ pytestmark = pytest.mark.timeout(300)  # a server may have to start first
 
 WITH_SHORT_WAIT = (
     "-c",
-    "from tasks.maintain import maintenance_run; maintenance_run.LOCK_WAIT = 0.1; "
-    "from flows.__main__ import main; main()",
+    "from tasks.maintain import maintenance_run as run; run.LOCK_WAIT = 0.1; "
+    + "from flows.__main__ import main; main()",
 )
 """Waits for what another run holds, but not for half a minute."""
 
 
 @pytest.fixture
 def halo_usm(tmp_path: Path, halo: HaloStandIn, receiver: Receiver) -> Command:
-    """A command line that has synced and keeps a day from now on."""
+    """A command line that has synced and keeps a day from now on.
+
+    Each account has an event of the last day that is dropped, which has few others late at night.
+    """
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    last = midnight - timedelta(days=1, seconds=1)
+    for number, name in enumerate(halo.accounts):
+        halo[name].add([{"id": f"{number:032x}", "created_at": last.isoformat(), "type": "?"}])
     command = command_for(tmp_path, halo, receiver.url("tcp", name="sensor"), days=3)
     command("sync")
     command.settings["HALO_RETENTION_DAYS"] = "1"
