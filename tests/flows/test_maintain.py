@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(300)  # a server may have to start first
 
-WITH_SHORT_WAIT = (
-    "-c",
-    "from tasks.maintain import maintenance_run as run; run.LOCK_WAIT = 0.1; "
-    + "from flows.__main__ import main; main()",
-)
+_PROGRAM = """
+from flows.__main__ import main
+from tasks.maintain import maintenance_run
+
+maintenance_run.LOCK_WAIT = 0.1
+main()
+"""
+WITH_SHORT_WAIT = ("-c", _PROGRAM)
 """Waits for what another run holds, but not for half a minute."""
 
 
