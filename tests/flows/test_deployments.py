@@ -132,10 +132,10 @@ def test_schedules_make_runs_that_a_worker_completes(
     run(make_pool)
     run(register)
     text = (ROOT / "deployments" / "prefect.yaml").read_text()
-    soon = (datetime.now(UTC) + timedelta(seconds=20)).isoformat()
+    soon = (datetime.now(UTC) + timedelta(seconds=30)).isoformat()
     often = tmp_path / "often.yaml"
     often.write_text(
-        re.sub(r"cron: .*\n( +)timezone: UTC", rf'interval: 60\n\1anchor_date: "{soon}"', text)
+        re.sub(r"cron: .*\n( +)timezone: UTC", rf'interval: 90\n\1anchor_date: "{soon}"', text)
     )
     run(deploy.replace("deployments/prefect.yaml", str(often)))
     with popen(f"exec {work}") as worker:

@@ -17,7 +17,7 @@ from sandbox.odd_events import malformed
 from tasks.load.result import LoadResult
 from tasks.staging.locks import hold
 from tasks.staging.store import open_store
-from tests.flows.command import EVENTS, ROOT, command_for
+from tests.flows.command import EVENTS, ROOT, command_for, without_progress
 from tests.flows.prefect_api import ask, last_run, log_lines, settle
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def test_sync_is_a_flow_run_whose_graph_the_server_shows(
     assert not [secret for secret in secrets if secret in text]
 
     warning = "account beta: 1 event has no id or no date: in rejected/ with the reason"
-    assert result.stderr == f"warning: {warning}\n"
+    assert without_progress(result.stderr) == [f"warning: {warning}"]
     assert log_lines(server, run)[logging.WARNING, warning] == "extract-beta"
     assert run["state"]["message"].splitlines() == [*result.stdout.splitlines(), warning]
 
