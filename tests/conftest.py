@@ -41,6 +41,9 @@ SHARING_SERVERS = {
 }
 """Which modules share a server, by its name."""
 
+QUICK = ("tests/cef/", "tests/plugin/")
+"""Where hundreds of tests take milliseconds."""
+
 
 class ServersOnce(LoadGroupScheduling):  # type: ignore[misc]
     """Gives the tests that share a server to one worker.
@@ -61,8 +64,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Servers
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """`-n auto`: more workers than cores, for tests wait about as long as they compute."""
-    return (os.cpu_count() or 1) * 2
+    """`-n auto`: more workers than cores, for the slow tests wait longer than they compute."""
+    return (os.cpu_count() or 1) * 3
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick tests last, so that no worker is left alone with slow ones at the end."""
+    items.sort(key=lambda item: item.nodeid.startswith(QUICK))
 
 
 # A busy machine makes single examples slow; pytest's own time limit ends what hangs.

@@ -95,6 +95,8 @@ class Proxy:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # headers and body of an answer are two writes, of which else the second waits for 40 ms
+    disable_nagle_algorithm = True
     server: _Server
 
     def log_message(self, *_: object) -> None:

@@ -61,27 +61,35 @@ def assert_noted(result: ExtractResult, count: int) -> None:
 @pytest.fixture
 def long_ago(harness: Harness) -> Harness:
     """An account whose first sync begins months ago."""
-    harness.settings = harness.settings.model_copy(update={"halo_start": NOW - 90 * DAY})
+    begin_before(harness, MONTHS_AGO)
     return harness
 
 
+def begin_before(harness: Harness, moment: datetime) -> datetime:
+    """Let the first sync begin ten days before a moment; returns when."""
+    start = moment - 10 * DAY
+    harness.settings = harness.settings.model_copy(update={"halo_start": start})
+    return start
+
+
 @pytest.mark.parametrize("move", MOVES)
-def test_a_later_run_stages_it_once(halo: HaloStandIn, long_ago: Harness, move: str) -> None:
+def test_a_later_run_stages_it_once(halo: HaloStandIn, harness: Harness, move: str) -> None:
     """However far its date moved, and whatever was staged since; the first one counts."""
     first, second = MOVES[move]
-    halo["alpha"].add(events(200, MONTHS_AGO, NOW - DAY / 2, first=1000))
+    start = begin_before(harness, min(first, second))
+    halo["alpha"].add(events(200, start + DAY, NOW - DAY / 2, first=1000))
     halo["alpha"].add([event(1, first)])
     halo.clock.set(first + MINUTE)
-    long_ago.sync()
-    assert any(row["created_at"] == first for row in long_ago.raw())
+    harness.sync()
+    assert any(row["created_at"] == first for row in harness.raw())
     halo.clock.set(max(first, second) + 2 * MINUTE)
-    long_ago.sync()
+    harness.sync()
     halo["alpha"].add([event(1, second), event(2, second)])
     # a look at the whole time, as whoever mends something takes it
-    result = long_ago.sync(window=Window(NOW - 90 * DAY, halo.clock.now()))
+    result = harness.sync(window=Window(start, halo.clock.now()))
     assert_noted(result, 1)
     assert result.new == 1
-    assert_consistent(long_ago, 202, first)
+    assert_consistent(harness, 202, first)
 
 
 def test_a_sync_stages_it_once(halo: HaloStandIn, long_ago: Harness) -> None:
@@ -96,12 +104,13 @@ def test_a_sync_stages_it_once(halo: HaloStandIn, long_ago: Harness) -> None:
 
 
 @pytest.mark.parametrize("move", MOVES)
-def test_windows_of_one_run_stage_it_once(halo: HaloStandIn, long_ago: Harness, move: str) -> None:
+def test_windows_of_one_run_stage_it_once(halo: HaloStandIn, harness: Harness, move: str) -> None:
     """Whichever of two windows that are read at the same time is staged first, or one window."""
-    halo["alpha"].add(events(200, MONTHS_AGO, NOW, first=1000))
+    start = begin_before(harness, min(MOVES[move]))
+    halo["alpha"].add(events(200, start + DAY, NOW, first=1000))
     halo["alpha"].add([event(1, moment) for moment in MOVES[move]])
-    assert_noted(long_ago.sync(), 1)
-    assert_consistent(long_ago, 201, *MOVES[move])
+    assert_noted(harness.sync(), 1)
+    assert_consistent(harness, 201, *MOVES[move])
 
 
 def test_many_are_counted(halo: HaloStandIn, harness: Harness) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 EVENTS = 90  # of the stand-in that tests share
+_PROGRESS = re.compile(r"\w+ \w+: \d+ of \d+")
 
 
 @dataclass
@@ -96,6 +98,11 @@ def command_for(
         }
         | ({"HALO_START": since.isoformat()} if days else {}),
     )
+
+
+def without_progress(said: str) -> list[str]:
+    """The lines of standard error but those of steps that a busy machine makes slow."""
+    return [line for line in said.splitlines() if not _PROGRESS.fullmatch(line)]
 
 
 def wait_until(

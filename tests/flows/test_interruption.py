@@ -37,7 +37,9 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.soak)]
+)
 def test_an_interrupted_sync_exits_130_and_the_next_one_goes_on(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -46,7 +48,7 @@ def test_an_interrupted_sync_exits_130_and_the_next_one_goes_on(
         HaloStandIn(accounts=1, events=EVENTS, days=30, latency_ms=30) as halo,
         Receiver("tcp") as receiver,
     ):
-        halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
+        halo_usm = command_for(tmp_path, halo, receiver.url("tcp"), days=31)
         halo_usm.settings["HALO_CONCURRENCY"] = "2"
         process = halo_usm.popen("sync")
         raw = tmp_path / "staging" / "raw"

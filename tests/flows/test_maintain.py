@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,10 +23,27 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(300)  # a server may have to start first
 
+_PROGRAM = """
+from flows.__main__ import main
+from tasks.maintain import maintenance_run
+
+maintenance_run.LOCK_WAIT = 0.1
+main()
+"""
+WITH_SHORT_WAIT = ("-c", _PROGRAM)
+"""Waits for what another run holds, but not for half a minute."""
+
 
 @pytest.fixture
 def halo_usm(tmp_path: Path, halo: HaloStandIn, receiver: Receiver) -> Command:
-    """A command line that has synced and keeps a day from now on."""
+    """A command line that has synced and keeps a day from now on.
+
+    Each account has an event of the last day that is dropped, which has few others late at night.
+    """
+    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    last = midnight - timedelta(days=1, seconds=1)
+    for number, name in enumerate(halo.accounts):
+        halo[name].add([{"id": f"{number:032x}", "created_at": last.isoformat(), "type": "?"}])
     command = command_for(tmp_path, halo, receiver.url("tcp", name="sensor"), days=3)
     command("sync")
     command.settings["HALO_RETENTION_DAYS"] = "1"
@@ -51,7 +70,7 @@ def test_every_account_of_the_staging_is_maintained(halo_usm: Command, halo: Hal
 
     halo_usm.settings["USM_SENSOR"] = sensor
     with hold(open_store(halo_usm.settings["HALO_STAGING"]), "account", "beta"):
-        result = halo_usm("maintain")
+        result = replace(halo_usm, program=WITH_SHORT_WAIT)("maintain")
     assert "note: account beta is held by another run, and is left to it" in result.stderr
     assert "maintained alpha: 1 day dropped" in result.stdout
     assert "maintained beta: 1 day dropped" in halo_usm("maintain").stdout

@@ -159,6 +159,7 @@ def test_two_commands_at_once_leave_accounts_to_each_other(
     assert_once(s3, prefix, receiver)
 
 
+@pytest.mark.soak
 def test_a_killed_command_stops_the_next_for_a_lease_at_most(
     halo_usm: Command, s3: Proxy, frozen_halo: StandInProcess, receiver: Receiver, prefix: str
 ) -> None:
@@ -173,6 +174,7 @@ def test_a_killed_command_stops_the_next_for_a_lease_at_most(
     assert_once(s3, prefix, receiver)
 
 
+@pytest.mark.soak
 def test_a_frozen_command_ends_in_order_when_it_wakes(
     halo_usm: Command, s3: Proxy, frozen_halo: StandInProcess, receiver: Receiver, prefix: str
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import threading
 import time
@@ -14,7 +13,14 @@ import pytest
 
 from flows.cli.prefect_server import prefect_server
 from sandbox.halo_api import HaloStandIn
-from tests.flows.command import EVENTS, ROOT, Command, command_for, wait_until
+from tests.flows.command import (
+    EVENTS,
+    ROOT,
+    Command,
+    command_for,
+    wait_until,
+    without_progress,
+)
 from tests.processes import TEST, left_of, started_with
 
 if TYPE_CHECKING:
@@ -24,8 +30,6 @@ if TYPE_CHECKING:
     from sandbox.receiver import Receiver
 
 pytestmark = pytest.mark.timeout(300)  # some servers start one after the other
-
-PROGRESS = re.compile(r"\w+ \w+: \d+ of \d+")
 
 
 @pytest.fixture
@@ -66,7 +70,7 @@ def test_a_server_that_dies_in_mid_run_costs_its_own_record_alone(
             out, err = processes[name].communicate(timeout=100)
             assert processes[name].returncode == code, err
             assert f"loaded {name}: {EVENTS} delivered" in out
-            lost, *others = [line for line in err.splitlines() if not PROGRESS.fullmatch(line)]
+            lost, *others = without_progress(err)
             assert lost.startswith(f"warning: the Prefect server at {server.url} was not told")
             assert len(others) == code, err
             assert time.monotonic() - killed < 120, "Prefect's own patience lasts for minutes"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EVENTS = 40
+_START = f"{datetime.now(UTC) - timedelta(days=5):%Y-%m-%d}"
 _MONTH = ("--since", (datetime.now(UTC) - timedelta(days=30)).isoformat())
 
 
@@ -137,16 +138,16 @@ def test_an_account_that_was_never_read_has_a_gap(tmp_path: Path, halo_usm: Comm
     """From where its first sync would begin until now, whether or not others are read."""
     auth = tmp_path / "haloEvents.auth"
     auth.write_text(auth.read_text() + "unknown|secret|gamma\n")
-    halo_usm.settings["HALO_START"] = "2026-03-01"
+    halo_usm.settings["HALO_START"] = _START
     since, until = halo_usm.status()["accounts"]["gamma"]["gaps"][0]
-    assert since == "2026-03-01T00:00:00Z"
+    assert since == f"{_START}T00:00:00Z"
     assert datetime.now(UTC) - datetime.fromisoformat(until) < timedelta(minutes=1)
     halo_usm("sync", code=1)
     accounts = halo_usm.status()["accounts"]
     assert accounts["gamma"]["gaps"][0][0] == since
     assert accounts["gamma"]["covered"] == []
     assert accounts["alpha"]["gaps"] == []
-    assert "gamma has a gap from 2026-03-01" in halo_usm("status").stdout
+    assert f"gamma has a gap from {_START}" in halo_usm("status").stdout
 
 
 def test_what_is_foreign_takes_no_answer_away(tmp_path: Path, halo_usm: Command) -> None:
@@ -166,10 +167,10 @@ def test_what_is_foreign_takes_no_answer_away(tmp_path: Path, halo_usm: Command)
 
 def test_a_range_extracted_by_itself_leaves_the_time_before_as_a_gap(halo_usm: Command) -> None:
     """Until a sync has read from HALO_START on, `status` shows what it is going to read."""
-    halo_usm.settings["HALO_START"] = "2026-03-01"
+    halo_usm.settings["HALO_START"] = _START
     halo_usm("extract", "--since", (datetime.now(UTC) - timedelta(days=1)).isoformat())
     [gap, *_] = halo_usm.status()["accounts"]["alpha"]["gaps"]
-    assert gap[0] == "2026-03-01T00:00:00Z"
+    assert gap[0] == f"{_START}T00:00:00Z"
     halo_usm("sync")
     assert halo_usm.status()["accounts"]["alpha"]["gaps"] == []
 

@@ -40,6 +40,13 @@ def connections(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 @pytest.fixture
+def no_close_grace(short_close_grace: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No wait for an early end, where each receiver reads to the end before it does anything."""
+    monkeypatch.setattr("tasks.syslog.tcp.UNPROVEN_SECONDS", 0.0)
+    monkeypatch.setattr("tasks.syslog.tcp.DOUBTED_SECONDS", 0.0)
+
+
+@pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """An honest receiver."""
     with Receiver("udp", "tcp") as receiver:

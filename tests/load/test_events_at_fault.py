@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tasks.load.result import LoadResult
     from tasks.staging.store import Store
 
+pytestmark = pytest.mark.usefixtures("no_close_grace")
+
 
 def runs_at_fault(store: Store) -> dict[str, set[str]]:
     """The runs that found each event at fault, by the ledger."""
@@ -180,7 +182,7 @@ def test_event_that_kills_the_receiver_is_put_off(store: Store) -> None:
         nonlocal killed
         for _ in deaths(server, bad, received):
             killed += 1
-            time.sleep(0.6)
+            time.sleep(0.3)
 
     server = socket.create_server(("127.0.0.1", 0))
     port = server.getsockname()[1]
@@ -191,7 +193,7 @@ def test_event_that_kills_the_receiver_is_put_off(store: Store) -> None:
         for run in range(5):
             events += normalized(store, 6, day=1, first=60 * run)
             before = killed
-            done = load(store, url, f"run{run}", pauses=(0.9, 5.0))
+            done = load(store, url, f"run{run}", pauses=(0.6, 2.0))
             assert done.pending == 1
             if run:
                 assert killed - before <= 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tasks.staging.last_attempts import FAILED_BETWEEN
 from tests.load.helpers import closed_port, load, rows
 from tests.staging.rejecting_receiver import RejectingReceiver
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tasks.staging.store import Store
+
+pytestmark = pytest.mark.usefixtures("no_close_grace")
 
 
 def test_receiver_that_is_not_there(store: Store) -> None:

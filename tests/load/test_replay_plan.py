@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tasks.staging.store import Store
     from tasks.time_window import Window
 
+pytestmark = pytest.mark.usefixtures("no_close_grace")
+
 RANGE = window(0, 48)
 
 

@@ -124,7 +124,7 @@ def test_readers_beside_a_compaction(
 ) -> None:
     """Whatever is read or sent while days are compacted, every count is right at any moment."""
     for day in range(2):
-        dense_day(store, day, files=8)
+        dense_day(store, day, files=4)
     load(store, sensor)
     with Readers(store, sensor, tmp_path, replays):
         compact_days(store, sensor, 2, 0.3)
