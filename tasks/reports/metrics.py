@@ -57,6 +57,12 @@ _OF_ACCOUNT = (
         "How much of the account's time was read and then dropped by retention.",
         lambda found: sum(part.duration.total_seconds() for part in found.dropped),
     ),
+    _Metric(
+        "sealed_until_timestamp_seconds",
+        "The end of the newest day that halo-usm maintain has sealed, as Unix time. "
+        "Absent before the first.",
+        lambda found: _unix(found.sealed_until),
+    ),
     _Metric("events_staged", "Raw events in the staging.", lambda found: found.staged),
     _Metric(
         "events_normalized", "Normalized events in the staging.", lambda found: found.normalized

@@ -21,6 +21,7 @@ from tasks.staging.days_by_names import days_by_names
 from tasks.staging.files import read_stable, skip_unreadable
 from tasks.staging.normalized import day_of
 from tasks.staging.pending import DeliveryCounts, count_account
+from tasks.staging.seal_chain import newest_sealed_day
 from tasks.time_window import Window, difference, union
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class AccountStatus:
         rejected: Events in rejected, of both stages.
         newest_event: When the newest raw event was created.
         dropped: The time that was covered, and that retention has dropped.
+        sealed_until: The end of the newest day that has a seal; None before there is one.
     """
 
     covered: list[Window]
@@ -65,6 +67,7 @@ class AccountStatus:
     rejected: int
     newest_event: datetime | None
     dropped: list[Window]
+    sealed_until: datetime | None
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,13 @@ def _account(
         rejected=sum(day.rejected for day in days.values()),
         newest_event=_newest(store, account, days),
         dropped=known.dropped,
+        sealed_until=_sealed_until(store, account),
     )
+
+
+def _sealed_until(store: Store, account: str) -> datetime | None:
+    day = newest_sealed_day(store, account)
+    return None if day is None else Window.of_day(day).until
 
 
 def _newest(store: Store, account: str, days: Mapping[date, DayByNames]) -> datetime | None:

@@ -90,6 +90,7 @@ def test_status_has_the_keys_that_machines_rely_on(halo_usm: Command) -> None:
         "rejected",
         "newest_event",
         "dropped",
+        "sealed_until",
     }
     counts = {"delivered", "pending", "failed", "excluded", "oldest_pending"}
     assert set(status["destinations"]["sensor"]) == counts | {"accounts"}

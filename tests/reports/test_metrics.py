@@ -17,6 +17,7 @@ from tasks.reports.status import Status, status
 from tests.documents import ROOT
 from tests.flows.command import Command
 from tests.load.helpers import closed_port, load
+from tests.maintain.sealed_days import OVER, deliver_days, seal
 from tests.prometheus import Prometheus, promtool, wait_for
 from tests.staging.rejecting_receiver import RejectingReceiver
 from tests.staging.staged_data import at, broken, normalized, raw, stage, transform, window
@@ -80,6 +81,15 @@ def test_metrics_say_what_status_says(staged: Store) -> None:
         ("halo_usm_gap_seconds", alpha): (50 + 57) * 60,
     }
     assert {name: found.get(name) for name in expected} == expected
+
+
+def test_how_far_an_account_is_sealed(store: Store) -> None:
+    """The end of the newest day that has a seal; no sample before there is one."""
+    deliver_days(store)
+    sealed = ("halo_usm_sealed_until_timestamp_seconds", ("alpha",))
+    assert sealed not in samples(status(store))
+    seal(store)
+    assert samples(status(store))[sealed] == OVER.timestamp()
 
 
 def test_nothing_is_made_up(store: Store, staged: Store, tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def test_account(store: Store) -> None:
         "rejected": 2,
         "newest_event": "2026-03-01T23:45:00Z",
         "dropped": [],
+        "sealed_until": None,
     }
 
 
