@@ -17,7 +17,7 @@ from tasks.reports.status import Status, status
 from tests.documents import ROOT
 from tests.flows.command import Command
 from tests.load.helpers import closed_port, load
-from tests.maintain.sealed_days import OVER, deliver_days, seal
+from tests.maintain.sealed_days import DAYS, deliver_days, seal
 from tests.prometheus import Prometheus, promtool, wait_for
 from tests.staging.rejecting_receiver import RejectingReceiver
 from tests.staging.staged_data import at, broken, normalized, raw, stage, transform, window
@@ -89,7 +89,7 @@ def test_how_far_an_account_is_sealed(store: Store) -> None:
     sealed = ("halo_usm_sealed_until_timestamp_seconds", ("alpha",))
     assert sealed not in samples(status(store))
     seal(store)
-    assert samples(status(store))[sealed] == OVER.timestamp()
+    assert samples(status(store))[sealed] == at(0, day=DAYS).timestamp()
 
 
 def test_nothing_is_made_up(store: Store, staged: Store, tmp_path: Path) -> None:
