@@ -124,7 +124,7 @@ class _Retention:
     def __post_init__(self) -> None:
         self.store, self.account = self.run.store, self.run.account
         self.known = read_coverage(self.store, self.account)
-        self.marks = [*dropped.marks(self.known.days)]
+        self.marks = [*dropped.marks(self.store.tree("raw", self.account))]
 
     def notes(self) -> Iterator[str]:
         """Which days are kept, and why."""

@@ -29,8 +29,6 @@ from tasks.errors import StagingError
 from tasks.staging import file_names
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import numpy.typing as npt
 
     from tasks.staging.store import Store
@@ -55,19 +53,15 @@ class KnownIds:
     Args:
         store: The staging.
         account: Whose ids.
-        days: The names of the account's raw files; listed when they are needed by default.
 
     Attributes:
         unreadable: What is wrong with files that cannot be read; an event in one is not known.
     """
 
-    def __init__(
-        self, store: Store, account: str, days: Mapping[date, Sequence[str]] | None = None
-    ) -> None:
+    def __init__(self, store: Store, account: str) -> None:
         self.unreadable: list[str] = []
         self._store = store
         self._account = account
-        self._days = days
         self._loaded = False
         self._files: list[str] = []
         self._ends: list[int] = []
@@ -136,10 +130,9 @@ class KnownIds:
             return
         self._loaded = True
         there: list[str] = []
-        listed = self._store.tree("raw", self._account) if self._days is None else self._days
-        for day, names in listed.items():
-            files = file_names.raw_files(names, file_names.partition(self._account, day))
-            there += [f"{day}/{file.name}" for file in files if file.rows]
+        for day, names in self._store.tree("raw", self._account).items():
+            folder = file_names.partition(self._account, day)
+            there += [f"{day}/{name}" for name in file_names.raw_with_rows(names, folder)]
         kept = _kept(self._store, self._account)
         kept = kept.filter(pc.is_in(kept["file"], value_set=pa.array(there, pa.string())))
         lists = kept["ids"].combine_chunks()
