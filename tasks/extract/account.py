@@ -92,7 +92,7 @@ def extract_account(
             now = clock().replace(microsecond=0)
             known = read_coverage(store, account.name, cached=True)
             plan = _plan(account, settings, known, window, now, result)
-            ids = KnownIds(store, account.name)
+            ids = KnownIds(store, account.name, cached=True)
             client = _client(account, settings, retry_policy, clock)
             extractor = WindowExtractor(
                 plan,

@@ -88,9 +88,7 @@ def read_coverage(store: Store, account: str, *, cached: bool = False) -> Covera
             spans = [(window.since, window.until) for window in known.covered]
             cache.keep(day, [[file_names.clock(time, day) for time in span] for span in spans])
     cache.save()
-    days += [
-        DayCoverage(merge_spans(spans, day), []) for day, spans in cache.unchanged.items()
-    ]
+    days += [DayCoverage(merge_spans(spans, day), []) for day, spans in cache.unchanged.items()]
     return coverage_of(days)
 
 

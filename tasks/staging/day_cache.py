@@ -72,7 +72,7 @@ class DayCache:
         unchanged: The answers of the days that `must_list` found unchanged.
     """
 
-    def __init__(  # noqa: PLR0917 - whose, where and what
+    def __init__(
         self,
         store: Store,
         owner: str,
@@ -170,7 +170,7 @@ def _state(folder: str) -> State:
     """
     with faults(folder):
         try:
-            found = os.stat(folder)
+            found = os.stat(folder)  # noqa: PTH116 - a `Path` would take longer
         except FileNotFoundError:
             return None
     return [found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns]
