@@ -1,0 +1,413 @@
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from collections import Counter
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+from pyarrow.fs import _MockFileSystem
+
+from tasks.load.destination import load_destination, replay_destination
+from tasks.load.pending_days import now, pending_days
+from tasks.staging import coverage, day_cache, normalized
+from tasks.staging.known_ids import KnownIds
+from tasks.staging.local_files import LocalFiles
+from tasks.staging.pending import Selection
+from tasks.staging.remote_files import RemoteFiles
+from tasks.staging.store import Store
+from tests.maintain.aged import maintain
+from tests.maintain.days import compact
+from tests.staging.crashing import start
+from tests.staging.rejecting_receiver import RejectingReceiver
+from tests.staging.staged_data import at, broken, raw, stage, transform, window
+from tests.syslog.helpers import destination
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tasks.staging.pending import Only
+    from tasks.syslog.destination import Destination
+
+DAYS = 4
+QUIET = 0.02
+"""Seconds; more than a tick of any kernel's clock."""
+STEPS = 30
+OPTIONS = {
+    "all": {},
+    "some": {"types": "server_restarted"},
+    "late": {"since": f"{at(5, 1):%FT%TZ}"},
+}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Days need not be quiet for an hour."""
+    monkeypatch.setattr(day_cache, "QUIET_NS", int(QUIET * 10**9))
+
+
+@pytest.fixture
+def store(store: Store) -> Store:
+    """A staging of some days that are normalized, the second of them with a rejected event."""
+    for day in range(DAYS):
+        events = raw([(f"e{day}-{n}", at(n, day)) for n in range(3)])
+        stage(store, window(0, 24, day), broken(events, "e1-1"))
+    transform(store)
+    return store
+
+
+def plan(store: Store, *sensors: Destination, cached: bool) -> list[Any]:
+    """What is to be done by all that is staged, in the words of each stage."""
+    if cached:
+        days = normalized.unfinished(store, "alpha")
+    else:
+        days = {
+            day: state
+            for day, state in normalized.days(store, "alpha").items()
+            if state.waiting or state.leftovers or state.orphans
+        }
+    return [
+        coverage.read_coverage(store, "alpha", cached=cached),
+        days,
+        [
+            (to.name, day.ledger.day, [file.name for file in day.normalized], day.events)
+            for to in sensors
+            for day in pending_days(
+                store,
+                to.name,
+                "alpha",
+                Selection("undelivered", to.takes, None, now()),
+                cached=cached,
+            )
+        ],
+    ]
+
+
+def known_ids(store: Store, *, cached: bool) -> list[Any]:
+    """Which ids are staged in the files that may have some."""
+    known = KnownIds(store, "alpha", cached=cached)
+    ids = pa.chunked_array([[f"e{day}-1" for day in range(DAYS)]], pa.string())
+    return [sorted(known.staged(ids).to_pylist()), known.unreadable]
+
+
+def fill(store: Store, *sensors: Destination) -> None:
+    """Have everything kept that may be."""
+    time.sleep(1.5 * QUIET)
+    plan(store, *sensors, cached=True)
+    known_ids(store, cached=True)
+
+
+@contextmanager
+def listings() -> Iterator[Counter[str]]:
+    """How often each folder of a day is listed meanwhile."""
+    counted: Counter[str] = Counter()
+    names = LocalFiles.names
+
+    def counting(self: LocalFiles, path: str, *suffix: str) -> list[str]:
+        counted[path] += 1
+        return names(self, path, *suffix)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LocalFiles, "names", counting)
+        yield counted
+
+
+def is_known(store: Store) -> bool:
+    """Whether what is to be done is known without listing a day."""
+    with listings() as counted:
+        plan(store, cached=True)
+    return not counted
+
+
+def test_only_days_that_changed_are_listed(store: Store) -> None:
+    """A day is listed again once something in it changed, and until it has been quiet again."""
+    assert not is_known(store)
+    fill(store)
+    assert is_known(store)
+    stage(store, window(0, 24, 1), [("late", at(1, 1))])
+    for _ in range(2):
+        with listings() as counted:
+            [waiting] = plan(store, cached=True)[1]
+        assert waiting == at(0, 1).date()
+        assert {path.rpartition("=")[2] for path in counted} == {f"{waiting}"}
+    transform(store)
+    fill(store)
+    assert is_known(store)
+
+
+def test_files_of_known_ids_are_not_listed(store: Store) -> None:
+    """Where a day did not change, what is kept of ids says which files there are."""
+    KnownIds(store, "alpha").renew()
+    fill(store)
+    with listings() as counted:
+        found = known_ids(store, cached=True)
+    assert found == known_ids(store, cached=False)
+    assert not counted
+    stage(store, window(0, 24, 1), [("late", at(1, 1))])
+    fill(store)  # of the new file nothing is kept yet, and its day is listed
+    with listings() as counted:
+        known_ids(store, cached=True)
+    assert [path[-2:] for path in counted] == ["02"]
+
+
+def test_a_late_event_of_an_old_day_is_delivered_by_the_next_run(store: Store) -> None:
+    """What any run changes of an old day, the very next one sees: new events, and lost proof."""
+    with RejectingReceiver(lambda _: True) as receiver:
+        sensor = destination(receiver.url())
+        for _ in range(2):
+            load_destination(store, sensor, run_id="run")
+            fill(store, sensor)
+        with listings() as counted:
+            assert not load_destination(store, sensor, run_id="run").tried
+        assert not counted
+        stage(store, window(0, 24, 1), [("late", at(1, 1))])
+        transform(store)
+        load_destination(store, sensor, run_id="run")
+        assert receiver.batches[-1] == ["late"]
+        fill(store, sensor)
+        folder = Path(str(store)) / store.folder(
+            "deliveries", "alpha", at(0, 2).date(), sensor.name
+        )
+        for file in folder.iterdir():
+            file.unlink()
+        load_destination(store, sensor, run_id="run")
+        assert receiver.batches[-1] == ["e2-0", "e2-1", "e2-2"]
+
+
+def _everything_is_listed_after(store: Store, change: Callable[[], object]) -> None:
+    fill(store)
+    assert is_known(store)
+    change()
+    assert not is_known(store)
+
+
+def test_every_day_everything_is_listed_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even a wrong cache is wrong for a day at most; so is one from a clock that was set back."""
+    clock = time.time_ns
+
+    def set_clock(ahead: timedelta) -> None:
+        nanoseconds = ahead // timedelta(microseconds=1) * 1000
+        monkeypatch.setattr(time, "time_ns", lambda: clock() + nanoseconds)
+
+    _everything_is_listed_after(store, lambda: set_clock(timedelta(days=1)))
+    _everything_is_listed_after(store, lambda: set_clock(timedelta(0)))
+    _everything_is_listed_after(store, lambda: set_clock(timedelta(seconds=-1)))
+
+
+def test_what_is_no_longer_as_it_was_written_counts_for_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged file, one of another version, a copied staging, none: everything is listed."""
+    folder = Path(str(store), day_cache.FOLDER)
+
+    def damage() -> None:
+        for file in folder.rglob("*.json"):
+            file.write_text(file.read_text().replace("240000000000", "230000000000"))
+            file.write_bytes(file.read_bytes()[:-1] if "ids" in file.name else file.read_bytes())
+            if file.name == "normalized.json":
+                file.write_bytes(b"")
+
+    def copy() -> None:
+        copied = Path(f"{store}-copy")
+        shutil.copytree(str(store), copied)
+        shutil.rmtree(str(store))
+        copied.rename(str(store))
+
+    _everything_is_listed_after(store, damage)
+    assert plan(store, cached=True) == plan(store, cached=False)
+    _everything_is_listed_after(store, copy)
+    _everything_is_listed_after(store, lambda: monkeypatch.setattr(day_cache, "_FORMAT", 0))
+    _everything_is_listed_after(store, lambda: shutil.rmtree(folder))
+
+
+def test_nothing_is_kept_where_folders_do_not_tell_of_changes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system that leaves times alone when an entry is added, all is listed always."""
+
+    def times_of_the_mount(folder: str) -> list[int] | None:
+        return [1, Path(folder).stat().st_ino, 0, 0] if Path(folder).exists() else None
+
+    monkeypatch.setattr(day_cache, "_state", times_of_the_mount)
+    fill(store)
+    assert not is_known(store)
+    assert not [*Path(str(store), day_cache.FOLDER).rglob("*.json")]
+
+
+def test_a_cache_that_cannot_be_written_stops_nothing(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where it cannot be written, a run says so and does its work."""
+    Path(str(store), day_cache.FOLDER).write_text("in the way")
+    fill(store)
+    assert "will be listed again by the next run" in caplog.text
+    assert plan(store, cached=True) == plan(store, cached=False)
+
+
+def test_nothing_is_kept_on_object_storage() -> None:
+    """There folders have no times."""
+    filesystem = _MockFileSystem()
+    store = Store(RemoteFiles(filesystem, "staging"))
+    stage(store, window(0, 24), [("e0-1", at(0))])
+    transform(store)
+    assert plan(store, cached=True) == plan(store, cached=False)
+    assert not store.backend.folders(day_cache.FOLDER)
+
+
+def _fill_in_child(folder: str, _sensor: str) -> None:
+    day_cache.QUIET_NS = 0
+    coverage.read_coverage(Store(LocalFiles(Path(folder))), "alpha", cached=True)
+
+
+def test_killed_while_it_is_written(store: Store) -> None:
+    """After a kill at any operation on files, what is to be done is what names say."""
+    time.sleep(QUIET)
+    folder, steps = Path(str(store)), 0
+    while True:
+        shutil.rmtree(folder / day_cache.FOLDER, ignore_errors=True)
+        child = start(folder, "", die_at=steps, work=_fill_in_child)
+        child.join()
+        assert plan(store, cached=True) == plan(store, cached=False)
+        if child.exitcode == 0:
+            break
+        steps += 1
+    assert steps > 5
+
+
+class _Staging:
+    """A staging to which things happen by a seed, beside receivers for three destinations."""
+
+    def __init__(self, store: Store, receiver: RejectingReceiver, random: Random) -> None:
+        self.store, self.random = store, random
+        self.aside = Path(f"{store}-aside")
+        self.aside.mkdir()
+        self.numbers = iter(range(10**6))
+        self.sensors = [
+            destination(receiver.url(name=name, **given)) for name, given in OPTIONS.items()
+        ]
+        self.moved: list[tuple[Path, Path]] = []
+
+    def something(self) -> str:
+        """Let something happen; what it was."""
+        change = self.random.choice(
+            [
+                self.late,
+                self.late,
+                self.transform,
+                self.load,
+                self.load,
+                self.replay,
+                self.anew,
+                self.remove,
+                self.move_out,
+                self.move_back,
+                self.swap,
+                self.backdate,
+                self.compact,
+                self.drop,
+                self.mark,
+            ]
+        )
+        change()
+        return change.__name__
+
+    @property
+    def day(self) -> int:
+        return self.random.randrange(DAYS)
+
+    @property
+    def sensor(self) -> Destination:
+        return self.random.choice(self.sensors)
+
+    def late(self) -> None:
+        day = self.day
+        stage(self.store, window(0, 24, day), [(f"late{next(self.numbers)}", at(5.5, day))])
+
+    def transform(self) -> None:
+        transform(self.store)
+
+    def load(self) -> None:
+        load_destination(self.store, self.sensor, run_id="run", pauses=())
+
+    def replay(self) -> None:
+        only: list[Only] = ["all", "failed", "undelivered"]
+        where, chosen = window(0, 24, self.day), self.random.choice(only)
+        replay_destination(self.store, self.sensor, where, only=chosen, run_id="run", pauses=())
+
+    def anew(self) -> None:
+        transform(self.store, anew=window(1, 2, self.day))
+
+    def compact(self) -> None:
+        compact(self.store, *self.sensors)
+
+    def drop(self) -> None:
+        maintain(self.store, days=self.random.choice([1, 3]), drop_undelivered=True)
+
+    def mark(self) -> None:
+        coverage.mark_lost(self.store, "alpha", window(3, 4, self.day))
+
+    def remove(self) -> None:
+        if files := [*Path(str(self.store)).glob("[!.]*/**/*.parquet")]:
+            self.random.choice(files).unlink()
+
+    def move_out(self) -> None:
+        if found := [*Path(str(self.store)).glob("[!.]*/**/date=*")]:
+            folder = self.random.choice(found)
+            self.moved.append((folder.rename(self.aside / str(next(self.numbers))), folder))
+
+    def move_back(self) -> None:
+        if self.moved:
+            aside, folder = self.moved.pop()
+            shutil.copytree(aside, folder, dirs_exist_ok=True)
+
+    def swap(self) -> None:
+        found = [*Path(str(self.store)).glob("deliveries/*/*/date=*")]
+        if found:
+            one, other = self.random.choices(found, k=2)
+            one.rename(self.aside / "swapped")
+            if one != other:
+                other.rename(one)
+            (self.aside / "swapped").rename(other)
+
+    def backdate(self) -> None:
+        for folder in Path(str(self.store)).glob("[!.]*/**/date=*"):
+            os.utime(folder, (1, 1))
+
+
+def _compare(store: Store, seed: int, steps: int) -> None:
+    random, happened = Random(seed), []
+    saved: Counter[bool] = Counter()
+    with RejectingReceiver(lambda _: random.random() < 0.7) as receiver:
+        staging = _Staging(store, receiver, random)
+        for _ in range(steps):
+            happened.append(staging.something())
+            names = plan(store, *staging.sensors, cached=False)
+            assert plan(store, *staging.sensors, cached=True) == names, (seed, happened)
+            ids = known_ids(store, cached=False)
+            assert known_ids(store, cached=True) == ids, (seed, happened)
+            if random.random() < 0.7:
+                fill(store, *staging.sensors)
+                with listings() as counted:
+                    assert plan(store, *staging.sensors, cached=True) == names, (seed, happened)
+                saved[not counted] += 1
+    assert saved[True] + saved[False] > 0
+
+
+def test_what_is_to_be_done_is_what_names_say(store: Store) -> None:
+    """Whatever happens to old days, what is to be done is the same as without a cache."""
+    seed = secrets.randbelow(1000)
+    _compare(store, seed, STEPS)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(20))
+def test_so_it_is_for_longer(store: Store, seed: int) -> None:
+    """The same of more."""
+    _compare(store, seed, 200)
