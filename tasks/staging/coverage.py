@@ -17,7 +17,7 @@ from tasks.staging.schemas import RAW_SCHEMA
 from tasks.time_window import MICROSECOND, Window, difference, union
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import date, datetime
 
     from tasks.staging.file_names import RawParts
@@ -90,6 +90,14 @@ def read_coverage(store: Store, account: str, *, cached: bool = False) -> Covera
     cache.save()
     days += [DayCoverage(merge_spans(spans, day), []) for day, spans in cache.unchanged.items()]
     return coverage_of(days)
+
+
+def coverage_by_names(account: str, days: Mapping[date, Sequence[str]]) -> Coverage:
+    """The same, by the names of each day's raw files."""
+    return coverage_of(
+        day_coverage(file_names.raw_parts(names, file_names.partition(account, day)), day)
+        for day, names in days.items()
+    )
 
 
 def day_coverage(parts: Sequence[RawParts], day: date) -> DayCoverage:

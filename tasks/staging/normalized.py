@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING
 
 from tasks.staging import file_names, rejected_file_names
 from tasks.staging.compacted_names import compacted_of, counting, counting_in_folder
-from tasks.staging.day_cache import DayCache
 from tasks.staging.day_folders import every_day
 from tasks.staging.dropped import runs_by_names
 from tasks.staging.file_names import SUFFIX
@@ -225,30 +224,6 @@ def sorted_out(store: Store, account: str, day: date, names: Trees, *, dropped: 
 def _names(store: Store, account: str, day: date) -> Trees:
     normalized, rejected, raw = (store.files(stage, account, day) for stage in _ORDER)
     return raw, normalized, rejected
-
-
-def unfinished(store: Store, account: str) -> dict[date, DayFiles]:
-    """The days of an account that have raw files waiting, leftovers or orphans; by names alone.
-
-    Days that did not change since nothing of them was left are not listed; who asks holds the
-    account's lock.
-    """
-    parents = [store.folder(stage, account) for stage in _ORDER]
-    cache = DayCache(store, f"account={account}", "normalized", parents)
-    found = {}
-    for day, dropped, names in listed(store, account, changed=cache.must_list):
-        raw, normalized, rejected = names
-        if not rejected and plainly_done(raw, normalized):
-            cache.keep(day, answer=True)
-            continue
-        state = sorted_out(store, account, day, names, dropped=dropped)
-        if state.waiting or state.leftovers or state.orphans:
-            found[day] = state
-        # every mark that a day was dropped is to be listed
-        elif not (dropped or state.replaced or state.crossed):
-            cache.keep(day, answer=True)
-    cache.save()
-    return found
 
 
 def listed(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import time
@@ -9,23 +8,21 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
 import pytest
 from pyarrow.fs import _MockFileSystem
 
-from tasks.load.destination import load_destination, replay_destination
-from tasks.load.pending_days import now, pending_days
-from tasks.staging import coverage, day_cache, normalized
+from tasks.load.destination import load_destination
+from tasks.staging import coverage, day_cache
 from tasks.staging.known_ids import KnownIds
 from tasks.staging.local_files import LocalFiles
-from tasks.staging.pending import Selection
 from tasks.staging.remote_files import RemoteFiles
 from tasks.staging.store import Store
-from tests.maintain.aged import maintain
-from tests.maintain.days import compact
+from tasks.staging.unfinished import unfinished
+from tests.staging.changing_staging import ChangingStaging
 from tests.staging.crashing import start
+from tests.staging.planning import DAYS, QUIET, fill, known_ids, plan
 from tests.staging.rejecting_receiver import RejectingReceiver
 from tests.staging.staged_data import at, broken, raw, stage, transform, window
 from tests.syslog.helpers import destination
@@ -33,21 +30,7 @@ from tests.syslog.helpers import destination
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tasks.staging.pending import Only
-    from tasks.syslog.destination import Destination
-
-DAYS = 4
-QUIET = 0.02
-"""Seconds; more than a tick of any kernel's clock."""
 STEPS = 30
-OLDER = f"{at(5, 1):%FT%TZ}"
-OPTIONS: list[dict[str, str]] = [
-    {"name": "all"},
-    {"name": "some", "types": "server_restarted"},
-    {"name": "late", "since": OLDER},
-    {"name": "changed", "since": OLDER},
-    {"name": "changed"},
-]
 
 
 @pytest.fixture(autouse=True)
@@ -64,47 +47,6 @@ def store(store: Store) -> Store:
         stage(store, window(0, 24, day), broken(events, "e1-1"))
     transform(store)
     return store
-
-
-def plan(store: Store, *sensors: Destination, cached: bool) -> list[Any]:
-    """What is to be done by all that is staged, in the words of each stage."""
-    if cached:
-        days = normalized.unfinished(store, "alpha")
-    else:
-        days = {
-            day: state
-            for day, state in normalized.days(store, "alpha").items()
-            if state.waiting or state.leftovers or state.orphans
-        }
-    return [
-        coverage.read_coverage(store, "alpha", cached=cached),
-        days,
-        [
-            (to.name, day.ledger.day, [file.name for file in day.normalized], day.events)
-            for to in sensors
-            for day in pending_days(
-                store,
-                to.name,
-                "alpha",
-                Selection("undelivered", to.takes, None, now()),
-                cached=cached,
-            )
-        ],
-    ]
-
-
-def known_ids(store: Store, *, cached: bool) -> list[Any]:
-    """Which ids are staged in the files that may have some."""
-    known = KnownIds(store, "alpha", cached=cached)
-    ids = pa.chunked_array([[f"e{day}-1" for day in range(DAYS)]], pa.string())
-    return [sorted(known.staged(ids).to_pylist()), known.unreadable]
-
-
-def fill(store: Store, *sensors: Destination) -> None:
-    """Have everything kept that may be."""
-    time.sleep(1.5 * QUIET)
-    plan(store, *sensors, cached=True)
-    known_ids(store, cached=True)
 
 
 @contextmanager
@@ -199,8 +141,8 @@ def test_a_change_while_a_day_is_listed_is_seen_by_the_next_run(
         return found
 
     monkeypatch.setattr(LocalFiles, "names", changing)
-    assert not normalized.unfinished(store, "alpha")
-    assert [*normalized.unfinished(store, "alpha")] == [at(0, 1).date()]
+    assert not unfinished(store, "alpha")
+    assert [*unfinished(store, "alpha")] == [at(0, 1).date()]
 
 
 def _everything_is_listed_after(store: Store, change: Callable[[], object]) -> None:
@@ -233,7 +175,7 @@ def test_what_is_no_longer_as_it_was_written_counts_for_nothing(
         for file in folder.rglob("*.json"):
             file.write_text(file.read_text().replace("240000000000", "230000000000"))
             file.write_bytes(file.read_bytes()[:-1] if "ids" in file.name else file.read_bytes())
-            if file.name == "normalized.json":
+            if file.name == "unfinished.json":
                 file.write_bytes(b"")
 
     def copy() -> None:
@@ -303,112 +245,10 @@ def test_killed_while_it_is_written(store: Store) -> None:
     assert steps > 5
 
 
-class _Staging:
-    """A staging to which things happen by a seed, beside receivers for three destinations."""
-
-    def __init__(self, store: Store, receiver: RejectingReceiver, random: Random) -> None:
-        self.store, self.random = store, random
-        self.aside = Path(f"{store}-aside")
-        self.aside.mkdir()
-        self.numbers = iter(range(10**6))
-        self.sensors = [destination(receiver.url(**options)) for options in OPTIONS]
-        self.moved: list[tuple[Path, Path]] = []
-
-    def something(self) -> str:
-        """Let something happen; what it was."""
-        change = self.random.choice(
-            [
-                self.late,
-                self.late,
-                self.transform,
-                self.load,
-                self.load,
-                self.replay,
-                self.anew,
-                self.remove,
-                self.move_out,
-                self.move_back,
-                self.swap,
-                self.backdate,
-                self.compact,
-                self.drop,
-                self.mark,
-            ]
-        )
-        change()
-        return change.__name__
-
-    @property
-    def day(self) -> int:
-        return self.random.randrange(DAYS)
-
-    @property
-    def sensor(self) -> Destination:
-        return self.random.choice(self.sensors)
-
-    def late(self) -> None:
-        day = self.day
-        stage(self.store, window(0, 24, day), [(f"late{next(self.numbers)}", at(5.5, day))])
-
-    def transform(self) -> None:
-        transform(self.store)
-
-    def load(self) -> None:
-        load_destination(self.store, self.sensor, run_id="run", pauses=())
-
-    def replay(self) -> None:
-        only: list[Only] = ["all", "failed", "undelivered"]
-        where, chosen = window(0, 24, self.day), self.random.choice(only)
-        replay_destination(self.store, self.sensor, where, only=chosen, run_id="run", pauses=())
-
-    def anew(self) -> None:
-        transform(self.store, anew=window(1, 2, self.day))
-
-    def compact(self) -> None:
-        compact(self.store, *self.sensors[:-1])
-
-    def drop(self) -> None:
-        maintain(self.store, days=self.random.choice([1, 3]), drop_undelivered=True)
-
-    def mark(self) -> None:
-        coverage.mark_lost(self.store, "alpha", window(3, 4, self.day))
-
-    def remove(self) -> None:
-        if files := [*Path(str(self.store)).glob("[!.]*/**/*.parquet")]:
-            self.random.choice(files).unlink()
-
-    def move_out(self) -> None:
-        if found := [*Path(str(self.store)).glob("[!.]*/**/date=*")]:
-            folder = self.random.choice(found)
-            self.moved.append((folder.rename(self.aside / str(next(self.numbers))), folder))
-
-    def move_back(self) -> None:
-        if self.moved:
-            aside, folder = self.moved.pop()
-            shutil.copytree(aside, folder, dirs_exist_ok=True)
-
-    def swap(self) -> None:
-        found = [*Path(str(self.store)).glob("deliveries/*/*/date=*")]
-        if found:
-            one, other = self.random.choices(found, k=2)
-            one.rename(self.aside / "swapped")
-            if one != other:
-                other.rename(one)
-            (self.aside / "swapped").rename(other)
-
-    def backdate(self) -> None:
-        """As a copy into place does that keeps times."""
-        folders = [*Path(str(self.store)).glob("[!.]*/**/date=*")]
-        times = [(folder, folder.stat()) for folder in folders]
-        self.random.choice([self.late, self.load, self.remove])()
-        for folder, before in times:
-            os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
 def _compare(store: Store, seed: int, steps: int) -> None:
     random, happened = Random(seed), []
     with RejectingReceiver(lambda _: random.random() < 0.7) as receiver:
-        staging = _Staging(store, receiver, random)
+        staging = ChangingStaging(store, receiver, random)
         for _ in range(steps):
             happened.append(staging.something())
             names = plan(store, *staging.sensors, cached=False)
