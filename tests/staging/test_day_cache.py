@@ -30,7 +30,8 @@ from tests.syslog.helpers import destination
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-STEPS = 30
+STEPS = 20
+HOUR_NS = day_cache.QUIET_NS
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +125,27 @@ def test_a_late_event_of_an_old_day_is_delivered_by_the_next_run(store: Store) -
             file.unlink()
         load_destination(store, sensor, run_id="run")
         assert receiver.batches[-1] == ["e2-0", "e2-1", "e2-2"]
+
+
+def test_a_destination_whose_options_change_gets_what_it_left_out(store: Store) -> None:
+    """What is kept of a destination's days is kept for what it takes."""
+    with RejectingReceiver(lambda _: True) as receiver:
+        few = destination(receiver.url(types="server_shutdown"))
+        for _ in range(2):
+            load_destination(store, few, run_id="run")
+            fill(store, few)
+        assert not receiver.batches
+        load_destination(store, destination(receiver.url()), run_id="run")
+        assert len(receiver.received) == 3 * DAYS - 1
+
+
+def test_nothing_is_kept_of_days_that_changed_within_the_hour(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are listed at every run."""
+    monkeypatch.setattr(day_cache, "QUIET_NS", HOUR_NS)
+    fill(store)
+    assert not is_known(store)
 
 
 def test_a_change_while_a_day_is_listed_is_seen_by_the_next_run(
