@@ -29,6 +29,7 @@ import json
 import logging
 import os
 import time
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,10 +128,13 @@ class DayCache:
         if self._root is None or self._kept == self._known:
             return
         body = json.dumps([self._begun, self._kept], separators=(",", ":")).encode()
+        written_in = f"{self._root}/{TMP}"
+        with suppress(OSError):  # the next change has another time then, coarse as times may be
+            os.utime(written_in, (0, 0))
         try:
-            before = _state(f"{self._root}/{TMP}")
+            before = _state(written_in)
             with self._store.backend.create(f"{FOLDER}/{self._owner}", self._owner) as pending:
-                after = _state(f"{self._root}/{TMP}")  # in which there is a new entry now
+                after = _state(written_in)  # in which there is a new entry now
                 if before is not None and before != after and self._on_one_device(before[0]):
                     pending.sink.write(self._checksum(body) + body)
                     pending.name = self._name
