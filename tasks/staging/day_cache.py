@@ -54,6 +54,7 @@ _LOG = logging.getLogger(__name__)
 
 State = list[int] | None
 """Device, inode, `mtime` and `ctime` (nanoseconds) of a folder; None where there is none."""
+_MTIME = 2
 
 
 class DayCache:
@@ -120,7 +121,7 @@ class DayCache:
         if states is None or day >= _utc_day(self._now):
             return
         quiet = self._now - QUIET_NS
-        if all(state is None or max(state[2:]) <= quiet for state in states):
+        if all(state is None or max(state[_MTIME:]) <= quiet for state in states):
             self._kept[str(day)] = [answer, *states]
 
     def save(self) -> None:
@@ -134,17 +135,19 @@ class DayCache:
         try:
             before = _state(written_in)
             with self._store.backend.create(f"{FOLDER}/{self._owner}", self._owner) as pending:
-                after = _state(written_in)  # in which there is a new entry now
-                if before is not None and before != after and self._on_one_device(before[0]):
+                # there is a new entry now
+                if self._tells_of_changes(before, _state(written_in)):
                     pending.sink.write(self._checksum(body) + body)
                     pending.name = self._name
         except StagingError as fault:
             _LOG.warning("days without changes will be listed again by the next run: %s", fault)
 
-    def _on_one_device(self, device: int) -> bool:
-        """Whether the file system that was tried is the one of all the folders."""
+    def _tells_of_changes(self, before: State, after: State) -> bool:
+        """Whether a new entry changed a folder's time, on the device of all that are kept."""
+        if before is None or after is None or before[_MTIME] == after[_MTIME]:
+            return False
         states = (state for _, *states in self._kept.values() for state in states)
-        return all(state is None or state[0] == device for state in states)
+        return all(state is None or state[0] == after[0] for state in states)
 
     def _read(self) -> tuple[int, dict[str, list[Any]]] | None:
         """When everything was listed, and what is kept since then; None where that is not today."""
