@@ -15,9 +15,10 @@ leave an event undelivered, it holds only where there is no doubt:
   (`ctime`), which nobody can set: of a copy, or of a folder in the place of another, they differ.
 - Only an answer of a day that is over is kept, and of folders that did not change for an hour:
   where times are coarse, a change right after the listing may leave the time as it was.
-- Nothing is kept where the file system leaves a folder's times alone when an entry is added, as
+- Nothing is kept where the file system leaves a folder's time alone when an entry is added, as
   some network file systems do: that is tried whenever a file is written.
-- The first run of each UTC day lists everything.
+- The first run of each UTC day lists everything, for the file systems that pass this test and
+  still hide a change.
 
 On object storage folders have no states, and nothing is kept.
 """
