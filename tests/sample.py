@@ -242,7 +242,7 @@ def write(folder: Path) -> None:
         _until_thursday(week)
         _friday(week)
         _weekend(week, halo)
-    for not_shipped in (".ids", ".locks", ".tmp"):
+    for not_shipped in (".cache", ".ids", ".locks", ".tmp"):
         shutil.rmtree(folder / not_shipped, ignore_errors=True)
 
 

@@ -90,9 +90,9 @@ def extract_account(
             # a whole second: the API's Date is no finer, and no API understands such an `until`
             # differently
             now = clock().replace(microsecond=0)
-            known = read_coverage(store, account.name)
+            known = read_coverage(store, account.name, cached=True)
             plan = _plan(account, settings, known, window, now, result)
-            ids = KnownIds(store, account.name, known.days)
+            ids = KnownIds(store, account.name, cached=True)
             client = _client(account, settings, retry_policy, clock)
             extractor = WindowExtractor(
                 plan,

@@ -119,7 +119,9 @@ class Delivery:
         found: list[PendingDay] = []
         for account in self.store.accounts("normalized"):
             try:
-                found += pending_days(self.store, self.destination.name, account, self.selection)
+                name, selection = self.destination.name, self.selection
+                load = selection.window is None
+                found += pending_days(self.store, name, account, selection, cached=load)
             except StagingError as fault:
                 self.result.problems.append(self._unreadable(account, fault))
         return found

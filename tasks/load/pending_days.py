@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.staging import normalized_rows
+from tasks.staging.day_cache import DayCache
 from tasks.staging.event_masks import columns_of, inside, taken, whole
 from tasks.staging.files import FileGone, read_stable
 from tasks.staging.ledger import Ledger
@@ -26,6 +27,7 @@ from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import date
 
     import numpy.typing as npt
 
@@ -164,18 +166,32 @@ class PendingDay:
 
 
 def pending_days(
-    store: Store, destination: str, account: str, selection: Selection
+    store: Store, destination: str, account: str, selection: Selection, *, cached: bool = False
 ) -> Iterator[PendingDay]:
     """An account's days that may have something to deliver to a destination, by names.
+
+    With `cached` days are not listed that did not change since all was delivered that the
+    destination takes; who asks so holds the destination's lock, and does not select `all`.
 
     Raises:
         StagingError: A name is not one of ours.
     """
-    wanted = selection.takes_day
+    ours, trees = f"account={account}", (("deliveries", destination), ("normalized", ""))
+    parents = [store.folder(stage, account, destination=name) for stage, name in trees]
+    asked = f"{selection.takes.since} {selection.takes.by_content}"
+    cache = DayCache(store, f"destination={destination}", ours, parents, asked, use=cached)
+
+    def wanted(day: date) -> bool:
+        return selection.takes_day(day) and cache.must_list(day)
+
     deliveries = store.tree("deliveries", account, destination, wanted=wanted)
-    for day, names in store.tree("normalized", account, wanted=wanted).items():
+    normalized_days = store.tree("normalized", account, wanted=wanted)
+    for day in deliveries.keys() - normalized_days.keys():  # ledgers are kept for longer
+        cache.keep(day, answer=True)
+    for day, names in normalized_days.items():
         in_ledger = deliveries.get(day, ())
         if selection.only != "all" and surely_settled(day, names, in_ledger, selection.takes):
+            cache.keep(day, answer=True)
             continue
         ledger = Ledger(store, destination, account, day)
         normalized = current_files(store, account, day, names)
@@ -186,6 +202,7 @@ def pending_days(
             yield PendingDay(
                 ledger, normalized, rows if selection.only == "all" else max(rows - sent, 0)
             )
+    cache.save()
 
 
 def why_nothing(store: Store, destination: str, selection: Selection) -> str:

@@ -23,7 +23,7 @@ from tasks.maintain.left_days import LeftDays
 from tasks.maintain.maintenance_run import PartResult
 from tasks.staging import dropped, file_names, normalized
 from tasks.staging.compacted_names import MERGED
-from tasks.staging.coverage import read_coverage
+from tasks.staging.coverage import coverage_by_names
 from tasks.staging.raw import publish
 from tasks.staging.schemas import RAW_SCHEMA
 from tasks.time_window import Window, difference, union
@@ -123,8 +123,9 @@ class _Retention:
 
     def __post_init__(self) -> None:
         self.store, self.account = self.run.store, self.run.account
-        self.known = read_coverage(self.store, self.account)
-        self.marks = [*dropped.marks(self.known.days)]
+        days = self.store.tree("raw", self.account)
+        self.known = coverage_by_names(self.account, days)
+        self.marks = [*dropped.marks(days)]
 
     def notes(self) -> Iterator[str]:
         """Which days are kept, and why."""

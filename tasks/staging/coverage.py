@@ -6,17 +6,18 @@ files without rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from tasks.staging import dropped, file_names
 from tasks.staging.clock_spans import merge_spans
+from tasks.staging.day_cache import DayCache
 from tasks.staging.raw import publish
 from tasks.staging.schemas import RAW_SCHEMA
 from tasks.time_window import MICROSECOND, Window, difference, union
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import date, datetime
 
     from tasks.staging.file_names import RawParts
@@ -38,7 +39,6 @@ class Coverage:
             event.
         synced: Whether a sync began there; if not, only ranges were extracted by themselves, or
             nothing.
-        days: The names of each day's raw files.
     """
 
     covered: list[Window]
@@ -46,7 +46,6 @@ class Coverage:
     dropped: list[Window]
     begin: datetime | None
     synced: bool
-    days: dict[date, list[str]] = field(default_factory=dict)
 
     @property
     def end(self) -> datetime | None:
@@ -71,18 +70,34 @@ class DayCoverage(NamedTuple):
         return [*self.covered, *(window for _, window in self.marked)]
 
 
-def read_coverage(store: Store, account: str) -> Coverage:
+def read_coverage(store: Store, account: str, *, cached: bool = False) -> Coverage:
     """What raw knows of an account's time, from one listing. No file is opened.
+
+    With `cached` days are not listed that did not change; who asks so holds the account's lock.
 
     Raises:
         StagingError: A name is not one of ours.
     """
-    days = store.tree("raw", account)
-    known = coverage_of(
+    parent = store.folder("raw", account)
+    cache = DayCache(store, f"account={account}", "coverage", [parent], use=cached)
+    days = []
+    for day, names in store.tree("raw", account, wanted=cache.must_list).items():
+        parts = file_names.raw_parts(names, file_names.partition(account, day))
+        days.append(known := day_coverage(parts, day))
+        if not known.marked:
+            spans = [(window.since, window.until) for window in known.covered]
+            cache.keep(day, [[file_names.clock(time, day) for time in span] for span in spans])
+    cache.save()
+    days += [DayCoverage(merge_spans(spans, day), []) for day, spans in cache.unchanged.items()]
+    return coverage_of(days)
+
+
+def coverage_by_names(account: str, days: Mapping[date, Sequence[str]]) -> Coverage:
+    """The same, by the names of each day's raw files."""
+    return coverage_of(
         day_coverage(file_names.raw_parts(names, file_names.partition(account, day)), day)
         for day, names in days.items()
     )
-    return replace(known, days=days)
 
 
 def day_coverage(parts: Sequence[RawParts], day: date) -> DayCoverage:

@@ -231,6 +231,19 @@ def raw_parts(names: Sequence[str], folder: str = "") -> list[RawParts]:
     return cast("list[RawParts]", find_all(_RAW, sorted(names), "raw", folder))
 
 
+def raw_with_rows(names: Iterable[str], folder: str = "") -> list[str]:
+    """The names of the raw files that count and have rows, in order of their windows.
+
+    Raises:
+        StagingError: A name is not one of ours.
+    """
+    ours = sorted(names)
+    parts = raw_parts(ours, folder)
+    if any(compaction for _, _, _, compaction, _, _ in parts):
+        return [file.name for file in raw_files(ours, folder) if file.rows]
+    return [name for name, part in zip(ours, parts, strict=True) if int(part[2])]
+
+
 def raw_files(names: Iterable[str], folder: str = "") -> list[RawFile]:
     """The raw files that count, by their names, in order of their windows.
 

@@ -18,7 +18,8 @@ import math
 from bisect import bisect_right
 from datetime import date
 from hashlib import blake2b
-from itertools import accumulate
+from itertools import accumulate, groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,9 +28,10 @@ import pyarrow.compute as pc
 
 from tasks.errors import StagingError
 from tasks.staging import file_names
+from tasks.staging.day_cache import DayCache
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable
 
     import numpy.typing as npt
 
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 FOLDER = ".ids"
 _SCHEMA = pa.schema([("file", pa.string()), ("ids", pa.list_(pa.uint64()))])
+_DAY = slice(10)
+"""Where in what is kept of a file its day stands."""
 _FEW_FILES = 8
 _USUAL_LENGTH = 32
 _FACTORS = np.array(
@@ -55,19 +59,17 @@ class KnownIds:
     Args:
         store: The staging.
         account: Whose ids.
-        days: The names of the account's raw files; listed when they are needed by default.
+        cached: Whether days that did not change need not be listed.
 
     Attributes:
         unreadable: What is wrong with files that cannot be read; an event in one is not known.
     """
 
-    def __init__(
-        self, store: Store, account: str, days: Mapping[date, Sequence[str]] | None = None
-    ) -> None:
+    def __init__(self, store: Store, account: str, *, cached: bool = False) -> None:
         self.unreadable: list[str] = []
         self._store = store
         self._account = account
-        self._days = days
+        self._cached = cached
         self._loaded = False
         self._files: list[str] = []
         self._ends: list[int] = []
@@ -135,26 +137,46 @@ class KnownIds:
         if self._loaded:
             return
         self._loaded = True
-        there: list[str] = []
-        listed = self._store.tree("raw", self._account) if self._days is None else self._days
-        for day, names in listed.items():
-            files = file_names.raw_files(names, file_names.partition(self._account, day))
-            there += [f"{day}/{file.name}" for file in files if file.rows]
         kept = _kept(self._store, self._account)
-        kept = kept.filter(pc.is_in(kept["file"], value_set=pa.array(there, pa.string())))
+        known = sorted(kept["file"].to_pylist())
+        there = self._there(known)
+        if not there.issuperset(known):
+            kept = kept.filter(pc.is_in(kept["file"], value_set=pa.array(there, pa.string())))
         lists = kept["ids"].combine_chunks()
         counts = pc.list_value_length(lists).to_pylist()
         self._add(kept["file"].to_pylist(), counts, lists.flatten())
-        known = set(self._files)
-        for path in there:
-            if path not in known:
-                try:
-                    hashes = id_hashes(self._read(path))
-                except StagingError as fault:
-                    self.unreadable.append(str(fault))
-                    continue
-                self._add([path], [len(hashes)], pa.array(hashes))
-                self._not_saved += 1
+        for path in sorted(there.difference(known)):
+            try:
+                hashes = id_hashes(self._read(path))
+            except StagingError as fault:
+                self.unreadable.append(str(fault))
+                continue
+            self._add([path], [len(hashes)], pa.array(hashes))
+            self._not_saved += 1
+
+    def _there(self, known: list[str]) -> set[str]:
+        """The files with rows that are there; `known` are those of which something is kept, sorted.
+
+        A day that did not change is not listed where just its files are known.
+        """
+        ours = {day: [*files] for day, files in groupby(known, itemgetter(_DAY))}
+        parent = self._store.folder("raw", self._account)
+        cache = DayCache(self._store, f"account={self._account}", "ids", [parent], use=self._cached)
+
+        def wanted(day: date) -> bool:
+            return cache.must_list(day) or cache.unchanged[day] != _digest(ours.get(str(day), []))
+
+        there: set[str] = set()
+        listed = self._store.tree("raw", self._account, wanted=wanted)
+        for day, names in listed.items():
+            folder = file_names.partition(self._account, day)
+            files = [f"{day}/{name}" for name in file_names.raw_with_rows(names, folder)]
+            cache.keep(day, _digest(files))
+            there.update(files)
+        cache.save()
+        for day in cache.unchanged.keys() - listed.keys():
+            there.update(ours.get(str(day), []))
+        return there
 
     def _add(self, files: list[str], counts: list[int], hashes: pa.Array) -> None:
         self._files += files
@@ -205,6 +227,11 @@ def _kept(store: Store, account: str) -> pa.Table:
     except StagingError:
         return _SCHEMA.empty_table()
     return table if table.schema.equals(_SCHEMA) else _SCHEMA.empty_table()
+
+
+def _digest(files: Iterable[str]) -> str:
+    """Stands for the names of a day's files, which are sorted."""
+    return blake2b("/".join(files).encode(), digest_size=16).hexdigest()
 
 
 def id_hashes(event_ids: pa.ChunkedArray) -> npt.NDArray[np.uint64]:

@@ -35,7 +35,7 @@ from tasks.staging.file_names import SUFFIX
 from tasks.time_window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
     from tasks.staging.compacted_names import R
     from tasks.staging.file_names import NormalizedFile, RawFile
@@ -226,33 +226,22 @@ def _names(store: Store, account: str, day: date) -> Trees:
     return raw, normalized, rejected
 
 
-def unfinished(store: Store, account: str) -> dict[date, DayFiles]:
-    """The days of an account that have raw files waiting, leftovers or orphans; by names alone.
-
-    Days that are plainly done cost little more than their listing.
-    """
-    found = {}
-    for day, dropped, names in listed(store, account):
-        raw, normalized, rejected = names
-        if rejected or not plainly_done(raw, normalized):
-            state = sorted_out(store, account, day, names, dropped=dropped)
-            if state.waiting or state.leftovers or state.orphans:
-                found[day] = state
-    return found
-
-
 def listed(
-    store: Store, account: str, within: Window | None = None
+    store: Store,
+    account: str,
+    within: Window | None = None,
+    changed: Callable[[date], bool] = every_day,
 ) -> Iterator[tuple[date, bool, Trees]]:
     """Every day, whether it was dropped, and its names in raw, normalized and rejected.
 
     The oldest day comes first. Within a window, only its days are told; of raw, later ones are
-    listed, too, because what says that a day was dropped may lie on any of them.
+    listed, too, because what says that a day was dropped may lie on any of them. Days that are not
+    `changed`, of which none may have such a mark, are left out.
     """
-    wanted = within.reaches if within else every_day
+    wanted = within.reaches if within else changed
     first = within.since.date() if within else date.min
     normalized, rejected = (store.tree(stage, account, wanted=wanted) for stage in _ORDER[:2])
-    raw = store.tree("raw", account, wanted=lambda day: day >= first)
+    raw = store.tree("raw", account, wanted=lambda day: day >= first and changed(day))
     runs = runs_by_names(raw)
     for day in sorted({*filter(wanted, raw), *normalized, *rejected}):
         dropped = any(run.overlaps(Window.of_day(day)) for run in runs)

@@ -16,6 +16,7 @@ from tasks.results import StageResult
 from tasks.staging import normalized
 from tasks.staging.locks import hold
 from tasks.staging.orphans import describe, drop_orphans
+from tasks.staging.unfinished import unfinished
 from tasks.transform.processes import mapping
 from tasks.transform.raw_file import FileToNormalize, publish
 
@@ -86,7 +87,7 @@ def transform_account(
         with hold(store, "account", account, run_id=run_id, wait=wait, stop=stop):
             if account == min(store.accounts("raw"), default=""):  # one of them names it for all
                 done.problems += store.unexpected_entries("raw")
-            days = (normalized.days if window else normalized.unfinished)(store, account)
+            days = normalized.days(store, account) if window else unfinished(store, account)
             work = [
                 run.file(day, file, state)
                 for day, state in days.items()

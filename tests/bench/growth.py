@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sandbox.halo_api import HaloStandIn, account_names
+from sandbox.receiver import Receiver
 from tasks.load.destination import replay_destination
 from tasks.reports.audit import audit_range
 from tasks.reports.event_history import audit_event
@@ -29,8 +30,9 @@ from tests.load.helpers import closed_port
 from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from sandbox.halo_api import StandInProcess
     from tasks.staging.store import Store
     from tests.flows.command import Command
 
@@ -39,6 +41,13 @@ ACCOUNTS = 200
 ROUNDS = 5
 PAUSE = 300
 """Seconds from one sync to the next."""
+EVENTS_A_MINUTE = 300
+QUIET_SOON = (
+    "from flows.cli.startup import start_lightly; start_lightly()\n"
+    "from tasks.staging import day_cache; day_cache.QUIET_NS = 10**9\n"
+    "from flows.__main__ import main; main()"
+)
+"""The command line for days that were made just now: they count as quiet after a second."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,7 @@ class Target:
 
 
 COMMANDS = (Target("sync", 1.2, 1.3), Target("status", 1.3, 2.0))
+NEW_EVENTS = Target("sync of some new events", 1.3, 1.5)
 REPORTS = (Target("audit of one day", 1.5, 2.0), Target("replay --only failed of 1 h", 1.5, 2.0))
 OLD_EVENT = 1.0
 """CPU seconds of an audit of an event of the oldest day."""
@@ -68,12 +78,16 @@ def measure() -> Iterator[Measured]:
         for kind, make in stagings.items():
             make(Path(name) / kind)
         with HaloStandIn.spawn(accounts=1) as halo:
-            command = command_for(Path(name), halo, url)
-            halo_usm = {
-                kind: replace(command, settings=command.settings | {"HALO_STAGING": kind})
-                for kind in stagings
-            }
-            yield from _commands(halo_usm)
+            for target in COMMANDS:
+                work = _commands(Path(name), halo, url, stagings, target.name)
+                yield from _ratios(target, _in_turns(work), "whole command, nothing new")
+        with (
+            HaloStandIn.spawn(accounts=1, events_per_minute=EVENTS_A_MINUTE) as halo,
+            Receiver("udp", keep=False) as receiver,
+        ):
+            sensor = receiver.url("udp", name=DESTINATION)
+            work = _commands(Path(name), halo, sensor, stagings, "sync")
+            yield from _ratios(NEW_EVENTS, _in_turns(work), "whole command")
         stores = {kind: open_store(str(Path(name) / kind)) for kind in stagings}
         yield from _reports(stores, url, Window.of_day(days[-1]))
         yield from _old_event(stores, Window.of_day(days[0]))
@@ -84,8 +98,8 @@ def measure() -> Iterator[Measured]:
 def _in_turns(
     work: Mapping[str, Callable[[], float]], rounds: int = ROUNDS
 ) -> dict[str, list[float]]:
-    """What each took in each round; one round more before is not counted."""
-    taken = [{kind: each() for kind, each in work.items()} for _ in range(rounds + 1)][1:]
+    """What each took in each round; two rounds before, which fill caches, are not counted."""
+    taken = [{kind: each() for kind, each in work.items()} for _ in range(rounds + 2)][2:]
     return {kind: [one[kind] for one in taken] for kind in work}
 
 
@@ -103,10 +117,16 @@ def _ratios(target: Target, taken: dict[str, list[float]], note: str) -> Iterato
         )
 
 
-def _commands(halo_usm: dict[str, Command]) -> Iterator[Measured]:
-    for target in COMMANDS:
-        work = {kind: partial(cpu_seconds, one, target.name) for kind, one in halo_usm.items()}
-        yield from _ratios(target, _in_turns(work), "whole command, nothing new")
+def _commands(
+    folder: Path, halo: StandInProcess, sensor: str, stagings: Iterable[str], name: str
+) -> dict[str, Callable[[], float]]:
+    command = replace(command_for(folder, halo, sensor), program=("-c", QUIET_SOON))
+    return {
+        kind: partial(
+            cpu_seconds, replace(command, settings=command.settings | {"HALO_STAGING": kind}), name
+        )
+        for kind in stagings
+    }
 
 
 def _reports(stores: dict[str, Store], url: str, day: Window) -> Iterator[Measured]:

@@ -14,6 +14,7 @@ from tasks.load.replay_plan import plan_replay
 from tasks.staging import normalized
 from tasks.staging.remote_files import RemoteFiles
 from tasks.staging.store import open_store
+from tasks.staging.unfinished import unfinished
 from tests.maintain.days import BATCH, compact, dense_day, files, load, look
 from tests.staging.staged_data import at, ids, stage, transform, window
 from tests.syslog.helpers import destination
@@ -172,7 +173,7 @@ def test_compaction_while_names_are_listed(
     day = at(0).date()
     states = []
     if listing == "tree":
-        assert normalized.unfinished(store, "alpha") == {}
+        assert unfinished(store, "alpha") == {}
         states = [normalized.days(store, "alpha")[day]]
     else:
         states = [normalized.day_of(store, "alpha", day)]
