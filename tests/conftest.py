@@ -16,7 +16,7 @@ from xdist.scheduler import LoadGroupScheduling
 
 from tasks.settings import Settings
 from tasks.staging.store import Store, open_store
-from tasks.syslog.connection import DOUBTED_SECONDS
+from tasks.syslog.end_delay import DOUBTED_SECONDS
 from tests.processes import SUITE, left_of
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def short_close_grace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A receiver's first batch is confirmed sooner, but where a test is about that time."""
     if request.node.get_closest_marker("full_close_grace") is None:
-        monkeypatch.setattr("tasks.syslog.tcp.UNPROVEN_SECONDS", DOUBTED_SECONDS)
+        monkeypatch.setattr("tasks.syslog.end_delay.UNPROVEN_SECONDS", DOUBTED_SECONDS)
 
 
 @pytest.fixture

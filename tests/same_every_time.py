@@ -110,5 +110,5 @@ def same_every_time(clock: Clock) -> Iterator[None]:
         # names that are never published are drawn at any time, in any thread
         stack.enter_context(mock.patch("tasks.staging.local_files.unique", partial(token_hex, 4)))
         stack.enter_context(mock.patch("tasks.load.batch_record.ThreadPoolExecutor", _NoPool))
-        stack.enter_context(mock.patch("tasks.syslog.tcp.UNPROVEN_SECONDS", 0.02))
+        stack.enter_context(mock.patch("tasks.syslog.end_delay.UNPROVEN_SECONDS", 0.02))
         yield

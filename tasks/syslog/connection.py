@@ -29,25 +29,14 @@ from tasks.syslog.kernel import acknowledge_now, is_down, keep_little_unsent, un
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tasks.syslog.end_delay import EndDelay
+
 # Bounds the unsent bytes in the kernel: progress shows in small steps, and fewer messages are in
 # doubt after a broken connection.
 _UNSENT_LIMIT = 64 * 1024
 _CHUNK = 64 * 1024
 _READ = 64 * 1024
 _READS = 16
-# The close grace: our end is held back for so long after connecting. A receiver that ends its side
-# as soon as it has accepted is noticed only if it accepts before our end is sent. A busy receiver
-# accepts late, so one that has not confirmed anything in this run gets the longest time, once.
-# After a failure another receiver may be behind the same address; the time is then shorter, because
-# each repetition of the batch costs it again.
-UNPROVEN_SECONDS = 0.5
-DOUBTED_SECONDS = 0.1
-PROVEN_SECONDS = 0.02
-# Our end is also held back for so long after the last byte: a receiver may hold what it has read in
-# its memory, and one that is killed at that moment is then noticed, too. Without both waits a
-# syslog-ng that was killed 150 times under batches of 100 lost 3,276 confirmed messages; with 10 ms
-# it lost none.
-FINISHING_SECONDS = 0.005
 # Less than this in a whole time limit is no progress: it bounds the time for any size of batch.
 _PROGRESS = 16 * 1024
 _FIRST_STEP, _LAST_STEP = 0.00005, 0.01
@@ -63,25 +52,24 @@ class Connection:
     Args:
         sock: The socket, which is closed by :meth:`close` or :meth:`abort`.
         timeout: Seconds.
-        close_grace: Tells, once our side is to end, how many seconds after connecting it may.
+        end_delay: Tells when our side may end.
 
     Attributes:
         timeout: As it was given.
         taken: Bytes handed to :meth:`send` of which at least a part may have gone out.
         listener: Is given what the receiver says. Syslog's receivers need not say anything: by
             default it is read, so that none blocks on us, and ignored.
+        answered_in: Seconds from our end to the receiver's.
         answered: Bytes of messages that the receiver has answered, where it does: progress, too.
 
     Raises:
         OSError: From every method: the connection is broken, or took too long.
     """
 
-    def __init__(
-        self, sock: socket.socket, timeout: float, close_grace: Callable[[], float]
-    ) -> None:
+    def __init__(self, sock: socket.socket, timeout: float, end_delay: EndDelay) -> None:
         self._sock = sock
         self.timeout = timeout
-        self._close_grace = close_grace
+        self._end_delay = end_delay
         self._connected = time.monotonic()
         self._poll = select.poll()
         self._handed = 0
@@ -89,6 +77,7 @@ class Connection:
         self._deadline = 0.0
         self._progress = 0
         self.taken = 0
+        self.answered_in = 0.0
         self.answered = 0
         self.listener: Callable[[bytes], None] = _ignore
         sock.settimeout(0)
@@ -108,9 +97,11 @@ class Connection:
     def finish(self) -> None:
         """End the connection in order; returning means that the receiver has read everything."""
         self._wait_for_early_end()
+        ended = time.monotonic()
         self._sock.shutdown(socket.SHUT_WR)
         self._start_clock()
         self._read_end()
+        self.answered_in = time.monotonic() - ended
         self._require_clean_end()
 
     def is_open(self) -> bool:
@@ -224,7 +215,7 @@ class Connection:
     def _wait_for_early_end(self) -> None:
         """The first condition: the receiver has not ended its side before us."""
         acknowledge_now(self._sock)
-        until = max(self._connected + self._close_grace(), time.monotonic() + FINISHING_SECONDS)
+        until = self._end_delay.until(self._connected, time.monotonic())
         while not self._has_ended() and (left := until - time.monotonic()) > 0:
             self._ready(0, left)
         if not self._has_ended():

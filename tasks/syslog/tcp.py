@@ -7,13 +7,9 @@ import time
 from typing import TYPE_CHECKING
 
 from tasks.errors import SensorError
-from tasks.syslog.connection import (
-    DOUBTED_SECONDS,
-    PROVEN_SECONDS,
-    UNPROVEN_SECONDS,
-    Connection,
-)
+from tasks.syslog.connection import Connection
 from tasks.syslog.destination import Destination, StreamDestination
+from tasks.syslog.end_delay import EndDelay
 from tasks.syslog.message_buffers import buffers_of, touched
 from tasks.syslog.network import Address, SendingRate, explain, name_of, resolve
 from tasks.syslog.transport import CONFIRMED, FAILED, UNCONFIRMED, Outcome
@@ -44,10 +40,9 @@ class TcpTransport:
 
     def __init__(self, destination: Destination, connections: int = 1) -> None:
         self._destination = destination
-        self._connections = connections
         self._sending_rate = SendingRate(destination.rate)
         self._preferred: Address | None = None
-        self._close_grace = UNPROVEN_SECONDS
+        self._end_delay = EndDelay(connections)
 
     def deliver(
         self,
@@ -69,15 +64,14 @@ class TcpTransport:
             connection.finish()
         except OSError as error:
             connection.abort()
-            self._close_grace = max(self._close_grace, DOUBTED_SECONDS)
+            self._end_delay.failed()
             begun = touched(runs, connection.taken)
             return Outcome.of((UNCONFIRMED, begun), (FAILED, total - begun), error=self.say(error))
         except BaseException:
             connection.abort()
             raise
         connection.close()
-        # so many others may be accepted before this one
-        self._close_grace = PROVEN_SECONDS * self._connections
+        self._end_delay.confirmed(connection.answered_in)
         return Outcome.of((CONFIRMED, total))
 
     def connect(self) -> Connection:
@@ -143,7 +137,7 @@ class TcpTransport:
 
     def _establish(self, sock: socket.socket, deadline: float) -> Connection:  # noqa: ARG002
         """Make a connection of a connected socket, until a point in time by the monotonic clock."""
-        return Connection(sock, self._destination.timeout, lambda: self._close_grace)
+        return Connection(sock, self._destination.timeout, self._end_delay)
 
     def say(self, error: OSError) -> str:
         """An error of a connection as a sentence that names the destination."""

@@ -17,8 +17,7 @@ from tasks.syslog.tcp import LEAST_SHARE, TcpTransport
 from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from tasks.syslog.end_delay import EndDelay
     from tasks.syslog.tls import TlsOptions
 
 # Plaintext a write to the kernel; four records.
@@ -76,7 +75,7 @@ class TlsTransport(TcpTransport):
         connection = TlsConnection(
             sock,
             self._destination.timeout,
-            lambda: self._close_grace,
+            self._end_delay,
             self._context,
             self._destination.host,
             close_notify=self._close_notify,
@@ -155,13 +154,13 @@ class TlsConnection(Connection):
         self,
         sock: socket.socket,
         timeout: float,
-        close_grace: Callable[[], float],
+        end_delay: EndDelay,
         context: ssl.SSLContext,
         host: str,
         *,
         close_notify: bool,
     ) -> None:
-        super().__init__(sock, timeout, close_grace)
+        super().__init__(sock, timeout, end_delay)
         self._from_wire, self._to_wire = ssl.MemoryBIO(), ssl.MemoryBIO()
         # No certificate holds the zone of an IPv6 address, which names an interface.
         self._tls = context.wrap_bio(
@@ -233,6 +232,7 @@ class TlsConnection(Connection):
     def finish(self) -> None:
         """End TLS, then TCP, in order; returning means that the receiver has read everything."""
         self._wait_for_early_end()
+        ended = time.monotonic()
         self._end_tls()
         if self._expects_close_notify:
             while not self._has_ended():
@@ -245,6 +245,7 @@ class TlsConnection(Connection):
             self._require_acknowledged()
         self._sock.shutdown(socket.SHUT_WR)
         self._read_end()
+        self.answered_in = time.monotonic() - ended
         # Having seen close_notify, the receiver need not wait for the end of TCP.
         self._require_clean_end(but=1)
 

@@ -42,8 +42,8 @@ def connections(request: pytest.FixtureRequest) -> Iterator[int]:
 @pytest.fixture
 def no_close_grace(short_close_grace: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """No wait for an early end, where each receiver reads to the end before it does anything."""
-    monkeypatch.setattr("tasks.syslog.tcp.UNPROVEN_SECONDS", 0.0)
-    monkeypatch.setattr("tasks.syslog.tcp.DOUBTED_SECONDS", 0.0)
+    monkeypatch.setattr("tasks.syslog.end_delay.UNPROVEN_SECONDS", 0.0)
+    monkeypatch.setattr("tasks.syslog.end_delay.DOUBTED_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from tasks.retry_policy import RetryPolicy
 from tasks.settings import Settings
 from tasks.staging import day_cache
 from tasks.staging.store import open_store
-from tasks.syslog import tcp
+from tasks.syslog import end_delay
 from tasks.syslog.sensor_url import parse_destinations
 from tasks.time_window import Window
 from tasks.transform.account import transform_account
@@ -79,7 +79,7 @@ class Job:
         # both receivers are honest, and half a second for each of 10,000 loads makes hours
         # a simulated day takes seconds: what did not change for two ticks of a kernel is old there
         with (
-            patch.object(tcp, "UNPROVEN_SECONDS", 0.01),
+            patch.object(end_delay, "UNPROVEN_SECONDS", 0.01),
             patch.object(day_cache, "QUIET_NS", 20_000_000),
         ):
             self._run(folder, sensors)

@@ -11,7 +11,7 @@ from queue import Queue
 import pytest
 
 from tasks.errors import SensorError
-from tasks.syslog.connection import UNPROVEN_SECONDS
+from tasks.syslog.end_delay import UNPROVEN_SECONDS
 from tasks.syslog.transport import check
 from tests.syslog import link_with_delay
 from tests.syslog.helpers import (
