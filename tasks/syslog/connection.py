@@ -59,7 +59,6 @@ class Connection:
         taken: Bytes handed to :meth:`send` of which at least a part may have gone out.
         listener: Is given what the receiver says. Syslog's receivers need not say anything: by
             default it is read, so that none blocks on us, and ignored.
-        answered_in: Seconds from our end to the receiver's.
         answered: Bytes of messages that the receiver has answered, where it does: progress, too.
 
     Raises:
@@ -77,7 +76,6 @@ class Connection:
         self._deadline = 0.0
         self._progress = 0
         self.taken = 0
-        self.answered_in = 0.0
         self.answered = 0
         self.listener: Callable[[bytes], None] = _ignore
         sock.settimeout(0)
@@ -97,11 +95,9 @@ class Connection:
     def finish(self) -> None:
         """End the connection in order; returning means that the receiver has read everything."""
         self._wait_for_early_end()
-        ended = time.monotonic()
         self._sock.shutdown(socket.SHUT_WR)
         self._start_clock()
         self._read_end()
-        self.answered_in = time.monotonic() - ended
         self._require_clean_end()
 
     def is_open(self) -> bool:

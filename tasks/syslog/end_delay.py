@@ -8,30 +8,25 @@ Two receivers would else be believed that have not read, or do not keep, what wa
   receiver may be behind the same address; the time is then shorter, because each repetition of the
   batch costs it again.
 - One that is killed while what it has read is still in its memory is noticed only if it is killed
-  before our end is sent. So our end waits after the last byte, too: for four times as long as the
-  receiver took of late to answer an end, within bounds. One that is busy answers late, and takes as
-  long to put away what it has read.
-
-Without these waits a syslog-ng that was killed 150 times under batches of 100 lost 3,276 confirmed
-messages.
+  before our end is sent. So our end waits after the last byte, too. A syslog-ng killed 150 times
+  under batches of 100 lost 3,276 confirmed messages without either wait, and with 10 ms none. On a
+  machine with twelve busy processes, under batches of 50, four of 520 kills lost some with 5 ms,
+  none of 220 with 10 ms or 20 ms. Four times the mean of the receiver's last answers was no better
+  than 5 ms.
 """
 
 from __future__ import annotations
-
-from collections import deque
 
 UNPROVEN_SECONDS = 0.5
 DOUBTED_SECONDS = 0.1
 PROVEN_SECONDS = 0.02
 """The close grace before the first confirmation, after a failure, and else."""
-LEAST_SECONDS, MOST_SECONDS = 0.005, 0.02
-"""Bounds of the wait after the last byte."""
-_TIMES_ANSWER = 4
-_ANSWERS = 16
+FINISHING_SECONDS = 0.01
+"""The wait after the last byte."""
 
 
 class EndDelay:
-    """What the connections to one receiver have shown of it. Safe in several threads.
+    """What the connections to one receiver have shown of it.
 
     Args:
         connections: How many may be made at the same time: so many may be accepted before one.
@@ -40,21 +35,15 @@ class EndDelay:
     def __init__(self, connections: int) -> None:
         self._proven = PROVEN_SECONDS * connections
         self._close_grace = UNPROVEN_SECONDS
-        self._answers: deque[float] = deque(maxlen=_ANSWERS)
 
     def until(self, connected: float, last_byte: float) -> float:
         """Before when our end is not sent; all times are of the monotonic clock."""
-        answers = [*self._answers] or [MOST_SECONDS]
-        answer = sum(answers) / len(answers)
-        wait = min(max(LEAST_SECONDS, _TIMES_ANSWER * answer), MOST_SECONDS)
-        return max(connected + self._close_grace, last_byte + wait)
+        return max(connected + self._close_grace, last_byte + FINISHING_SECONDS)
 
-    def confirmed(self, answered_in: float) -> None:
-        """Note a confirmation, and how many seconds after our end the receiver's came."""
+    def confirmed(self) -> None:
+        """Note a confirmation."""
         self._close_grace = self._proven
-        self._answers.append(answered_in)
 
     def failed(self) -> None:
         """Note that a connection broke, or was not ended in order."""
         self._close_grace = max(self._close_grace, DOUBTED_SECONDS)
-        self._answers.clear()

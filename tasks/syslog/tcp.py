@@ -71,7 +71,7 @@ class TcpTransport:
             connection.abort()
             raise
         connection.close()
-        self._end_delay.confirmed(connection.answered_in)
+        self._end_delay.confirmed()
         return Outcome.of((CONFIRMED, total))
 
     def connect(self) -> Connection:

@@ -232,7 +232,6 @@ class TlsConnection(Connection):
     def finish(self) -> None:
         """End TLS, then TCP, in order; returning means that the receiver has read everything."""
         self._wait_for_early_end()
-        ended = time.monotonic()
         self._end_tls()
         if self._expects_close_notify:
             while not self._has_ended():
@@ -245,7 +244,6 @@ class TlsConnection(Connection):
             self._require_acknowledged()
         self._sock.shutdown(socket.SHUT_WR)
         self._read_end()
-        self.answered_in = time.monotonic() - ended
         # Having seen close_notify, the receiver need not wait for the end of TCP.
         self._require_clean_end(but=1)
 

@@ -8,7 +8,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING
 
-from tasks.syslog.end_delay import LEAST_SECONDS, PROVEN_SECONDS
+from tasks.syslog.end_delay import FINISHING_SECONDS, PROVEN_SECONDS
 from tasks.syslog.tls import TlsDestination
 from tasks.syslog.tls_transport import client_context
 
@@ -32,7 +32,7 @@ def by_hand(batch: Batch, to: Destination, folder: Path) -> float:
     with sock:
         sock.sendall(data)
         sent = time.perf_counter()
-        time.sleep(max(connected + PROVEN_SECONDS - sent, LEAST_SECONDS))
+        time.sleep(max(connected + PROVEN_SECONDS - sent, FINISHING_SECONDS))
         end = sock.unwrap() if isinstance(sock, ssl.SSLSocket) else sock
         with end:
             end.shutdown(socket.SHUT_WR)
