@@ -177,8 +177,9 @@ def test_a_batch_in_hand_is_finished_and_recorded(tmp_path: Path) -> None:
         halo_usm("extract")
         halo_usm("transform")
         process = halo_usm.popen("load")
-        connection, _ = listener.accept()
+        connection, _ = listener.accept()  # may be made before the batch is
         with connection:
+            connection.recv(1, socket.MSG_PEEK)
             sent = time.monotonic()
             process.send_signal(signal.SIGTERM)
             _, err = process.communicate(timeout=60)

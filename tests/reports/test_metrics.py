@@ -130,6 +130,9 @@ def test_dashboard_is_sound() -> None:
 def test_every_panel_of_the_dashboard_shows_something(staged: Store, tmp_path: Path) -> None:
     """The lines of the page on Grafana, node_exporter, Prometheus: each query has data."""
     (tmp_path / ".venv").symlink_to(sys.prefix)
+    seals = tmp_path / "seals" / "account=alpha"
+    seals.mkdir(parents=True)
+    (seals / "2026-03-01.json").touch()  # its name is all that is asked for
     with Prometheus(tmp_path / "prometheus") as prometheus:
         [lines] = re.findall(
             r"```sh\n(.*?)```", (GRAFANA / "README.md").read_text("utf-8"), re.DOTALL

@@ -216,7 +216,7 @@ def test_never_two_holders_at_once(staging: str) -> None:
     def live(number: int) -> None:
         chance = random.Random(number)
         mine = leases(staging, seconds)
-        while len(held) < 30:
+        while len(held) < 30 or not deaths:
             before = time.monotonic()
             try:
                 if chance.random() < 0.1:  # dies with it
