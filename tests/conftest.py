@@ -44,6 +44,9 @@ SHARING_SERVERS = {
 QUICK = ("tests/cef/", "tests/plugin/")
 """Where hundreds of tests take milliseconds."""
 
+# In the background of a script SIGINT is ignored, and would be by the commands that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 class ServersOnce(LoadGroupScheduling):  # type: ignore[misc]
     """Gives the tests that share a server to one worker.
