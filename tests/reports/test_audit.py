@@ -11,7 +11,6 @@ from tasks.staging.ledger import Ledger
 from tasks.staging.normalized import current_files
 from tests.load.helpers import load, replay
 from tests.reports.shown import shown
-from tests.staging.rejecting_receiver import RejectingReceiver
 from tests.staging.staged_data import (
     at,
     broken,
@@ -24,19 +23,12 @@ from tests.staging.staged_data import (
 from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tasks.staging.store import Store
+    from tests.staging.rejecting_receiver import RejectingReceiver
 
 DAY = window(0, 24)
-
-
-@pytest.fixture
-def receiver() -> Iterator[RejectingReceiver]:
-    """A receiver that takes everything, until told otherwise."""
-    with RejectingReceiver(lambda _: True) as receiver:
-        yield receiver
 
 
 def audit(store: Store, receiver: RejectingReceiver) -> RangeAudit:

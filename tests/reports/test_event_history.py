@@ -13,7 +13,6 @@ from tasks.staging.known_ids import KnownIds
 from tasks.staging.raw import stage_window
 from tests.load.helpers import closed_port, load, replay
 from tests.reports.shown import shown
-from tests.staging.rejecting_receiver import RejectingReceiver
 from tests.staging.staged_data import (
     at,
     broken,
@@ -26,20 +25,13 @@ from tests.staging.staged_data import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tasks.staging.store import Store
+    from tests.staging.rejecting_receiver import RejectingReceiver
 
 
 DAY = window(0, 24)
-
-
-@pytest.fixture
-def receiver() -> Iterator[RejectingReceiver]:
-    """A receiver that takes everything, until told otherwise."""
-    with RejectingReceiver(lambda _: True) as receiver:
-        yield receiver
 
 
 def test_life_of_an_event(store: Store, receiver: RejectingReceiver) -> None:
