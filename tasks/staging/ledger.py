@@ -178,16 +178,8 @@ class Ledger:
                 or every run would send them again without a record. In the end: it cannot be
                 written, and what was delivered will be sent again.
         """
-        with (
-            _recording(),
-            self.store.pending(
-                "deliveries",
-                self.account,
-                self.day,
-                destination=self.destination,
-                expected=in_bytes(expected),
-            ) as pending,
-        ):
+        owner, content = f"destination={self.destination}", in_bytes(expected)
+        with _recording(), self.store.backend.create(self.folder, owner, content) as pending:
             yield AttemptWriter(pending, self._number, expected)
 
     def note_settled(self, segment: Segment, delivered: int) -> None:

@@ -183,23 +183,15 @@ class Store:
             writer.close()
 
     def pending(
-        self,
-        stage: str,
-        account: str,
-        day: date,
-        *,
-        destination: str = "",
-        expected: pa.Buffer | None = None,
+        self, stage: str, account: str, day: date, *, destination: str = ""
     ) -> AbstractContextManager[Pending]:
         """A file to be filled with bytes, published at the end under the `name` it is given.
-
-        `expected`: see `Files.create`.
 
         Raises:
             StagingError: It cannot be written; the message says where and why.
         """
         owner = f"destination={destination}" if destination else f"account={account}"
-        return self.backend.create(self.folder(stage, account, day, destination), owner, expected)
+        return self.backend.create(self.folder(stage, account, day, destination), owner)
 
     def read(
         self, path: str, columns: list[str] | None = None, *, within: Window | None = None
