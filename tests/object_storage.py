@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
+import pyarrow.dataset as ds
+from pyarrow import fs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -180,3 +182,15 @@ def s3_proxy(server: str) -> Iterator[Proxy]:
         finally:
             http.shutdown()
             thread.join()
+
+
+def staged(s3: Proxy, prefix: str) -> list[str]:
+    """The ids in raw of a staging in the bucket, at the server itself."""
+    bucket = fs.S3FileSystem(
+        access_key=KEYS["AWS_ACCESS_KEY_ID"],
+        secret_key=KEYS["AWS_SECRET_ACCESS_KEY"],
+        endpoint_override=s3.server,
+    )
+    raw = ds.dataset(f"{BUCKET}/{prefix}/raw", filesystem=bucket, partitioning="hive")
+    ids: list[str] = raw.to_table(columns=["event_id"])["event_id"].to_pylist()
+    return ids

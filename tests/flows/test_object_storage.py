@@ -8,14 +8,13 @@ import signal
 from typing import TYPE_CHECKING
 
 import boto3
-import pyarrow.dataset as ds
 import pytest
 from pyarrow import fs
 
 from sandbox.halo_api import HaloStandIn
 from tests.documented_commands import run
 from tests.flows.command import EVENTS, ROOT, Command, command_for, wait_until
-from tests.object_storage import BUCKET, KEYS, Proxy, never, s3_proxy, s3_server
+from tests.object_storage import BUCKET, KEYS, Proxy, never, s3_proxy, s3_server, staged
 
 if TYPE_CHECKING:
     import subprocess
@@ -94,18 +93,6 @@ def start(halo_usm: Command, s3: Proxy) -> subprocess.Popen[str]:
     process = halo_usm.popen("sync")
     wait_until(lambda: s3.count(r"PUT .*alpha\.json"), process)
     return process
-
-
-def staged(s3: Proxy, prefix: str) -> list[str]:
-    """The ids in raw."""
-    bucket = fs.S3FileSystem(
-        access_key=KEYS["AWS_ACCESS_KEY_ID"],
-        secret_key=KEYS["AWS_SECRET_ACCESS_KEY"],
-        endpoint_override=s3.server,
-    )
-    raw = ds.dataset(f"{BUCKET}/{prefix}/raw", filesystem=bucket, partitioning="hive")
-    ids: list[str] = raw.to_table(columns=["event_id"])["event_id"].to_pylist()
-    return ids
 
 
 def assert_once(s3: Proxy, prefix: str, receiver: Receiver) -> None:
