@@ -147,7 +147,7 @@ class crashing:  # noqa: N801 - reads as the context manager it is
     def __enter__(self) -> None:
         create, remove = self.backend.create, self.backend.remove
 
-        def create_and_die(path: str, owner: str, expected: object) -> Iterator[object]:
+        def create_and_die(path: str, owner: str, expected: object = None) -> Iterator[object]:
             self._step()
             with create(path, owner, expected) as pending:
                 yield pending

@@ -115,7 +115,7 @@ def _crash_after(patch: pytest.MonkeyPatch, store: Store, step: str) -> None:
     create = store.backend.create
 
     @contextlib.contextmanager
-    def create_and_crash(path: str, owner: str, expected: object) -> Any:
+    def create_and_crash(path: str, owner: str, expected: object = None) -> Any:
         with create(path, owner, expected) as pending:
             yield pending
         if path.startswith(step):
