@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 LISTENERS = ("udp", "tcp", "tls")
 _READ = 256 * 1024
 _DATAGRAM = 65_536
+_DATAGRAM_BUFFER = 4 * 1024 * 1024
 _IDLE_SECONDS = 300.0  # a peer that says nothing for so long has gone
 
 
@@ -112,6 +113,8 @@ class Receiver:
                 address = (self._host, self._first_port and self._first_port + at)
                 if name == "udp":
                     sock = exits.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+                    # a burst is to wait here while this machine is busy, as far as it allows
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _DATAGRAM_BUFFER)
                     sock.bind(address)
                 else:
                     sock = exits.enter_context(socket.create_server(address, family=family))
