@@ -145,9 +145,11 @@ def test_of_two_syncs_at_once_one_leaves_the_account_to_the_other(tmp_path: Path
         halo_usm = command_for(tmp_path, halo, receiver.url("tcp"))
         first = halo_usm.popen("sync")
         wait_until(lambda: halo.counters.requests > 3)
+        halo.switches.latency_ms = 3_000  # the first is at work for as long as the second takes
         second = halo_usm("sync")
-        assert "held by another run" in second.stderr
+        halo.switches.latency_ms = 30
         _, err = first.communicate(timeout=60)
+        assert "held by another run" in second.stderr
         assert first.returncode == 0, err
         assert halo.counters.logins == 1
         halo_usm("load")  # what came while the other one was delivering
