@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.event_filter import EVERYTHING
-from tasks.load.destination import replay_selection
 from tasks.load.pending_days import pending_days, why_nothing
+from tasks.load.replay import replay_selection
 from tasks.staging.dropped import no_longer_staged
 from tasks.staging.files import read_stable, skip_unreadable
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from tasks.load.destination import load_destination, replay_destination
+from tasks.load.destination import load_destination
+from tasks.load.replay import replay_destination
 from tasks.syslog.destination import StreamDestination
 from tests.staging.staged_data import read
 from tests.syslog.helpers import destination

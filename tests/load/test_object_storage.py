@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from pyarrow import fs
 
-from tasks.load.destination import load_destination, replay_destination
+from tasks.load.destination import load_destination
+from tasks.load.replay import replay_destination
 from tasks.reports.audit import audit_range
 from tasks.reports.event_history import audit_event
 from tasks.reports.export import export_to

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from tasks.errors import StagingError
-from tasks.load.destination import replay_destination
+from tasks.load.replay import replay_destination
 from tasks.load.replay_plan import plan_replay
 from tasks.staging import normalized
 from tasks.staging.remote_files import RemoteFiles

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.load.destination import load_destination, replay_destination
+from tasks.load.destination import load_destination
+from tasks.load.replay import replay_destination
 from tasks.staging import coverage
 from tests.maintain.aged import maintain
 from tests.maintain.days import compact
