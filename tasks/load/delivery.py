@@ -184,7 +184,8 @@ class Delivery(ABC):
     def _deliver_batches(
         self, days: list[PendingDay], sender: ParallelSender, tried: Counter[Ledger]
     ) -> None:
-        from tasks.load.batches import BrokenOff, batches
+        from tasks.load.batches import batches
+        from tasks.load.selected_rows import BrokenOff
 
         total = sum(day.events for day in days)
 
