@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from flows.context import RunContext
     from tasks.results import StageResult
-    from tasks.staging.pending import Only
+    from tasks.staging.deliveries.pending import Only
     from tasks.time_window import Window
 
 

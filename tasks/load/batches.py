@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tasks.load.pending_days import PendingDay
     from tasks.load.selected_rows import Rows
-    from tasks.staging.pending import Selection
+    from tasks.staging.deliveries.pending import Selection
     from tasks.syslog.destination import Destination
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from tasks.errors import InUseError, SensorError, SettingsError, StagingError
 from tasks.load.early_end import GivenUp, Stopped
 from tasks.load.pending_days import pending_days
 from tasks.plurals import counted
-from tasks.staging.ledger import LedgerError
+from tasks.staging.deliveries.ledger import LedgerError
 from tasks.staging.locks import hold
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tasks.load.parallel_sender import ParallelSender
     from tasks.load.pending_days import PendingDay
     from tasks.load.result import LoadResult
-    from tasks.staging.ledger import Ledger
-    from tasks.staging.pending import Selection
+    from tasks.staging.deliveries.ledger import Ledger
+    from tasks.staging.deliveries.pending import Selection
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
 

@@ -15,7 +15,7 @@ from tasks.load.delivery import Delivery
 from tasks.load.pending_days import now, why_nothing
 from tasks.load.result import LoadResult, pending_after_load
 from tasks.retry_policy import DELIVERY_PAUSES
-from tasks.staging.pending import Selection
+from tasks.staging.deliveries.pending import Selection
 
 if TYPE_CHECKING:
     import threading

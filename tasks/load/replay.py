@@ -11,8 +11,8 @@ from tasks.load.delivery import Delivery
 from tasks.load.pending_days import why_nothing
 from tasks.load.result import ReplayResult, Rest, undelivered_by_replay
 from tasks.retry_policy import DELIVERY_PAUSES
+from tasks.staging.deliveries.pending import Selection
 from tasks.staging.dropped import no_longer_staged
-from tasks.staging.pending import Selection
 from tasks.time_window import Window, isoformat
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tasks.errors import InUseError
     from tasks.load.pending_days import PendingDay
     from tasks.load.result import LoadResult
-    from tasks.staging.pending import Only
+    from tasks.staging.deliveries.pending import Only
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
 

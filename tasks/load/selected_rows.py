@@ -12,18 +12,18 @@ from tasks.errors import StagingError
 from tasks.load.pending_days import now
 from tasks.retry_policy import REREADS_OF_REPLACED_FILES
 from tasks.staging import normalized_rows
-from tasks.staging.files import FileGone
-from tasks.staging.last_attempts import LastAttempts
-from tasks.staging.pending import states
+from tasks.staging.deliveries.last_attempts import LastAttempts
+from tasks.staging.deliveries.pending import states
+from tasks.staging.storage.files import FileGone
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tasks.load.pending_days import PendingDay
-    from tasks.staging.file_names import NormalizedFile
-    from tasks.staging.ledger import Ledger
-    from tasks.staging.pending import Selection
-    from tasks.staging.segments import Segment
+    from tasks.staging.deliveries.ledger import Ledger
+    from tasks.staging.deliveries.pending import Selection
+    from tasks.staging.names.file_names import NormalizedFile
+    from tasks.staging.names.segments import Segment
 
     Rows = tuple[Ledger, pa.Table]
 

@@ -30,7 +30,7 @@ from tasks.load.parallel_sender import ParallelSender
 from tasks.load.pending_days import now, pending_days
 from tasks.load.recorded_transport import RecordedTransport
 from tasks.load.selected_rows import BrokenOff
-from tasks.staging.pending import Selection
+from tasks.staging.deliveries.pending import Selection
 from tests.bench import Measured
 from tests.bench.delaying_proxy import DelayingProxy
 from tests.bench.load import normalized_days

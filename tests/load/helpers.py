@@ -16,7 +16,7 @@ from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
     from tasks.load.result import LoadResult
-    from tasks.staging.pending import Only
+    from tasks.staging.deliveries.pending import Only
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
     from tasks.time_window import Window

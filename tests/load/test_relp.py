@@ -6,7 +6,7 @@ import socket
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from tasks.staging.last_attempts import FAILED_ALONE, FAILED_BETWEEN
+from tasks.staging.deliveries.last_attempts import FAILED_ALONE, FAILED_BETWEEN
 from tests.load.helpers import closed_port, load, rows
 from tests.staging.rejecting_receiver import ids_in
 from tests.staging.staged_data import normalized

@@ -43,7 +43,7 @@ from tests.staging.rejecting_receiver import RejectingReceiver
 
 if TYPE_CHECKING:
     from sandbox.faults import Fault
-    from tasks.staging.pending import Only
+    from tasks.staging.deliveries.pending import Only
     from tests.simulation.history import HaloFault, NewEvent
 
 BATCH = 40

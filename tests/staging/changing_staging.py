@@ -19,7 +19,7 @@ from tests.syslog.helpers import destination
 if TYPE_CHECKING:
     from random import Random
 
-    from tasks.staging.pending import Only
+    from tasks.staging.deliveries.pending import Only
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
     from tests.staging.rejecting_receiver import RejectingReceiver
