@@ -135,11 +135,11 @@ class DayCache:
             os.utime(written_in, (0, 0))
         try:
             before = _state(written_in)
-            with self._store.backend.create(f"{FOLDER}/{self._owner}", self._owner) as pending:
+            with self._store.backend.create(f"{FOLDER}/{self._owner}", self._owner) as file:
                 # there is a new entry now
                 if self._tells_of_changes(before, _state(written_in)):
-                    pending.sink.write(self._checksum(body) + body)
-                    pending.name = self._name
+                    file.sink.write(self._checksum(body) + body)
+                    file.name = self._name
         except StagingError as fault:
             _LOG.warning("days without changes will be listed again by the next run: %s", fault)
 

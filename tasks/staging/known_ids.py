@@ -126,10 +126,10 @@ class KnownIds:
             pa.array([0, *self._ends], pa.int32()), pa.concat_arrays(self._hashes)
         )
         owner = f"account={self._account}"
-        with self._store.backend.create(FOLDER, owner) as pending:
+        with self._store.backend.create(FOLDER, owner) as file:
             table = pa.table([pa.array(self._files), ids], schema=_SCHEMA)
-            pq.write_table(table, pending.sink, compression="none", use_dictionary=False)
-            pending.name = f"{owner}{file_names.SUFFIX}"
+            pq.write_table(table, file.sink, compression="none", use_dictionary=False)
+            file.name = f"{owner}{file_names.SUFFIX}"
         self._not_saved = 0
 
     def _load(self) -> None:

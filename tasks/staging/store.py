@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import date
 
-    from tasks.staging.storage.files import Files, Pending
+    from tasks.staging.storage.files import Files, NewFile
     from tasks.time_window import Window
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
@@ -173,8 +173,8 @@ class Store:
 
         Nothing is published where the body raises. `compact`: see `Writer`.
         """
-        with self.pending(stage, account, day, destination=destination) as pending:
-            writer = Writer(pending, schema, compact=compact)
+        with self.new_file(stage, account, day, destination=destination) as file:
+            writer = Writer(file, schema, compact=compact)
             try:
                 yield writer
             except BaseException:
@@ -182,9 +182,9 @@ class Store:
                 raise
             writer.close()
 
-    def pending(
+    def new_file(
         self, stage: str, account: str, day: date, *, destination: str = ""
-    ) -> AbstractContextManager[Pending]:
+    ) -> AbstractContextManager[NewFile]:
         """A file to be filled with bytes, published at the end under the `name` it is given.
 
         Raises:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from tasks.errors import StagingError
 from tasks.staging.schemas import REJECTED_SCHEMA, TIME
-from tasks.staging.storage.files import Pending, reading
+from tasks.staging.storage.files import NewFile, reading
 from tasks.staging.storage.local_files import LocalFiles
 from tasks.staging.storage.writer import Writer
 from tasks.staging.store import Store
@@ -121,7 +121,7 @@ def contents_of(request: Request) -> Contents | None:
     from tasks.plugin.fields import NORMALIZED_SCHEMA
 
     made = Made(keep_ids=request.keep_ids)
-    rows, rejects = (Pending(pa.BufferOutputStream()) for _ in range(2))
+    rows, rejects = (NewFile(pa.BufferOutputStream()) for _ in range(2))
     writer = Writer(rows, NORMALIZED_SCHEMA)
     try:
         rejected = fill(

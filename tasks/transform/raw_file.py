@@ -97,12 +97,12 @@ def _publish_contents(file: FileToNormalize, contents: Contents) -> Made:
     made = contents.made
     _require_all(file, made)
     if contents.rejected is not None:
-        with file.store.pending("rejected", file.account, file.day) as pending:
-            pending.sink.write(contents.rejected)
-            pending.name = rejected_name(file.raw.key, file.generation, made.rejected)
-    with file.store.pending("normalized", file.account, file.day) as pending:
-        pending.sink.write(contents.normalized)
-        pending.name = _normalized_name(file, made)
+        with file.store.new_file("rejected", file.account, file.day) as new_file:
+            new_file.sink.write(contents.rejected)
+            new_file.name = rejected_name(file.raw.key, file.generation, made.rejected)
+    with file.store.new_file("normalized", file.account, file.day) as new_file:
+        new_file.sink.write(contents.normalized)
+        new_file.name = _normalized_name(file, made)
     return made
 
 

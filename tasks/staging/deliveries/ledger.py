@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tasks.staging.names.file_names import NormalizedFile
     from tasks.staging.names.ledger_file_names import AttemptsFile, SettledNote
     from tasks.staging.names.segments import Segment
-    from tasks.staging.storage.files import Pending
+    from tasks.staging.storage.files import NewFile
     from tasks.staging.store import Store
     from tasks.time_window import Window
 
@@ -54,7 +54,7 @@ class AttemptWriter:
         expected: The rows that are written already.
     """
 
-    _pending: Pending
+    _file: NewFile
     _number: int
     expected: pa.Table
 
@@ -66,9 +66,9 @@ class AttemptWriter:
             delta: How many more events are delivered than before.
         """
         if rows is not self.expected:
-            self._pending.content = in_bytes(rows)
+            self._file.content = in_bytes(rows)
         attempted_at = rows["attempted_at"][0].as_py()
-        self._pending.name = ledger_file_names.attempts_name(
+        self._file.name = ledger_file_names.attempts_name(
             attempted_at, _bounds(rows), rows.num_rows, delta, self._number
         )
 
@@ -179,8 +179,8 @@ class Ledger:
                 written, and what was delivered will be sent again.
         """
         owner, content = f"destination={self.destination}", in_bytes(expected)
-        with _recording(), self.store.backend.create(self.folder, owner, content) as pending:
-            yield AttemptWriter(pending, self._number, expected)
+        with _recording(), self.store.backend.create(self.folder, owner, content) as file:
+            yield AttemptWriter(file, self._number, expected)
 
     def note_settled(self, segment: Segment, delivered: int) -> None:
         """Note that a segment has nothing left to deliver, where its sums don't show it.

@@ -80,7 +80,7 @@ def read_stable(work: Callable[[], T]) -> T:
 
 
 @dataclass
-class Pending:
+class NewFile:
     """A file that is being written; its `name` must be set in the end.
 
     Attributes:
@@ -116,7 +116,7 @@ class Files(Protocol):
 
     def create(
         self, path: str, owner: str, expected: pa.Buffer | None = None
-    ) -> contextlib.AbstractContextManager[Pending]:
+    ) -> contextlib.AbstractContextManager[NewFile]:
         """A file to be filled, published in the folder `path` when the body is done.
 
         `owner` names the lock under which the file is written. Where its content is `expected`, it
