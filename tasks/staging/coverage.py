@@ -130,11 +130,6 @@ def coverage_of(days: Iterable[DayCoverage]) -> Coverage:
     return Coverage(covered, lost, gone, min(starts, default=None), synced)
 
 
-def covered_windows(store: Store, account: str) -> list[Window]:
-    """The time that raw covers, sorted, nothing overlapping or touching. No file is opened."""
-    return read_coverage(store, account).covered
-
-
 def mark_lost(store: Store, account: str, window: Window) -> None:
     """Remember a window, within one UTC day, as one that Halo had dropped before it was read.
 
