@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from datetime import date
 
     from tasks.event_filter import EventFilter
-    from tasks.reports.status import KnownDestination
     from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
+    from tasks.syslog.destination import Destination
     from tasks.time_window import Window
 
 
@@ -65,7 +65,7 @@ class RangeAudit(Answer):
 def audit_range(
     store: Store,
     window: Window,
-    destinations: Sequence[KnownDestination] = (),
+    destinations: Sequence[Destination] = (),
     on_day: Callable[[date, str, DeliveryCounts], None] | None = None,
 ) -> RangeAudit:
     """Count the events of a range by their ids, and check that nothing is missing or twice.

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from tasks.event_filter import EVERYTHING, EventFilter
+from tasks.event_filter import EVERYTHING
 from tasks.reports.answer import Answer
 from tasks.staging.coverage import coverage_of
 from tasks.staging.days_by_names import days_by_names
@@ -28,20 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date, datetime
 
+    from tasks.event_filter import EventFilter
     from tasks.staging.days_by_names import DayByNames
     from tasks.staging.store import Store
-
-
-class KnownDestination(Protocol):
-    """What is to be known of a destination; `tasks.syslog.destination.Destination` is one."""
-
-    @property
-    def name(self) -> str:
-        """The ledger's folder."""
-
-    @property
-    def takes(self) -> EventFilter:
-        """Which events are delivered there."""
+    from tasks.syslog.destination import Destination
 
 
 @dataclass(frozen=True)
@@ -94,7 +84,7 @@ class Status(Answer):
 
 def status(
     store: Store,
-    destinations: Sequence[KnownDestination] = (),
+    destinations: Sequence[Destination] = (),
     unread: Mapping[str, Window] = MappingProxyType({}),
 ) -> Status:
     """The state of a staging, as `halo-usm status --json` shows it.
@@ -112,7 +102,7 @@ def status(
 
 
 def known_destinations(
-    store: Store, destinations: Sequence[KnownDestination]
+    store: Store, destinations: Sequence[Destination]
 ) -> list[tuple[str, EventFilter]]:
     """The destinations and what they take, or those that have a ledger where none is given."""
     if destinations:
@@ -120,7 +110,7 @@ def known_destinations(
     return [(name, EVERYTHING) for name in store.destinations()]
 
 
-def not_set_up(store: Store, destinations: Sequence[KnownDestination]) -> list[str]:
+def not_set_up(store: Store, destinations: Sequence[Destination]) -> list[str]:
     """A note about ledgers whose destinations are not set up; none where no destination is."""
     others = sorted(set(store.destinations()) - {one.name for one in destinations})
     if not destinations or not others:
@@ -132,7 +122,7 @@ def not_set_up(store: Store, destinations: Sequence[KnownDestination]) -> list[s
 
 
 def _status(
-    store: Store, destinations: Sequence[KnownDestination], unread: Mapping[str, Window]
+    store: Store, destinations: Sequence[Destination], unread: Mapping[str, Window]
 ) -> Status:
     answer = Status(problems=store.unexpected_entries(), notes=not_set_up(store, destinations))
     staged = {name for stage in ("raw", "normalized", "rejected") for name in store.accounts(stage)}

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
-    from tasks.reports.status import KnownDestination
     from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
+    from tasks.syslog.destination import Destination
     from tasks.time_window import Window
 
 _EVENTS = pa.schema([RAW_SCHEMA.field(name) for name in ("event_id", "created_at", "extracted_at")])
@@ -87,7 +87,7 @@ class AuditFacts:
 def gather(
     store: Store,
     window: Window,
-    destinations: Sequence[KnownDestination] = (),
+    destinations: Sequence[Destination] = (),
     unread: Mapping[str, Window] = MappingProxyType({}),
 ) -> AuditFacts:
     """Audit a range, and gather what its page says beside the counts.
@@ -109,7 +109,7 @@ def gather(
 def _gather(
     store: Store,
     window: Window,
-    destinations: Sequence[KnownDestination],
+    destinations: Sequence[Destination],
     unread: Mapping[str, Window],
 ) -> AuditFacts:
     began = datetime.now(UTC)
