@@ -46,6 +46,11 @@ class Window:
         start = datetime.combine(day, time(), UTC)
         return cls(start, start + timedelta(days=1))
 
+    @classmethod
+    def around(cls, first: datetime, last: datetime) -> Self:
+        """The smallest window that holds both times."""
+        return cls(first, last + MICROSECOND)
+
     @property
     def duration(self) -> timedelta:
         """Its length in time."""

@@ -161,7 +161,7 @@ class PendingDay:
         for segment, file in self.files(selection):
             for events, last in states(self.ledger, segment, file):
                 delivered = last.delivered & (last.at >= self.begun)
-                count += int((delivered & inside(events, first, selection.window)).sum())
+                count += int((delivered & inside(events, selection.window, first)).sum())
         return count
 
 

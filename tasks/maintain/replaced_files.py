@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from tasks.maintain.compaction_writer import ATTEMPT_KEY
 from tasks.staging import normalized
 from tasks.staging.deliveries.last_attempts import last_of
-from tasks.staging.names import file_names, ledger_file_names
+from tasks.staging.event_masks import span_of
+from tasks.staging.names import ledger_file_names
 from tasks.staging.names.compacted_names import highest
 from tasks.staging.raw import publish
 from tasks.staging.rejected import reject
@@ -64,9 +65,7 @@ def _keep_events(store: Store, account: str, day: date, state: DayFiles, name: s
             ids = store.read(f"{folder}/{file.name}", ["event_id"])["event_id"].combine_chunks()
             rows = rows.filter(pc.invert(pc.is_in(rows["event_id"], value_set=ids)))
     if rows.num_rows:
-        bounds = pc.min_max(rows["created_at"]).as_py()
-        window = file_names.around(bounds["min"], bounds["max"])
-        publish(store, account, window, rows, "beside", highest(state.raw))
+        publish(store, account, span_of(rows["created_at"]), rows, "beside", highest(state.raw))
 
 
 def remove_attempts(ledger: Ledger, merged: Collection[str]) -> int:

@@ -13,7 +13,7 @@ from tasks.reports.answer import Answer
 from tasks.staging import normalized
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.dropped import describe, dropped_days
-from tasks.staging.event_masks import IDS
+from tasks.staging.event_masks import IDS, span_of
 from tasks.staging.known_ids import Candidates
 from tasks.staging.names import file_names
 from tasks.staging.storage.files import read_stable, skip_unreadable
@@ -208,8 +208,7 @@ class _Search:
         return []
 
     def _whole_rows(self, path: str, created_at: pa.ChunkedArray) -> Iterator[Row]:
-        bounds = pc.min_max(created_at).as_py()
-        within = file_names.around(bounds["min"], bounds["max"]) if bounds["min"] else None
+        within = span_of(created_at) if created_at.null_count < len(created_at) else None
         rows = self.store.read(path, within=within)
         for row in rows.filter(pc.equal(rows["event_id"], self.event_id)).to_pylist():
             yield {**row, "file": path}

@@ -162,7 +162,7 @@ class DayEvents:
         return found
 
     def _inside(self, events: pa.Table) -> int:
-        return int(inside(events, None, self.window).sum())
+        return int(inside(events, self.window).sum())
 
     def _ids(
         self,

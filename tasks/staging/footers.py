@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tasks.staging.event_masks import inside
+from tasks.staging.event_masks import created_in
 from tasks.staging.schemas import schema_of
 from tasks.staging.storage.writer import ROW_GROUP, ROW_GROUP_BYTES
 from tasks.time_window import Window
@@ -116,5 +116,5 @@ def read_slice(
     for file in files:
         if file.reaches(window):
             table = store.read(file.path, columns, within=window)
-            tables.append(table.filter(pa.array(inside(table, None, window))))
+            tables.append(created_in(window, table))
     return pa.concat_tables(tables)

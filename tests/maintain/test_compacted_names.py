@@ -13,6 +13,7 @@ from tasks.staging import normalized
 from tasks.staging.names import file_names, ledger_file_names, rejected_file_names
 from tasks.staging.names.compacted_names import highest
 from tasks.staging.raw import covered_by
+from tasks.time_window import Window
 from tests.staging.staged_data import DAY, at, window
 
 TODAY = DAY.date()
@@ -40,7 +41,7 @@ class Histories(RuleBasedStateMachine):
         self.malformed = 0
         self.begin = at(0 if whole else 5)
         if not whole:
-            mark = file_names.around(self.begin, self.begin)
+            mark = Window.around(self.begin, self.begin)
             self.trees.raw[file_names.raw_name(mark, 0, "begin")] = set()
         self._write(window(0 if whole else 5, 24), "", 3)
 

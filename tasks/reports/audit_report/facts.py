@@ -20,7 +20,7 @@ from tasks.reports.status import known_destinations
 from tasks.staging import normalized
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.deliveries.pending import DeliveryCounts
-from tasks.staging.event_masks import inside
+from tasks.staging.event_masks import created_in
 from tasks.staging.schemas import RAW_SCHEMA
 from tasks.staging.storage.files import read_stable, skip_unreadable
 
@@ -160,7 +160,7 @@ def _events(store: Store, account: str, day: date, state: DayFiles, window: Wind
     for file in state.raw:
         if file.rows:
             table = store.read(f"{folder}/{file.name}", _EVENTS.names)
-            tables.append(table.filter(pa.array(inside(table, None, window))))
+            tables.append(created_in(window, table))
     return pa.concat_tables(tables)
 
 

@@ -11,11 +11,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tasks.errors import StagingError
 from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.staging.deliveries.last_attempts import LastAttempts, last_of
+from tasks.staging.event_masks import span_of
 from tasks.staging.names import file_names, ledger_file_names
 from tasks.staging.names.compacted_names import highest
 from tasks.staging.names.segments import segments_of
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from tasks.staging.names.segments import Segment
     from tasks.staging.storage.files import NewFile
     from tasks.staging.store import Store
-    from tasks.time_window import Window
 
 
 class LedgerError(StagingError):
@@ -69,7 +68,7 @@ class AttemptWriter:
             self._file.content = in_bytes(rows)
         attempted_at = rows["attempted_at"][0].as_py()
         self._file.name = ledger_file_names.attempts_name(
-            attempted_at, _bounds(rows), rows.num_rows, delta, self._number
+            attempted_at, span_of(rows["created_at"]), rows.num_rows, delta, self._number
         )
 
 
@@ -150,7 +149,7 @@ class Ledger:
     def _attempts(self, files: Iterable[AttemptsFile], events: pa.Table) -> pa.Table | None:
         if not events.num_rows:
             return None
-        window = _bounds(events)
+        window = span_of(events["created_at"])
         since, until = (
             file_names.clock(window.since, self.day),
             file_names.clock(window.until, self.day),
@@ -223,8 +222,3 @@ def most_delivered(store: Store, account: str, day: date) -> int:
     """
     ledgers = (Ledger(store, name, account, day) for name in store.destinations())
     return max((sum(file.delta for file in ledger.files()[0]) for ledger in ledgers), default=0)
-
-
-def _bounds(events: pa.Table) -> Window:
-    bounds = pc.min_max(events["created_at"]).as_py()
-    return file_names.around(bounds["min"], bounds["max"])

@@ -200,7 +200,7 @@ def count_events(
         takes: What the destination takes.
         window: Only events created in it; None for all.
     """
-    here = inside(events, None, window)
+    here = inside(events, window)
     pending = ~last.delivered & taken(events, takes, window)
     created = created_at(events)[pending]
     oldest = created.min().item().replace(tzinfo=UTC) if len(created) else None

@@ -35,7 +35,7 @@ from tasks.staging.names.compacted_names import (
     numbered,
 )
 from tasks.staging.names.name_search import find_all
-from tasks.time_window import MICROSECOND, Window
+from tasks.time_window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -115,11 +115,6 @@ def span(window: Window) -> str:
     if window.until - Window.of_day(day).since > timedelta(days=1):
         raise ValueError(f"window {window} is not within one UTC day")
     return f"{clock(window.since, day)}-{clock(window.until, day)}"
-
-
-def around(first: datetime, last: datetime) -> Window:
-    """The smallest window that holds both times."""
-    return Window(first, last + MICROSECOND)
 
 
 @dataclass(frozen=True, slots=True)
