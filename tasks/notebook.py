@@ -28,7 +28,7 @@ from tasks.reports.status import status
 from tasks.staging import normalized
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.names import file_names
-from tasks.staging.schemas import schema_of
+from tasks.staging.schemas import TIME, schema_of
 from tasks.staging.storage.files import read_stable
 from tasks.staging.store import open_store
 from tasks.time_window import Window, isoformat, parse_time
@@ -56,7 +56,6 @@ CATEGORIES = frozenset(
 )
 """Text columns with few different values, which are pandas categories."""
 
-_TIME = pa.timestamp("us", tz="UTC")
 _TIMES = {
     "raw": ["created_at"],
     "normalized": ["created_at"],
@@ -151,7 +150,7 @@ class Staging:
             for account, found in answer.accounts.items()
             for window in getattr(found, kind)
         ]
-        schema = pa.schema([_field("account"), ("since", _TIME), ("until", _TIME)])
+        schema = pa.schema([_field("account"), ("since", TIME), ("until", TIME)])
         frame: pd.DataFrame = pa.Table.from_pylist(rows, schema).to_pandas()
         return frame
 
@@ -262,7 +261,7 @@ def _integers() -> dict[pa.DataType, Any]:
 def _inside(rows: pa.Table, tree: str, window: Window) -> pa.Table:
     """The rows created in a window."""
     created = pc.coalesce(*(rows[name] for name in _TIMES[tree]))
-    since, until = (pa.scalar(bound, _TIME) for bound in (window.since, window.until))
+    since, until = (pa.scalar(bound, TIME) for bound in (window.since, window.until))
     return rows.filter(pc.and_(pc.greater_equal(created, since), pc.less(created, until)))
 
 
