@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MICROSECOND = timedelta(microseconds=1)
 """The smallest window: times in Parquet and Halo are no finer."""
+_MOST_DESCRIBED = 3
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -143,3 +144,16 @@ def parse_time(text: str, name: str = "time") -> datetime:
 def isoformat(moment: datetime) -> str:
     """A UTC time as Halo writes it: microseconds where there are any, and `Z`."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def to_the_minute(moment: datetime | None) -> str:
+    """A UTC time for a table, such as `2026-03-01 12:30`; empty for None."""
+    return isoformat(moment)[:16].replace("T", " ") if moment else ""
+
+
+def describe_windows(windows: Iterable[Window]) -> str:
+    """The time of some windows, for a message: its first ranges, and how many more there are."""
+    ranges = union(windows)
+    more = len(ranges) - _MOST_DESCRIBED
+    shown = ", ".join(map(str, ranges[:_MOST_DESCRIBED]))
+    return f"{shown} and {more} more" if more > 0 else shown

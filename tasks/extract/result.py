@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tasks.plurals import counted
 from tasks.results import StageResult
-from tasks.time_window import isoformat, union
+from tasks.time_window import describe_windows, isoformat
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from tasks.staging.coverage import Coverage
     from tasks.staging.known_ids import KnownIds
     from tasks.time_window import Window
-
-_MAX_RANGES_NAMED = 3
-"""A message names at most so many ranges that failed for the same reason; `gaps` has all."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +82,9 @@ def report_failures(result: ExtractResult, failed: list[FailedWindow]) -> None:
         if reason:
             reasons.setdefault((reason, is_lost), []).append(window)
     for (reason, is_lost), windows in reasons.items():
-        ranges = union(windows)
-        named = ", ".join(map(str, ranges[:_MAX_RANGES_NAMED]))
-        if len(ranges) > _MAX_RANGES_NAMED:
-            named += f" and {len(ranges) - _MAX_RANGES_NAMED} more"
+        ranges = describe_windows(windows)
         remedy = "status shows it" if is_lost else "a gap, which the next sync tries to fill"
-        result.problems.append(f"account {result.subject}: {named}: {reason}; {remedy}")
+        result.problems.append(f"account {result.subject}: {ranges}: {reason}; {remedy}")
 
 
 def start_is_too_late(account: str, start: datetime, known: Coverage) -> str | None:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from tasks.errors import StagingError
 from tasks.staging import normalized
 from tasks.staging.names import file_names
-from tasks.time_window import isoformat, union
+from tasks.time_window import describe_windows, isoformat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
     from tasks.time_window import Window
-
-_NAMED = 3
-"""So many ranges are named."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +66,10 @@ def drop_orphans(store: Store, account: str, day: date) -> list[Dropped]:
 
 def describe(account: str, dropped: list[Dropped]) -> str:
     """What was dropped of an account, and what to do for what of it is missing; a sentence."""
-    ranges = union(one.window for one in dropped)
-    named = ", ".join(map(str, ranges[:_NAMED]))
-    if len(ranges) > _NAMED:
-        named += f" and {len(ranges) - _NAMED} more"
+    ranges = describe_windows(one.window for one in dropped)
     note = (
         f"account {account}: {sum(one.normalized for one in dropped):,} normalized and "
-        f"{sum(one.rejected for one in dropped):,} rejected events of {named} were dropped, "
+        f"{sum(one.rejected for one in dropped):,} rejected events of {ranges} were dropped, "
         "for their raw file is gone"
     )
     if missing := [one for one in dropped if one.missing]:
