@@ -72,18 +72,6 @@ class MaintenanceRun:
                 found.setdefault(day, {})[destination] = names
         return found
 
-    def ledgers_of(self, day: date) -> dict[str, list[str]]:
-        """Names of the ledger's files of a day as they are now, by destination.
-
-        Raises:
-            StagingError: They cannot be listed.
-        """
-        return {
-            name: names
-            for name in self.store.destinations()
-            if (names := self.store.files("deliveries", self.account, day, name))
-        }
-
     def pending(
         self, day: date, state: DayFiles, ledgers: LedgerNames
     ) -> Iterator[tuple[str, int]]:

@@ -23,6 +23,7 @@ from tasks.maintain.left_days import LeftDays
 from tasks.maintain.maintenance_run import PartResult
 from tasks.staging import dropped, normalized
 from tasks.staging.coverage import coverage_by_names
+from tasks.staging.deliveries.ledger import ledger_names
 from tasks.staging.names import file_names
 from tasks.staging.names.compacted_names import MERGED
 from tasks.staging.raw import publish
@@ -181,7 +182,8 @@ class _Retention:
         if reason := self._why_kept(part, state):
             self.left.add(day, reason)
             return
-        pending = dict(self.run.pending(day, state, self.run.ledgers_of(day)))
+        ledgers = ledger_names(self.store, self.account, day)
+        pending = dict(self.run.pending(day, state, ledgers))
         if pending and not self.rules.drop_undelivered:
             for name, count in pending.items():
                 self.undelivered.setdefault(name, {})[day] = count

@@ -19,7 +19,7 @@ from tasks.maintain.maintenance_run import PartResult
 from tasks.plurals import counted
 from tasks.staging import normalized
 from tasks.staging.coverage import read_coverage
-from tasks.staging.deliveries.ledger import Ledger
+from tasks.staging.deliveries.ledger import Ledger, ledger_names
 from tasks.staging.footers import footer_of, sha256_of_file
 from tasks.staging.names.compacted_names import MERGED
 from tasks.staging.seals.day_sums import by_tree, counting_rows, sums_of
@@ -168,7 +168,7 @@ class _Sealing:
             raise StagingError(why)
         before = self.chain.newest().get(day)
         state = normalized.day_of(self.store, self.account, day)
-        ledgers = self.run.ledgers_of(day)
+        ledgers = ledger_names(self.store, self.account, day)
         seal = None
         with self._reported(day):
             rows = self._files_to_seal(day, state, ledgers, before)

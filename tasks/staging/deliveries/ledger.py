@@ -214,6 +214,16 @@ class Ledger:
                 self.store.remove(f"{self.folder}/{note.name}")
 
 
+def ledger_names(store: Store, account: str, day: date) -> dict[str, list[str]]:
+    """Names of the files of each ledger that has some of a day, by destination.
+
+    Raises:
+        StagingError: They cannot be listed.
+    """
+    listed = {name: store.files("deliveries", account, day, name) for name in store.destinations()}
+    return {destination: names for destination, names in listed.items() if names}
+
+
 def most_delivered(store: Store, account: str, day: date) -> int:
     """How many events of a day were delivered, to the destination that got the most; by names.
 

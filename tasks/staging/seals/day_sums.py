@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tasks.staging import normalized
 from tasks.staging.deliveries.last_attempts import last_of
-from tasks.staging.deliveries.ledger import Ledger
+from tasks.staging.deliveries.ledger import Ledger, ledger_names
 from tasks.staging.footers import Footer, read_slice, slices
 from tasks.staging.seals.seal import DestinationSums, RejectedSums, Sums
 
@@ -65,11 +65,7 @@ def counting_now(store: Store, account: str, day: date) -> dict[str, int]:
     Raises:
         StagingError: The day cannot be listed.
     """
-    ledgers = {
-        name: names
-        for name in store.destinations()
-        if (names := store.files("deliveries", account, day, name))
-    }
+    ledgers = ledger_names(store, account, day)
     return counting_rows(store, account, day, normalized.day_of(store, account, day), ledgers)
 
 
