@@ -38,7 +38,7 @@ def status_table(answer: Status) -> list[dict[str, Any]]:
             {
                 "account": name,
                 "destination": destination,
-                "covered until": to_the_minute(account.covered[-1].until if account.covered else None),
+                "covered until": to_the_minute(account.covered_until),
                 "gaps": len(account.gaps),
                 "staged": account.staged,
                 "delivered": counts.delivered,

@@ -69,7 +69,7 @@ def show_status(answer: Status) -> None:
         accounts.add_row(
             foreign_text(name),
             *(f"{n:,}" for n in (account.staged, account.normalized, account.rejected)),
-            to_the_minute(account.covered[-1].until if account.covered else None),
+            to_the_minute(account.covered_until),
             to_the_minute(account.newest_event),
         )
     console.print(accounts if answer.accounts else "nothing is staged yet")

@@ -59,6 +59,11 @@ class AccountStatus:
     dropped: list[Window]
     sealed_until: datetime | None
 
+    @property
+    def covered_until(self) -> datetime | None:
+        """The end of what is covered; None where nothing is."""
+        return self.covered[-1].until if self.covered else None
+
 
 @dataclass(frozen=True)
 class DestinationStatus(DeliveryCounts):
