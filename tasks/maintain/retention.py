@@ -285,5 +285,5 @@ class _Retention:
 
 def _has_data(state: DayFiles) -> bool:
     """Whether there is something of a day to be dropped."""
-    others = (state.current, state.rejected, state.malformed, state.leftovers, state.orphaned)
-    return any(file.mark in MERGED for file in state.raw) or any((*others, state.replaced))
+    others = (state.current, state.rejected, state.malformed, state.leftovers, state.replaced)
+    return any(file.mark in MERGED for file in state.raw) or any(others)

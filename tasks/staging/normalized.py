@@ -25,6 +25,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from tasks.staging.day_folders import every_day
@@ -74,8 +75,8 @@ class DayFiles:
         rejected: The rejected files of stage transform that count.
         malformed: The rejected files of stage extract.
         leftovers: Stages and names of files of older generations, and of those never completed.
-        orphans: The newest normalized file of each raw file that is gone, to be dropped.
-        orphaned: The rejected files beside those.
+        orphans: The newest normalized file of each raw file that is gone, to be dropped with the
+            rejected files beside it.
         replaced: Stages and names of files that compacted ones replace, to be removed by
             `tasks.maintain` alone: readers may still be about to open them.
         dropped: Whether retention has dropped the day. What it left there when it was killed is
@@ -87,8 +88,7 @@ class DayFiles:
     rejected: list[RejectedFile]
     malformed: list[RejectedFile]
     leftovers: list[tuple[str, str]]
-    orphans: list[NormalizedFile]
-    orphaned: list[RejectedFile]
+    orphans: dict[NormalizedFile, list[RejectedFile]]
     replaced: list[tuple[str, str]]
     dropped: bool = False
 
@@ -128,45 +128,46 @@ def read_day(
     compacted = compacted_of(all_raw)
     raw_files = counting(all_raw, compacted)
     generations = counting(all_normalized, compacted)
+    refused = counting(of_transform, compacted)
+    malformed = counting_in_folder(of_extract)
     newest = _newest(generations)
     current = _counting(newest, {file.key for file in raw_files})
-    orphans = [file for key, file in newest.items() if current[key] is not file]
-    gone = {file.key for file in orphans}
-    malformed = counting_in_folder(of_extract)
-    counted: list[RejectedFile] = []
-    orphaned: list[RejectedFile] = []
-    stale: list[RejectedFile] = []
-    refused = counting(of_transform, compacted)
-    for file in refused:
-        if file.key not in newest or newest[file.key].generation != file.generation:
-            stale.append(file)
-        else:
-            (orphaned if file.key in gone else counted).append(file)
     old = [file for file in generations if newest[file.key] is not file]
+    stale: list[RejectedFile] = []
+    beside: dict[str | None, list[RejectedFile]] = {key: [] for key in newest}
+    for file in refused:
+        if file.key in newest and newest[file.key].generation == file.generation:
+            beside[file.key].append(file)
+        else:
+            stale.append(file)
+    orphans = {file: beside.pop(key) for key, file in newest.items() if current[key] is not file}
     if dropped:
-        old, stale = [*old, *orphans], [*stale, *orphaned]
-        orphans, orphaned = [], []
+        old += orphans
+        stale += chain.from_iterable(orphans.values())
+        orphans = {}
     return DayFiles(
-        raw_files,
-        current,
-        counted,
-        malformed,
-        [*(("normalized", file.name) for file in old), *(("rejected", f.name) for f in stale)],
-        orphans,
-        orphaned,
-        [
-            *_less("normalized", all_normalized, generations),
-            *_less("rejected", of_transform, refused),
-            *_less("rejected", of_extract, malformed),
-            *_less("raw", all_raw, raw_files),
+        raw=raw_files,
+        current=current,
+        rejected=[*chain.from_iterable(beside.values())],
+        malformed=malformed,
+        leftovers=[
+            *(("normalized", file.name) for file in old),
+            *(("rejected", file.name) for file in stale),
         ],
-        dropped,
+        orphans=orphans,
+        replaced=[
+            *_left_out("normalized", all_normalized, generations),
+            *_left_out("rejected", of_transform, refused),
+            *_left_out("rejected", of_extract, malformed),
+            *_left_out("raw", all_raw, raw_files),
+        ],
+        dropped=dropped,
     )
 
 
-def _less(stage: str, files: Sequence[R], kept: Sequence[R]) -> list[tuple[str, str]]:
-    """A stage and the names of the files that are not kept."""
-    names = {file.name for file in kept}
+def _left_out(stage: str, files: Sequence[R], count: Sequence[R]) -> list[tuple[str, str]]:
+    """The stage and the name of each file that is not among those that count."""
+    names = {file.name for file in count}
     return [(stage, file.name) for file in files if file.name not in names]
 
 

@@ -86,12 +86,12 @@ def _drop(
     store: Store, account: str, day: date, state: DayFiles, orphan: NormalizedFile
 ) -> Dropped:
     folder, of_rejected = (store.folder(tree, account, day) for tree in ("normalized", "rejected"))
-    refused = [file for file in state.orphaned if file.key == orphan.key]
     here = [
         file.name
         for file in state.current.values()
         if file.rows and file.overlaps(orphan.since, orphan.until)
     ]
+    refused = state.orphans[orphan]
     rejected = sum(file.rows for file in refused)
     kept = _ids(store, folder, here)
     kept_or_rejected = kept + _ids(store, of_rejected, [file.name for file in state.rejected])

@@ -145,10 +145,10 @@ class Histories(RuleBasedStateMachine):
         state = self._state()
         for stage, name in state.leftovers:
             del getattr(self.trees, stage)[name]
-        for orphan in state.orphans:
+        for orphan, refused in state.orphans.items():
             del self.trees.normalized[orphan.name]
-        for beside in state.orphaned:
-            del self.trees.rejected[beside.name]
+            for beside in refused:
+                del self.trees.rejected[beside.name]
         keys = {file.key: file for file in state.current.values() if file not in state.orphans}
         ours = sorted(keys.keys() & {file.key for file in state.raw})
         if ours:

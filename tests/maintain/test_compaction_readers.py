@@ -180,7 +180,7 @@ def test_compaction_while_names_are_listed(
         current = normalized.current_files(store, "alpha", day)
         assert sum(file.rows for file in current) == events
     for state in states:
-        assert (state.waiting, state.orphans, state.leftovers) == ([], [], [])
+        assert (state.waiting, state.orphans, state.leftovers) == ([], {}, [])
         assert sum(file.rows for file in state.current.values()) == events
     assert len(files(other, "raw")) == 1
 

@@ -43,6 +43,6 @@ def test_what_appears_while_names_are_listed_is_no_orphan(
         days = [normalized.day_of(store, "alpha", day)]
         assert not any(file.gone for file in normalized.current_files(store, "alpha", day))
     for state in days:
-        assert state.orphans == []
+        assert not state.orphans
         assert state.leftovers == []
     assert appeared > 3
