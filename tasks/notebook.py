@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from tasks.errors import SettingsError
 from tasks.redaction import foreign_text
 from tasks.reports.status import status
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.names import file_names
 from tasks.staging.schemas import TIME, schema_of
@@ -203,14 +203,14 @@ class Staging:
     ) -> list[str]:
         store = self._store
         if tree == "rejected":
-            state = normalized.day_of(store, account, day)
+            state = day_files.day_of(store, account, day)
             return [file.name for file in (*state.rejected, *state.malformed)]
         files: Sequence[SpannedFile]
         if tree == "raw":
             names = store.files("raw", account, day)
             files = file_names.raw_files(names, file_names.partition(account, day))
         elif tree == "normalized":
-            files = normalized.current_files(store, account, day)
+            files = day_files.current_files(store, account, day)
         else:
             files, _ = Ledger(store, destination, account, day).files()
         return [file.name for file in files if file.rows and file.window(day).overlaps(window)]

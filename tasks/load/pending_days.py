@@ -16,12 +16,12 @@ import pyarrow.compute as pc
 from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.staging import normalized_rows
 from tasks.staging.day_cache import DayCache
+from tasks.staging.day_files import current_files
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.deliveries.pending import states
 from tasks.staging.deliveries.settle import settle
 from tasks.staging.event_masks import columns_of, inside, taken, whole
 from tasks.staging.names.segments import surely_settled
-from tasks.staging.normalized import current_files
 from tasks.staging.storage.files import FileGone, read_stable
 from tasks.time_window import isoformat
 

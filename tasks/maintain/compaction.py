@@ -21,8 +21,9 @@ from tasks.maintain.compaction_writer import merge_day, merge_ledger
 from tasks.maintain.left_days import REPLACED_MEANWHILE, LeftDays
 from tasks.maintain.maintenance_run import PartResult
 from tasks.maintain.replaced_files import remove_attempts, remove_replaced
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.coverage import read_coverage
+from tasks.staging.day_files import DayFiles
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.deliveries.settle import settle
 from tasks.staging.known_ids import KnownIds
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     from tasks.maintain.maintenance_run import LedgerNames, MaintenanceRun
     from tasks.staging.locks import Kind
-    from tasks.staging.normalized import DayFiles
 
 GRACE = 10.0
 """Seconds between the last change of names and the first removal.
@@ -121,12 +121,12 @@ class _Compaction:
         store, account = self.store, self.account
         self.begin = read_coverage(store, account).begin
         ledgers = self.run.ledgers()
-        days = normalized.days(store, account)
+        days = day_files.days(store, account)
         for day in sorted({*days, *ledgers}):
             if self.run.stop.is_set():
                 break
             if self.run.is_over(day):
-                state = days.get(day) or normalized.read_day((), (), ())
+                state = days.get(day) or DayFiles()
                 with self._reported(day):
                     self._compact(day, state, ledgers.get(day, {}))
         if self.done.days and not self.run.dry_run:
@@ -171,11 +171,11 @@ class _Compaction:
 
     def _merge(self, day: date) -> None:
         """Merge the files of a day; its account is locked."""
-        state = normalized.day_of(self.store, self.account, day)
+        state = day_files.day_of(self.store, self.account, day)
         if any(file.compacted for file in state.orphans):  # a compaction was killed
             if dropped := drop_orphans(self.store, self.account, day):
                 self.done.notes.append(describe(self.account, dropped))
-            state = normalized.day_of(self.store, self.account, day)
+            state = day_files.day_of(self.store, self.account, day)
         plan = plan_day(day, state, self.begin)
         if plan.obstacle:
             self.left.add(day, plan.obstacle)
@@ -197,7 +197,7 @@ class _Compaction:
             self.done.merged += len(attempts)
             self.changed_at = time.monotonic()
         if name in self.takes:
-            current = normalized.current_files(self.store, self.account, day)
+            current = day_files.current_files(self.store, self.account, day)
             settle(ledger, ledger.segments(current, ledger.names(), self.takes[name]))
 
     def remove(self, grace: float, pause: Callable[[float], bool]) -> None:

@@ -14,9 +14,9 @@ from tasks.time_window import Window
 if TYPE_CHECKING:
     from datetime import date, datetime
 
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.names.file_names import NormalizedFile, RawFile
     from tasks.staging.names.rejected_file_names import RejectedFile
-    from tasks.staging.normalized import DayFiles
 
 
 @dataclass(frozen=True)

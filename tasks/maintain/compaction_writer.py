@@ -11,8 +11,7 @@ import pyarrow as pa
 from tasks.maintain.merge import Source, merged
 from tasks.staging.names import file_names, ledger_file_names, rejected_file_names
 from tasks.staging.names.compacted_names import highest
-from tasks.staging.normalized import ANEW_KEY
-from tasks.staging.normalized_rows import conform
+from tasks.staging.normalized_rows import ANEW_KEY, conform
 from tasks.staging.schemas import schema_of
 from tasks.time_window import MICROSECOND, Window
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import date, datetime
 
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.locks import Kind
-    from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
 

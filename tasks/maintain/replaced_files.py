@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.maintain.compaction_writer import ATTEMPT_KEY
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.deliveries.last_attempts import last_of
 from tasks.staging.event_masks import span_of
 from tasks.staging.names import ledger_file_names
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import date
 
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.deliveries.ledger import Ledger
-    from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
 
 
@@ -43,7 +43,7 @@ def remove_replaced(store: Store, account: str, day: date, merged: Collection[st
     Raises:
         StagingError: A file cannot be read, written or removed.
     """
-    state = normalized.day_of(store, account, day)
+    state = day_files.day_of(store, account, day)
     # raw last: what is there of a day without its compacted file comes from raw
     for stage, name in state.replaced:
         path = f"{store.folder(stage, account, day)}/{name}"

@@ -21,7 +21,7 @@ from tasks.maintain import left_days
 from tasks.maintain.compaction_plan import plan_day
 from tasks.maintain.left_days import LeftDays
 from tasks.maintain.maintenance_run import PartResult
-from tasks.staging import dropped, normalized
+from tasks.staging import day_files, dropped
 from tasks.staging.coverage import coverage_by_names
 from tasks.staging.deliveries.ledger import ledger_names
 from tasks.staging.names import file_names
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from datetime import date
 
     from tasks.maintain.maintenance_run import MaintenanceRun
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.locks import Kind
-    from tasks.staging.normalized import DayFiles
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class _Retention:
         oldest = self.run.now - timedelta(days=self.rules.days)
         days = {
             day: state
-            for day, state in normalized.days(self.store, self.account).items()
+            for day, state in day_files.days(self.store, self.account).items()
             if Window.of_day(day).until <= oldest and self.run.is_over(day) and _has_data(state)
         }
         for index, (day, listed) in enumerate(days.items()):
@@ -156,7 +156,7 @@ class _Retention:
             with self._locked(("account", self.account), *self._sensors()), self._reported(day):
                 state = listed
                 if not self.run.dry_run:  # now that nobody else changes it
-                    state = normalized.day_of(self.store, self.account, day, dropped=listed.dropped)
+                    state = day_files.day_of(self.store, self.account, day, dropped=listed.dropped)
                 self._drop_day(day, state)
             if progress is not None:
                 progress(index + 1, len(days))

@@ -17,7 +17,7 @@ from tasks.maintain.compaction_plan import plan_day
 from tasks.maintain.left_days import NOT_COMPACTED, REPLACED_MEANWHILE, LeftDays
 from tasks.maintain.maintenance_run import PartResult
 from tasks.plurals import counted
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.coverage import read_coverage
 from tasks.staging.deliveries.ledger import Ledger, ledger_names
 from tasks.staging.footers import footer_of, sha256_of_file
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from datetime import date
 
     from tasks.maintain.maintenance_run import LedgerNames, MaintenanceRun
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.footers import Footer
-    from tasks.staging.normalized import DayFiles
     from tasks.staging.seals.seal_chain import SealInFile
     from tasks.staging.seals.signatures import SigningKey
 
@@ -110,7 +110,7 @@ class _Sealing:
 
     def plan(self) -> list[date]:
         """Read the chain; the days to be sealed, oldest first, none where it is not continued."""
-        days = normalized.days(self.store, self.account)
+        days = day_files.days(self.store, self.account)
         unsealed = self.done.unsealed
         unsealed.update(days)  # as long as nobody knows which are sealed
         self.chain.refresh()
@@ -167,7 +167,7 @@ class _Sealing:
         if why := self.chain.why_not_continued():
             raise StagingError(why)
         before = self.chain.newest().get(day)
-        state = normalized.day_of(self.store, self.account, day)
+        state = day_files.day_of(self.store, self.account, day)
         ledgers = ledger_names(self.store, self.account, day)
         seal = None
         with self._reported(day):

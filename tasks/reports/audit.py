@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tasks.reports.answer import Answer
 from tasks.reports.reconciliation import DayDeliveries, DayEvents
 from tasks.reports.status import known_destinations
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.deliveries.pending import DeliveryCounts
 from tasks.staging.dropped import days_within, dropped_time
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from tasks.event_filter import EventFilter
-    from tasks.staging.normalized import DayFiles
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
     from tasks.time_window import Window
@@ -89,7 +89,7 @@ def audit_range(
     for account in store.known_accounts():
         days: dict[date, DayFiles] = {}
         with skip_unreadable(found.problems, f"account {account}"):
-            days = normalized.days(store, account, window)
+            days = day_files.days(store, account, window)
             dropped |= days_within(dropped_time(store, account, window), window)
         for day, state in days.items():
             part, got = _day(DayEvents(store, window, account, day, state), names)

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from tasks.redaction import foreign_text
 from tasks.reports.answer import Answer
-from tasks.staging import normalized
+from tasks.staging import day_files
+from tasks.staging.day_files import DayFiles
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.dropped import describe, dropped_days
 from tasks.staging.event_masks import IDS, span_of
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from tasks.staging.names.ledger_file_names import AttemptsFile
-    from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
 
     Row = dict[str, Any]
@@ -131,8 +131,8 @@ class _Search:
     def _state(self, account: str, day: date) -> DayFiles:
         """What the names of a day say; nothing where one is foreign."""
         with skip_unreadable(self.problems, f"account {account}"):
-            return normalized.day_of(self.store, account, day)
-        return normalized.read_day((), (), ())
+            return day_files.day_of(self.store, account, day)
+        return DayFiles()
 
     def staged(self, account: str, day: date) -> EventHistory | None:
         """What raw has of the event, and what came of it."""

@@ -15,8 +15,7 @@ import pyarrow.compute as pc
 
 from tasks.redaction import foreign_text
 from tasks.staging.footers import read_slice, slices
-from tasks.staging.normalized import ANEW_KEY
-from tasks.staging.normalized_rows import batches
+from tasks.staging.normalized_rows import ANEW_KEY, batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.plurals import counted
+from tasks.staging.day_files import DayFiles, days
 from tasks.staging.deliveries.last_attempts import LastAttempts, last_of
 from tasks.staging.deliveries.pending import DeliveryCounts, count_events, settled_windows
 from tasks.staging.event_masks import FILTERED, IDS, inside
 from tasks.staging.known_ids import id_hashes
-from tasks.staging.normalized import days, read_day
 from tasks.staging.normalized_rows import conform
 from tasks.staging.schemas import DELIVERIES_SCHEMA, schema_of
 from tasks.time_window import Window
@@ -34,16 +34,12 @@ if TYPE_CHECKING:
     from tasks.staging.deliveries.ledger import Ledger
     from tasks.staging.names.file_names import NormalizedFile, RawFile
     from tasks.staging.names.rejected_file_names import RejectedFile
-    from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
 
 EVENTS_AT_ONCE = 500_000
 """So many events of a day are compared at a time, about: 200 bytes of memory each."""
 
 _ATTEMPTS = [*IDS, "attempt", "status", "error", "attempted_at"]
-
-_DROPPED = read_day((), (), (), dropped=True)
-"""A day that is there no more."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ class DayEvents:
     def listed_again(self) -> DayEvents:
         """The day with the files that there are now, nothing counted yet."""
         within = Window.of_day(self.day)
-        state = days(self.store, self.account, within).get(self.day, _DROPPED)
+        state = days(self.store, self.account, within).get(self.day) or DayFiles(dropped=True)
         return DayEvents(self.store, self.window, self.account, self.day, state)
 
     def shares(self) -> Iterator[Share]:

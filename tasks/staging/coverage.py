@@ -103,7 +103,9 @@ def coverage_by_names(account: str, days: Mapping[date, Sequence[str]]) -> Cover
 
 def day_coverage(parts: Sequence[RawParts], day: date) -> DayCoverage:
     """What the parts of the names of a day's raw files tell, those of replaced ones among them."""
-    covered = merge_spans([part[:2] for part in parts if not part[4]], day)
+    covered = merge_spans(
+        [(since, until) for since, until, _, _, mark, _ in parts if not mark], day
+    )
     marked = [
         (mark, Window(file_names.moment(since, day), file_names.moment(until, day)))
         for since, until, _, _, mark, _ in parts

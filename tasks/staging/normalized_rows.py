@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 
     from tasks.staging.store import Store
 
+ANEW_KEY = "halo_usm.normalized_anew"
+"""In the metadata of a compacted file of which something was normalized anew.
+
+Its name does not tell that any more. What was sent before that may have been another line.
+"""
+
 
 def batches(
     store: Store, path: str, columns: list[str] | None = None, rows: int = 65_536

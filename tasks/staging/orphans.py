@@ -1,7 +1,7 @@
 """Orphans: normalized and rejected files whose raw file was moved out of the staging.
 
 That is what is to be done with a damaged raw file, whose range is then extracted anew. Orphans
-count for nothing (`tasks.staging.normalized`) and are dropped here, once the raw files that took
+count for nothing (`tasks.staging.day_files`) and are dropped here, once the raw files that took
 their place are normalized. Events of theirs that did not come back may have been delivered, and are
 remembered as `lost` in the name of a file without rows, for as long as the ledger counts them.
 """
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import StagingError
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.names import file_names
 from tasks.time_window import describe_windows, isoformat
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
 
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.names.file_names import NormalizedFile
-    from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
     from tasks.time_window import Window
 
@@ -55,7 +55,7 @@ def drop_orphans(store: Store, account: str, day: date) -> list[Dropped]:
     Raises:
         StagingError: The staging cannot be read or written.
     """
-    state = normalized.day_of(store, account, day)  # listed anew: what is dropped is surely gone
+    state = day_files.day_of(store, account, day)  # listed anew: what is dropped is surely gone
     dropped = [
         (orphan, _drop(store, account, day, state, orphan))
         for orphan in state.orphans

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tasks.errors import InUseError, StagingError
 from tasks.plurals import counted
 from tasks.results import StageResult
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.locks import hold
 from tasks.staging.orphans import describe, drop_orphans
 from tasks.staging.unfinished import unfinished
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import date
 
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.names.file_names import RawFile
-    from tasks.staging.normalized import DayFiles
     from tasks.staging.orphans import Dropped
     from tasks.staging.store import Store
     from tasks.time_window import Window
@@ -87,7 +87,7 @@ def transform_account(
         with hold(store, "account", account, run_id=run_id, wait=wait, stop=stop):
             if account == min(store.accounts("raw"), default=""):  # one of them names it for all
                 done.problems += store.unexpected_entries("raw")
-            days = normalized.days(store, account) if window else unfinished(store, account)
+            days = day_files.days(store, account) if window else unfinished(store, account)
             work = [
                 run.file(day, file, state)
                 for day, state in days.items()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tasks.maintain.compaction_plan import plan_day
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.names import file_names, ledger_file_names, rejected_file_names
 from tasks.staging.names.compacted_names import highest
 from tasks.staging.raw import covered_by
@@ -80,7 +80,7 @@ class Histories(RuleBasedStateMachine):
     @rule(count=st.integers(1, 3))
     def reject(self, count: int) -> None:
         """Malformed events are put aside."""
-        number = highest(normalized.read_day((), (), self.trees.rejected).malformed)
+        number = highest(day_files.sort_names((), (), self.trees.rejected).malformed)
         name = rejected_file_names.extract_name(count, number)
         self.trees.rejected[name] = {-1 - self.malformed - n for n in range(count)}
         self.malformed += count
@@ -166,8 +166,8 @@ class Histories(RuleBasedStateMachine):
             if data.draw(st.booleans()):
                 del getattr(self.trees, stage)[name]
 
-    def _state(self) -> normalized.DayFiles:
-        return normalized.read_day(self.trees.raw, self.trees.normalized, self.trees.rejected)
+    def _state(self) -> day_files.DayFiles:
+        return day_files.sort_names(self.trees.raw, self.trees.normalized, self.trees.rejected)
 
     @invariant()
     def every_event_counts_once(self) -> None:
@@ -177,7 +177,7 @@ class Histories(RuleBasedStateMachine):
         state = self._state()
         trees = self.trees
         assert not state.waiting
-        assert not state.crossed
+        assert not state.compacted_meanwhile
         raw = [event for file in state.raw for event in trees.raw[file.name]]
         assert sorted(raw) == sorted(self.events)
         current = [file for file in state.current.values() if file.rows]

@@ -7,8 +7,8 @@ import pytest
 
 from tasks.reports.audit import RangeAudit, RangeCounts, audit_range
 from tasks.reports.event_history import audit_event
+from tasks.staging.day_files import current_files
 from tasks.staging.deliveries.ledger import Ledger
-from tasks.staging.normalized import current_files
 from tests.load.helpers import load, replay
 from tests.reports.shown import shown
 from tests.staging.staged_data import (

@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 
 from tasks.event_filter import EventFilter
+from tasks.staging.day_files import current_files
 from tasks.staging.deliveries.last_attempts import FAILED_ALONE, FAILED_BETWEEN
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.deliveries.pending import DeliveryCounts, count_segment
 from tasks.staging.names import ledger_file_names
-from tasks.staging.normalized import current_files
 from tasks.staging.schemas import DELIVERIES_SCHEMA
 from tests.staging.staged_data import DAY, at, normalized
 

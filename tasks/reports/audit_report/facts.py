@@ -17,7 +17,8 @@ from tasks.reports.audit_report.deliveries import Deliveries
 from tasks.reports.audit_report.hashes import LedgerDay, hash_day
 from tasks.reports.audit_report.rejections import Rejections
 from tasks.reports.status import known_destinations
-from tasks.staging import normalized
+from tasks.staging import day_files
+from tasks.staging.day_files import DayFiles
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.deliveries.pending import DeliveryCounts
 from tasks.staging.event_masks import created_in
@@ -28,13 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
-    from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
     from tasks.time_window import Window
 
 _EVENTS = pa.schema([RAW_SCHEMA.field(name) for name in ("event_id", "created_at", "extracted_at")])
-_NO_FILES = normalized.read_day((), (), ())
 
 
 @dataclass
@@ -132,13 +131,13 @@ def _gather(
 def _add_account(facts: AuditFacts, store: Store, account: str, problems: list[str]) -> None:
     days: dict[date, DayFiles] = {}
     with skip_unreadable(problems, f"account {account}"):
-        days = normalized.days(store, account, facts.window)
+        days = day_files.days(store, account, facts.window)
     ledgers: dict[str, dict[date, list[str]]] = {}
     for name in facts.destinations:
         with skip_unreadable(problems, f"destination {name}"):
             ledgers[name] = store.tree("deliveries", account, name, wanted=facts.window.reaches)
     for day in sorted({*days, *(day for tree in ledgers.values() for day in tree)}):
-        state = days.get(day, _NO_FILES)
+        state = days.get(day) or DayFiles()
         with skip_unreadable(problems, f"account {account}, {day}"):
             facts.rejections.add(store, account, day, state)
             _count_versions(facts.mapping_versions, store, account, day, state)

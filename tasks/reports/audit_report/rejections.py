@@ -15,7 +15,7 @@ from tasks.staging.event_masks import inside
 if TYPE_CHECKING:
     from datetime import date
 
-    from tasks.staging.normalized import DayFiles
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.store import Store
     from tasks.time_window import Window
 

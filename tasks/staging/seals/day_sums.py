@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.deliveries.last_attempts import last_of
 from tasks.staging.deliveries.ledger import Ledger, ledger_names
 from tasks.staging.footers import Footer, read_slice, slices
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import date
 
-    from tasks.staging.normalized import DayFiles
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.store import Store
 
 _LEDGER = "deliveries/destination="
@@ -66,7 +66,7 @@ def counting_now(store: Store, account: str, day: date) -> dict[str, int]:
         StagingError: The day cannot be listed.
     """
     ledgers = ledger_names(store, account, day)
-    return counting_rows(store, account, day, normalized.day_of(store, account, day), ledgers)
+    return counting_rows(store, account, day, day_files.day_of(store, account, day), ledgers)
 
 
 def sums_of(store: Store, day: date, files: Iterable[Footer]) -> Sums:

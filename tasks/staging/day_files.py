@@ -1,4 +1,4 @@
-"""Normalized and rejected files: which count, which raw files have none, which are left over.
+"""The files of a day by their names: which count, which are to be normalized, which are left over.
 
 A normalized file means that its raw file is done, whatever became of the events. Normalizing
 anew makes a new generation: its rejected file is published first, its normalized file second,
@@ -23,7 +23,7 @@ many they were still counts in the sums of names (`lost`), for they may have bee
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -43,18 +43,11 @@ if TYPE_CHECKING:
     from tasks.staging.names.rejected_file_names import RejectedFile
     from tasks.staging.store import Store
 
-    _Names = Sequence[str]
-    Trees = tuple[_Names, _Names, _Names]
+    DayNames = tuple[Sequence[str], Sequence[str], Sequence[str]]
     """Names of a day in raw, normalized and rejected."""
 
 _EMPTY = re.compile(rf"-0(?:-(?:{'|'.join(file_names.MARKS)}))?(?:-[ac]\d+)?$")
 _LISTINGS = 4
-
-ANEW_KEY = "halo_usm.normalized_anew"
-"""In the metadata of a compacted file of which something was normalized anew.
-
-Its name does not tell that any more. What was sent before that may have been another line.
-"""
 
 _ORDER = ("normalized", "rejected", "raw")
 """How trees are listed: against the order in which files come into being.
@@ -83,22 +76,22 @@ class DayFiles:
             among the leftovers, and no orphan.
     """
 
-    raw: list[RawFile]
-    current: dict[str, NormalizedFile]
-    rejected: list[RejectedFile]
-    malformed: list[RejectedFile]
-    leftovers: list[tuple[str, str]]
-    orphans: dict[NormalizedFile, list[RejectedFile]]
-    replaced: list[tuple[str, str]]
+    raw: list[RawFile] = field(default_factory=list)
+    current: dict[str, NormalizedFile] = field(default_factory=dict)
+    rejected: list[RejectedFile] = field(default_factory=list)
+    malformed: list[RejectedFile] = field(default_factory=list)
+    leftovers: list[tuple[str, str]] = field(default_factory=list)
+    orphans: dict[NormalizedFile, list[RejectedFile]] = field(default_factory=dict)
+    replaced: list[tuple[str, str]] = field(default_factory=list)
     dropped: bool = False
 
     @property
-    def crossed(self) -> bool:
+    def compacted_meanwhile(self) -> bool:
         """Whether a compaction changed the day while it was listed: list again.
 
         What it published before its raw file was not there yet when the tree was listed.
         """
-        return _crossed(self.raw, self.current)
+        return _compacted_meanwhile(self.raw, self.current)
 
     @property
     def waiting(self) -> list[RawFile]:
@@ -107,7 +100,7 @@ class DayFiles:
         return [file for file in self.raw if file.rows and file.key not in done]
 
 
-def read_day(
+def sort_names(
     raw: Iterable[str],
     normalized: Iterable[str],
     rejected: Iterable[str],
@@ -171,7 +164,7 @@ def _left_out(stage: str, files: Sequence[R], count: Sequence[R]) -> list[tuple[
     return [(stage, file.name) for file in files if file.name not in names]
 
 
-def _crossed(raw: Iterable[RawFile], current: Container[str]) -> bool:
+def _compacted_meanwhile(raw: Iterable[RawFile], current: Container[str]) -> bool:
     return any(file.compacted and file.rows and file.key not in current for file in raw)
 
 
@@ -192,8 +185,8 @@ def _counting(
 def days(store: Store, account: str, within: Window | None = None) -> dict[date, DayFiles]:
     """The days of an account, oldest first, by names alone; within a window only its days."""
     return {
-        day: sorted_out(store, account, day, names, dropped=dropped)
-        for day, dropped, names in listed(store, account, within)
+        day: day_from_listing(store, account, day, names, dropped=dropped)
+        for day, dropped, names in list_days(store, account, within)
     }
 
 
@@ -203,11 +196,13 @@ def day_of(store: Store, account: str, day: date, *, dropped: bool = False) -> D
     Raises:
         StagingError: A name is not one of ours.
     """
-    return sorted_out(store, account, day, _names(store, account, day), dropped=dropped)
+    return day_from_listing(store, account, day, _names(store, account, day), dropped=dropped)
 
 
-def sorted_out(store: Store, account: str, day: date, names: Trees, *, dropped: bool) -> DayFiles:
-    """A day by its names in raw, normalized and rejected, as `listed` tells them.
+def day_from_listing(
+    store: Store, account: str, day: date, names: DayNames, *, dropped: bool
+) -> DayFiles:
+    """A day by its names in raw, normalized and rejected, as `list_days` tells them.
 
     It is listed again where a compaction changed it meanwhile.
 
@@ -215,24 +210,24 @@ def sorted_out(store: Store, account: str, day: date, names: Trees, *, dropped: 
         StagingError: A name is not one of ours.
     """
     for _ in range(_LISTINGS):
-        state = read_day(*names, file_names.partition(account, day), dropped=dropped)
-        if not state.crossed:
+        state = sort_names(*names, file_names.partition(account, day), dropped=dropped)
+        if not state.compacted_meanwhile:
             break
         names = _names(store, account, day)
     return state
 
 
-def _names(store: Store, account: str, day: date) -> Trees:
+def _names(store: Store, account: str, day: date) -> DayNames:
     normalized, rejected, raw = (store.files(stage, account, day) for stage in _ORDER)
     return raw, normalized, rejected
 
 
-def listed(
+def list_days(
     store: Store,
     account: str,
     within: Window | None = None,
     changed: Callable[[date], bool] = every_day,
-) -> Iterator[tuple[date, bool, Trees]]:
+) -> Iterator[tuple[date, bool, DayNames]]:
     """Every day, whether it was dropped, and its names in raw, normalized and rejected.
 
     The oldest day comes first. Within a window, only its days are told; of raw, later ones are
@@ -282,6 +277,6 @@ def current_files(
         compacted = compacted_of(raw)
         newest = _newest(counting(file_names.normalized_files(names, folder), compacted))
         names = None
-        if not _crossed(counting(compacted, compacted), newest):
+        if not _compacted_meanwhile(counting(compacted, compacted), newest):
             break
     return list(_counting(newest, {file.key for file in raw}).values())
