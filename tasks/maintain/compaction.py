@@ -53,13 +53,11 @@ class CompactionResult(PartResult):
     Attributes:
         days: Days whose events were merged.
         ledgers: Days of ledgers that were.
-        merged: Files that became one in all of them.
         removed: Files that were removed, since others replace them.
     """
 
     days: int = 0
     ledgers: int = 0
-    merged: int = 0
     removed: int = 0
 
 
@@ -153,7 +151,6 @@ class _Compaction:
         if self.run.dry_run:
             self.done.days += plan.worth_it
             self.done.ledgers += len(several)
-            self.done.merged += plan.files + sum(len(attempts[name]) for name in several)
             return
         if plan.worth_it:
             with self._reported(day), self._locked("account", self.account):
@@ -183,7 +180,6 @@ class _Compaction:
             merged = self.replaced.setdefault((day, ""), set())
             merged |= merge_day(self.store, self.account, plan)
             self.done.days += 1
-            self.done.merged += plan.files
             self.changed_at = time.monotonic()
 
     def _merge_ledger(self, day: date, name: str) -> None:
@@ -194,7 +190,6 @@ class _Compaction:
             merged = self.replaced.setdefault((day, name), set())
             merged |= merge_ledger(ledger, attempts, notes)
             self.done.ledgers += 1
-            self.done.merged += len(attempts)
             self.changed_at = time.monotonic()
         if name in self.takes:
             current = day_files.current_files(self.store, self.account, day)

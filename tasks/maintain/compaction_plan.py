@@ -59,12 +59,6 @@ class DayPlan:
         """Whether anything is to be merged."""
         return self.of_events or self.of_malformed
 
-    @property
-    def files(self) -> int:
-        """How many files are merged."""
-        events = len(self.raw) + len(self.normalized) + len(self.rejected)
-        return self.of_events * events + self.of_malformed * len(self.malformed)
-
 
 def plan_day(day: date, state: DayFiles, begin: datetime | None) -> DayPlan:
     """What of a day is to be merged; `begin` is where its account begins."""
