@@ -53,7 +53,7 @@ def test_normalized_name(
     [file] = file_names.normalized_files([name])
     assert file.key == source.key
     assert file.window(DAY) == window
-    assert (file.raw_rows, file.generation) == (raw_rows, generation)
+    assert file.generation == generation
     assert (file.rows, file.lost, file.unknown) == (rows, lost, unknown)
 
 

@@ -172,7 +172,6 @@ class NormalizedFile(SpannedFile):
     """
 
     key: str
-    raw_rows: int
     generation: int
     lost: int
     unknown: bool
@@ -285,9 +284,9 @@ def normalized_files(names: Iterable[str], folder: str = "") -> list[NormalizedF
     ours = sorted(names)
     files = []
     for name, groups in zip(ours, find_all(_NORMALIZED, ours, "normalized", folder), strict=True):
-        key, since, until, raw_rows, compaction, mark, after, *numbers, unknown, gone = groups
+        key, since, until, _, compaction, mark, after, *numbers, unknown, gone = groups
         generation, rows, lost = (int(number or 0) for number in numbers)
-        of_result = (key, int(raw_rows), generation, lost, bool(unknown), bool(gone))
+        of_result = (key, generation, lost, bool(unknown), bool(gone))
         of_raw = (mark, int(compaction or after or 0), bool(compaction))
         files.append(NormalizedFile(name, since, until, rows, *of_result, *of_raw))
     return sorted(files, key=lambda file: (file.since, file.until, file.key, file.generation))
