@@ -32,7 +32,7 @@ from tasks.staging.coverage import read_coverage
 from tasks.staging.dropped import days_within, describe
 from tasks.staging.known_ids import KnownIds
 from tasks.staging.locks import hold
-from tasks.time_window import Window, isoformat, union
+from tasks.time_window import Window, isoformat
 
 if TYPE_CHECKING:
     import threading
@@ -160,27 +160,11 @@ def _plan(  # noqa: PLR0917 - what is wanted, and what is known
             result.notes.append(
                 f"account {account.name}: {describe(gone)}, and it is not read again"
             )
-        return plan_range(
-            known.covered,
-            known.begin,
-            window,
-            now=now,
-            lookback=lookback,
-            synced=known.synced,
-            dropped=known.dropped,
-        )
+        return plan_range(known, window, now=now, lookback=lookback)
     start = settings.halo_start or now - HALO_KEEPS
     if settings.halo_start and (note := start_is_too_late(account.name, start, known)):
         result.notes.append(note)
-    return plan_sync(
-        union([*known.covered, *known.lost]),
-        known.begin,
-        start=start,
-        now=now,
-        lookback=lookback,
-        synced=known.synced,
-        dropped=known.dropped,
-    )
+    return plan_sync(known, start=start, now=now, lookback=lookback)
 
 
 def _client(
