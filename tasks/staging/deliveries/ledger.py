@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tasks.errors import StagingError
-from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.staging.deliveries.last_attempts import LastAttempts, last_of
 from tasks.staging.event_masks import span_of
 from tasks.staging.names import file_names, ledger_file_names
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import date
 
+    from tasks.event_filter import EventFilter
     from tasks.staging.names.file_names import NormalizedFile
     from tasks.staging.names.ledger_file_names import AttemptsFile, SettledNote
     from tasks.staging.names.segments import Segment
@@ -116,7 +116,7 @@ class Ledger:
         self,
         normalized: Iterable[NormalizedFile],
         deliveries: Iterable[str],
-        takes: EventFilter = EVERYTHING,
+        takes: EventFilter,
     ) -> list[Segment]:
         """The day's segments in their order, from names alone.
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pyarrow.compute as pc
 
-from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.retry_policy import FIRST_DEFERRAL, LATER_DEFERRAL, RUNS_BEFORE_DEFERRAL
 from tasks.staging import normalized_rows
 from tasks.staging.deliveries.ledger import Ledger
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from tasks.event_filter import EventFilter
     from tasks.staging.days_by_names import DayByNames
     from tasks.staging.deliveries.last_attempts import LastAttempts
     from tasks.staging.names.file_names import NormalizedFile
@@ -219,7 +219,7 @@ def settled_windows(
     ledger: Ledger,
     current: Collection[NormalizedFile],
     names: Sequence[str],
-    takes: EventFilter = EVERYTHING,
+    takes: EventFilter,
 ) -> list[Window]:
     """The parts of a day of which names say that nothing is left to deliver.
 

@@ -29,7 +29,6 @@ from functools import cached_property
 from itertools import filterfalse
 from typing import TYPE_CHECKING
 
-from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.staging.names import file_names, ledger_file_names
 from tasks.staging.names.file_names import NormalizedFile
 from tasks.staging.names.ledger_file_names import AttemptsFile
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import date
 
+    from tasks.event_filter import EventFilter
     from tasks.staging.names.ledger_file_names import SettledNote
 
 _FIRST_GENERATION = re.compile(r"-g1-(\d+)u?\.parquet/")
@@ -51,7 +51,7 @@ def surely_settled(
     day: date,
     normalized: Sequence[str],
     deliveries: Sequence[str],
-    takes: EventFilter = EVERYTHING,
+    takes: EventFilter,
 ) -> bool:
     """Whether names show for a whole day that nothing is left to deliver."""
     return surely_delivered(day, normalized, deliveries, takes) is not None
@@ -61,7 +61,7 @@ def surely_delivered(
     day: date,
     normalized: Sequence[str],
     deliveries: Sequence[str],
-    takes: EventFilter = EVERYTHING,
+    takes: EventFilter,
     rows: int | None = None,
 ) -> int | None:
     """How many events are delivered of a day of which nothing is left to deliver.
@@ -133,8 +133,8 @@ class Segment:
     until: str
     normalized: tuple[NormalizedFile, ...]
     attempts: tuple[AttemptsFile, ...]
-    takes: EventFilter = EVERYTHING
-    after: str = "all"
+    takes: EventFilter
+    after: str
     note: SettledNote | None = None
 
     @cached_property
@@ -191,8 +191,8 @@ def segments_of(
     day: date,
     normalized: Iterable[NormalizedFile],
     deliveries: Iterable[str],
-    takes: EventFilter = EVERYTHING,
-    folder: str = "",
+    takes: EventFilter,
+    folder: str,
 ) -> list[Segment]:
     """The segments of a day; see `Ledger.segments`."""
     attempts, notes = ledger_file_names.deliveries_files(deliveries, folder)
