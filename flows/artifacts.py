@@ -5,6 +5,7 @@ Made of results and of the staging's status alone; `flows.flow_report` publishes
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from flows.coverage_picture import DAYS, coverage_picture
@@ -137,19 +138,20 @@ def maintain_page(results: Sequence[StageResult], now: datetime) -> str:
     return "\n\n".join([*parts, *_remarks(results)])
 
 
-def _came(results: Sequence[StageResult]) -> list[tuple[str, int, int, int]]:
+def _came(results: Sequence[StageResult]) -> list[list[str | int]]:
     """Of each account with something new: events staged, normalized and rejected."""
-    counts: dict[str, list[int]] = {}
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for result in results:
         if isinstance(result, ExtractResult):
-            row = [result.new, 0, result.malformed]
+            counts[result.subject] += Counter(new=result.new, rejected=result.malformed)
         elif isinstance(result, TransformResult):
-            row = [0, result.normalized, result.rejected]
-        else:
-            continue
-        before = counts.get(result.subject, [0, 0, 0])
-        counts[result.subject] = [one + other for one, other in zip(before, row, strict=True)]
-    return [(literal(name), *row) for name, row in sorted(counts.items()) if any(row)]  # type: ignore[misc]
+            row = Counter(normalized=result.normalized, rejected=result.rejected)
+            counts[result.subject] += row
+    return [
+        [literal(name), row["new"], row["normalized"], row["rejected"]]
+        for name, row in sorted(counts.items())
+        if row
+    ]
 
 
 def _outcomes(results: Sequence[LoadResult], columns: tuple[str, ...]) -> str:
