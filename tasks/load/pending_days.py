@@ -198,7 +198,7 @@ def pending_days(
         segments = ledger.segments(normalized, in_ledger, selection.takes)
         if files := list(selection.files(segments, day)):
             rows = sum(file.rows for _, file in files)
-            sent = sum(part.counted for part in {part.since: part for part, _ in files}.values())
+            sent = sum(part.delivered for part in {part.since: part for part, _ in files}.values())
             yield PendingDay(
                 ledger, normalized, rows if selection.only == "all" else max(rows - sent, 0)
             )

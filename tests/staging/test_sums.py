@@ -167,7 +167,7 @@ class Sums(RuleBasedStateMachine):
             for part, pending, delivered in found:
                 assert not (part.settled and pending)
                 if part.sums_tell:
-                    assert part.counted == delivered
+                    assert part.delivered == delivered
                 elif part.normalized and part.settled and not part.left_out:
                     assert delivered == (part.note.delivered if part.note else part.rows)
             names = [file.name for file in self.files]

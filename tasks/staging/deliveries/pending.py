@@ -175,10 +175,10 @@ def count_segment(ledger: Ledger, segment: Segment, *, oldest: bool = True) -> D
     rows = segment.rows
     if segment.note is not None:
         return DeliveryCounts(segment.note.delivered, excluded=rows - segment.note.delivered)
-    if segment.total == segment.counted:
+    if segment.total == segment.delivered:
         return DeliveryCounts(rows)
     if segment.left_out and segment.sums_tell:
-        return DeliveryCounts(segment.counted, excluded=rows - segment.counted)
+        return DeliveryCounts(segment.delivered, excluded=rows - segment.delivered)
     if segment.takes_all and not segment.attempts:
         first = _oldest(ledger, segment) if oldest else None
         return DeliveryCounts(pending=rows, oldest_pending=first)

@@ -153,7 +153,7 @@ class Segment:
         return sum(file.rows for file in self.attempts)
 
     @cached_property
-    def counted(self) -> int:
+    def delivered(self) -> int:
         """Delivered events, lost ones among them."""
         return sum(file.delta for file in self.attempts)
 
@@ -173,13 +173,13 @@ class Segment:
     @property
     def settled(self) -> bool:
         """Whether nothing is left to deliver."""
-        done = self.total == self.counted or self.note is not None
+        done = self.total == self.delivered or self.note is not None
         return done or self.left_out or not self.normalized
 
     @property
     def sums_tell(self) -> bool:
-        """Whether `counted` is just what is delivered."""
-        return self.total == self.rows and self.counted <= self.total
+        """Whether `delivered` is just what is delivered."""
+        return self.total == self.rows and self.delivered <= self.total
 
     @property
     def takes_all(self) -> bool:
