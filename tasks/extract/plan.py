@@ -115,7 +115,7 @@ def _uncovered(
 
 
 def _split_expired(planned: PlannedRange, begin: datetime, oldest: datetime) -> list[PlannedRange]:
-    """The range, or what of it is older than `oldest` and what is not.
+    """The range, cut at `oldest`: what is older is expired.
 
     A range before the account's beginning was never wanted, and is not expired.
     """

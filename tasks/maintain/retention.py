@@ -276,7 +276,7 @@ class _Retention:
 
     @contextmanager
     def _reported(self, day: date) -> Iterator[None]:
-        """Report what of a day cannot be read or removed, and go on with the others."""
+        """Report a day that cannot be read or removed, and go on with the others."""
         try:
             yield
         except StagingError as fault:

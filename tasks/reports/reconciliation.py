@@ -1,7 +1,7 @@
-"""The events of a day counted by their ids, and what of it does not add up.
+"""The events of a day, counted by their ids, and what does not add up.
 
-Ids are held in memory to be compared: of a large day a share of them at a time, told by a hash, for
-which its files are read once for each share. An id lies in one share, so nothing is less exact.
+Ids are held in memory to be compared. Of a large day a share of them is held at a time, chosen by a
+hash, and its files are read once for each share. An id lies in one share, so the counts are exact.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tasks.staging.store import Store
 
 EVENTS_AT_ONCE = 500_000
-"""So many events of a day are compared at a time, about: 200 bytes of memory each."""
+"""About how many events of a day are compared at a time: 200 bytes of memory each."""
 
 _ATTEMPTS = [*IDS, "attempt", "status", "error", "attempted_at"]
 

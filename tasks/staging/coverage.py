@@ -38,8 +38,7 @@ class Coverage:
             and never as covered.
         begin: Where the account begins, which may be covered or a gap; None before its first
             event.
-        synced: Whether a sync began there; if not, only ranges were extracted by themselves, or
-            nothing.
+        synced: Whether a sync began there; if not, only single ranges were extracted, or nothing.
     """
 
     covered: list[Window]
@@ -59,7 +58,7 @@ class DayCoverage(NamedTuple):
 
     Attributes:
         covered: The time that they cover, merged.
-        marked: The mark and the window of each file that tells something else of time.
+        marked: The mark and the window of each file that says something else about time.
     """
 
     covered: list[Window]
@@ -74,7 +73,7 @@ class DayCoverage(NamedTuple):
 def read_coverage(store: Store, account: str, *, cached: bool = False) -> Coverage:
     """What raw knows of an account's time, from one listing. No file is opened.
 
-    With `cached` days are not listed that did not change; who asks so holds the account's lock.
+    With `cached`, days that did not change are not listed; the caller holds the account's lock.
 
     Raises:
         StagingError: A name is not one of ours.
@@ -102,7 +101,7 @@ def coverage_by_names(account: str, days: Mapping[date, Sequence[str]]) -> Cover
 
 
 def day_coverage(parts: Sequence[RawParts], day: date) -> DayCoverage:
-    """What the parts of the names of a day's raw files tell, those of replaced ones among them."""
+    """What a day's raw files say about time, replaced ones included."""
     covered = merge_spans(
         [(since, until) for since, until, _, _, mark, _ in parts if not mark], day
     )
@@ -115,7 +114,7 @@ def day_coverage(parts: Sequence[RawParts], day: date) -> DayCoverage:
 
 
 def coverage_of(days: Iterable[DayCoverage]) -> Coverage:
-    """What is known of an account's time by what is known of its days; without their names."""
+    """What is known of an account's time, from what is known of each of its days."""
     days = list(days)
     marked = [one for day in days for one in day.marked]
     lost = union(window for mark, window in marked if mark == "lost")

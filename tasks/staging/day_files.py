@@ -8,16 +8,17 @@ in between leaves files that do not count, for the next transform to remove.
 
 A raw file of no rows needs no normalized one: its name says that there is nothing to normalize.
 
-What came of a raw file that a compacted one replaces counts as little as that raw file does
+A raw file that a compacted one replaces does not count, and neither does what came of it
 (`tasks.staging.names.compacted_names`). Compaction publishes rejected, then normalized, then raw:
 the name of the compacted raw file makes the change. A compacted normalized file without its raw
 file is what a compaction in the middle, or one that was killed there, has published so far: its
 events still count by the files that it was to replace.
 
-Where the raw file is gone, for somebody moved it out of the staging, neither its normalized nor its
-rejected file counts: once the range is extracted anew, its events come from the new raw files. How
-many they were still counts in the sums of names (`lost`), for they may have been delivered; see
-`tasks.staging.names.segments` for why, and `tasks.staging.orphans` for how such files are dropped.
+Where the raw file is gone because somebody moved it out of the staging, neither its normalized nor
+its rejected file counts: once the range is extracted anew, its events come from the new raw files.
+How many they were still counts in the sums of names (`lost`), because they may have been delivered;
+see `tasks.staging.names.segments` for why, and `tasks.staging.orphans` for how such files are
+dropped.
 """
 
 from __future__ import annotations
@@ -50,10 +51,10 @@ _EMPTY = re.compile(rf"-0(?:-(?:{'|'.join(file_names.MARKS)}))?(?:-[ac]\d+)?$")
 _LISTINGS = 4
 
 _ORDER = ("normalized", "rejected", "raw")
-"""How trees are listed: against the order in which files come into being.
+"""The order in which trees are listed: opposite to that in which files come into being.
 
-So what appears meanwhile is seen without what comes of it, and nothing is seen without what it came
-from: a normalized file whose raw file is not listed after it has none.
+So what appears meanwhile may be seen without what comes of it, and nothing is seen without what it
+came from: if no raw file is listed after a normalized file, there is none.
 """
 
 
@@ -63,8 +64,8 @@ class DayFiles:
 
     Attributes:
         raw: Every raw file that counts, in order of windows.
-        current: The normalized file that counts for each raw file that has one; with no rows left
-            for each that is gone.
+        current: The normalized file that counts for each raw file, by its key; for a raw file that
+            is gone, without its rows.
         rejected: The rejected files of stage transform that count.
         malformed: The rejected files of stage extract.
         leftovers: Stages and names of files of older generations, and of those never completed.
@@ -230,9 +231,9 @@ def list_days(
 ) -> Iterator[tuple[date, bool, DayNames]]:
     """Every day, whether it was dropped, and its names in raw, normalized and rejected.
 
-    The oldest day comes first. Within a window, only its days are told; of raw, later ones are
-    listed, too, because what says that a day was dropped may lie on any of them. Days that are not
-    `changed`, of which none may have such a mark, are left out.
+    The oldest day comes first. Within a window, only its days are yielded; later days of raw are
+    listed, too, because the mark that a day was dropped may lie on any of them. Days that are not
+    `changed` are left out; none of them may have such a mark.
     """
     wanted = within.reaches if within else changed
     first = within.since.date() if within else date.min

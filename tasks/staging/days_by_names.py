@@ -1,7 +1,7 @@
 """What names say of each day of an account, for a report that goes through years of days.
 
-Where each raw file with rows was normalized once and all of it, as nearly always, the sums are read
-off all names of a day at a time. The files of any other day are sorted out one by one
+Nearly always, each raw file with rows was normalized once and completely: the sums are then read
+from all names of a day at once. The files of any other day are sorted out one by one
 (`tasks.staging.day_files`).
 """
 

@@ -40,14 +40,14 @@ class DroppedMark(NamedTuple):
 
 
 def mark_for(window: Window) -> tuple[Window, str]:
-    """The window and the mark of the raw file that says that a window of any length was dropped."""
+    """The window and the mark of the raw file that records a dropped window of any length."""
     day = Window.of_day((window.until - MICROSECOND).date())
     here = Window(max(window.since, day.since), window.until)
     return here, f"{_MARK}{window.since:{_STAMP}}"
 
 
 def run_of(mark: str, window: Window) -> Window | None:
-    """The time that the mark and the window of a raw file say was dropped; None where neither."""
+    """The dropped time that a raw file's mark and window record; None for any other mark."""
     if not mark.startswith(_MARK):
         return None
     since = datetime.strptime(mark[len(_MARK) :], _STAMP).replace(tzinfo=UTC)
@@ -109,13 +109,13 @@ def dropped_days(store: Store, bounds: Window = ALL_TIME) -> set[date]:
 
 
 def describe(days: Collection[date], of: str = "of the range") -> str:
-    """That days are no longer staged: a sentence."""
+    """A sentence that says that days are no longer staged."""
     many = counted(len(days), f"day {of} is", f"days {of} are")
     return f"{many} no longer staged ({span_of(days)}): retention dropped what was there"
 
 
 def no_longer_staged(store: Store, bounds: Window) -> list[str]:
-    """What is to be said where days within bounds were dropped: a sentence, or none.
+    """A sentence about the days within bounds that were dropped; none where there are none.
 
     Raises:
         StagingError: The names of raw files cannot be read.

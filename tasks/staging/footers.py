@@ -42,7 +42,7 @@ class Footer:
         path: Its path in the staging.
         rows: How many it has.
         metadata: Its keys and values.
-        groups: Its row groups, but for those without a time.
+        groups: Its row groups, except those without a time.
     """
 
     path: str

@@ -47,10 +47,10 @@ class Dropped:
 
 
 def drop_orphans(store: Store, account: str, day: date) -> list[Dropped]:
-    """Drop the orphans of a day; who calls holds the account's lock.
+    """Drop the orphans of a day; the caller holds the account's lock.
 
-    One that a raw file may still replace, which is not normalized yet, is left for the next time.
-    What a compaction that was killed left of itself is dropped, too, and no word is said of it.
+    An orphan stays while a raw file of its time is not normalized, which may have its events. What
+    a killed compaction left is dropped, too, and not reported.
 
     Raises:
         StagingError: The staging cannot be read or written.
@@ -65,7 +65,7 @@ def drop_orphans(store: Store, account: str, day: date) -> list[Dropped]:
 
 
 def describe(account: str, dropped: list[Dropped]) -> str:
-    """What was dropped of an account, and what to do for what of it is missing; a sentence."""
+    """A sentence: what was dropped of an account, and what to do about events that are missing."""
     ranges = describe_windows(one.window for one in dropped)
     note = (
         f"account {account}: {sum(one.normalized for one in dropped):,} normalized and "

@@ -78,7 +78,7 @@ def stage_window(  # noqa: PLR0917 - what a reading found, in the order it is kn
             none), `reason`, `event`.
         run_id: The run that read them; kept with what is rejected.
         now: The time of extraction; this machine's by default.
-        mark: Why this does not cover the window, where it doesn't; see `file_names.RawFile`.
+        mark: Why the window is not covered, where it is not; see `file_names.RawFile`.
         ids: What is known of the account's ids, kept up to date; read anew by default.
 
     Raises:
@@ -225,7 +225,7 @@ def _of_several_dates(listed: pa.Table, once: pa.Table) -> pa.StringArray:
 def publish(  # noqa: PLR0917 - whose, where and what, and the parts of its name
     store: Store, account: str, window: Window, rows: pa.Table, mark: str = "", number: int = 0
 ) -> str:
-    """Write a file about a window of a day whose highest number is `number`; its name."""
+    """Write a raw file about a window, and return its name; see `file_names.raw_name`."""
     name = file_names.raw_name(window, rows.num_rows, mark, number)
     store.publish(rows, "raw", account, window.day, name)
     return name
@@ -247,7 +247,7 @@ def _publish_events(  # noqa: PLR0917 - as `publish`
 def _publish_idle(
     store: Store, account: str, idle: list[Window], files: Iterable[RawFile], number: int
 ) -> None:
-    """Mark windows as without events, each together with its neighbours that are so too."""
+    """Mark windows as without events, each merged with the empty windows next to it."""
     if not idle:
         return
     day = idle[0].day

@@ -46,12 +46,12 @@ def malformed_rows(malformed: pa.Table, run_id: str, now: datetime) -> pa.Table:
 
 
 def reject(store: Store, account: str, day: date, malformed: pa.Table) -> int:
-    """Put malformed events into rejected, but for those that are there; how many were put.
+    """Put those malformed events into rejected that are not there yet, and return how many.
 
     Args:
         store: The staging.
         account: Whose events they are.
-        day: When those with a date were created, and those without one at the earliest.
+        day: When those with a date were created. Those without one were not created earlier.
         malformed: `REJECTED_SCHEMA`, each id once.
 
     Raises:

@@ -72,7 +72,7 @@ def schema_of(path: str) -> pa.Schema:
 
 
 def what_is_foreign(path: str, found: pa.Schema) -> str:
-    """What of a file's schema is not as its tree has it, in words; nothing where all is.
+    """How a file's schema differs from that of its tree, in words; empty where it does not.
 
     A normalized file of another version of the mapping may lack columns that this one has.
     """

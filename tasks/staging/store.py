@@ -84,10 +84,10 @@ class Store:
         return self._named("seals", "account")[0]
 
     def unexpected_entries(self, stage: str = "", destination: str = "") -> list[str]:
-        """What is foreign beside a stage's accounts: a sentence each, with what to do.
+        """The folders beside a stage's accounts that are not ours: a sentence each, with a remedy.
 
-        It belongs to no account, and so it fails none. Without `stage`, all of the staging is
-        looked through, and the folders beside destinations too.
+        They belong to no account, so no account fails because of them. Without `stage`, the whole
+        staging is searched, the folders beside destinations included.
         """
         if stage:
             return self._named(self.folder(stage, destination=destination), "account")[1]
@@ -99,7 +99,7 @@ class Store:
         return [*found, *beside, *inside, *self._named("seals", "account")[1]]
 
     def _named(self, parent: str, key: str) -> tuple[list[str], list[str]]:
-        """The values of a folder's `key=value` folders, and what is said of all others."""
+        """The values of a folder's `key=value` folders, and a sentence about each other folder."""
         values, unexpected_entries = [], []
         for folder in self.backend.folders(parent):
             name, _, value = folder.partition("=")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def unfinished(store: Store, account: str) -> dict[date, DayFiles]:
     """The days of an account that have raw files waiting, leftovers or orphans; by names alone.
 
-    Days that did not change since nothing of them was left are not listed; who asks so holds the
-    account's lock.
+    Days on which nothing was left, and which have not changed since, are not listed. The caller
+    holds the account's lock.
 
     Raises:
         StagingError: A name is not one of ours.

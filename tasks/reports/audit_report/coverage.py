@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AccountCoverage:
-    """What of a range's time was read of an account. Together the windows are the range.
+    """Which time of a range was read for an account. Together the windows are the range.
 
     Attributes:
         account: Its name.
         covered: What raw covers.
         gaps: What is not covered between the first and the last reading.
-        lost: What of it Halo had dropped before it was read; not in `gaps`.
+        lost: What Halo had dropped before it was read; not in `gaps`.
         outside: What lies before the first or after the last reading.
         dropped: What was covered, and retention has dropped; not in `gaps`.
     """
@@ -39,7 +39,7 @@ class AccountCoverage:
 def account_coverage(
     store: Store, account: str, window: Window, unread: Window | None
 ) -> AccountCoverage:
-    """What of a window was read of an account, from names alone.
+    """Which time of a window was read for an account, from names alone.
 
     Args:
         store: The staging.

@@ -74,7 +74,7 @@ class AttemptWriter:
 
 @dataclass(frozen=True)
 class Ledger:
-    """One destination's ledger of one account and day. Who writes holds the destination's lock."""
+    """One destination's ledger of an account and day. A writer holds the destination's lock."""
 
     store: Store
     destination: str

@@ -3,8 +3,8 @@
 `status`, `audit`, `load` and `replay` all ask here. Names of files tell where they can
 (`tasks.staging.names.segments`); files are opened for what names leave open.
 
-Each normalized event is one of three for a destination: delivered, if its last attempt was, be it
-taken now or not; else pending, if the destination takes it; else excluded.
+For a destination, a normalized event is delivered if its last attempt delivered it, even if the
+destination would not take it now; else pending, if the destination takes it; else excluded.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ not replaced by it. So the number of a file is n, or 0 where a day was never com
 - in a ledger, and among the rejected files of stage extract, a compacted file replaces every file
   of a lower number in its folder.
 
-Who writes a file holds the lock of its account or destination, and has listed the folder: compacted
-files do not appear meanwhile. Replaced files are removed later; until then no reader of ours counts
-them.
+A file is written under the lock of its account or destination, after its folder was listed:
+compacted files do not appear meanwhile. Replaced files are removed later; until then no reader of
+ours counts them.
 """
 
 from __future__ import annotations

@@ -104,9 +104,9 @@ def first_generation_rows(normalized: Sequence[str]) -> int | None:
 def fingerprint(takes: EventFilter, normalized: Iterable[str], attempts: Iterable[str]) -> str:
     """What a note says of the files and the filter it was written for; 16 hex digits.
 
-    Of the ledger's files it says which they are: sums alone would let what failed take the place
-    of what was delivered, where a file was moved out. Of the normalized files (those without events
-    don't count) it does so where the filter asks for more than time: sums tell enough else.
+    It is always one of the names of the ledger's files: where one is moved out, sums alone would
+    let what failed take the place of what was delivered. Where the filter asks for more than time,
+    it is also one of the filter and of the names of the normalized files that have events.
     """
     names = sorted(attempts)
     if takes.by_content:

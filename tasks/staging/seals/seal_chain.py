@@ -1,6 +1,6 @@
 """The seals of an account in the order of writing, and what is wrong with them.
 
-Who adds one holds the account's lock, so that no number is given twice.
+A seal is added under the account's lock, so that no number is given twice.
 """
 
 from __future__ import annotations
