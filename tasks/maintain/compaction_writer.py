@@ -6,8 +6,6 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from tasks.maintain.merge import Source, merged
 from tasks.staging.names import file_names, ledger_file_names, rejected_file_names
 from tasks.staging.names.compacted_names import highest
@@ -18,6 +16,8 @@ from tasks.time_window import MICROSECOND, Window
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
+
+    import pyarrow as pa
 
     from tasks.maintain.compaction_plan import DayPlan
     from tasks.staging.deliveries.ledger import Ledger
@@ -167,8 +167,7 @@ class _Reader:
 
     def read(self, path: str, rows: int = 16_384) -> Iterator[pa.Table]:
         """The rows of a file, at most so many at a time; see `Store.batches`."""
-        for batch in self._store.batches(path, rows=rows):
-            table = pa.Table.from_batches([batch])
+        for table in self._store.batches(path, rows=rows):
             told = table.schema.metadata or {}
             for key in {*(self._schema.metadata or {}), *({ANEW_KEY.encode()} & told.keys())}:
                 value = told.get(key, b"unknown")

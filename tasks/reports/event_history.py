@@ -202,7 +202,7 @@ class _Search:
         """The event's rows in a file, and the file's path; only their row groups are read whole."""
         with skip_unreadable(self.problems):
             for ids in self.store.batches(path, IDS):
-                ours = pa.Table.from_batches([ids.filter(pc.equal(ids["event_id"], self.event_id))])
+                ours = ids.filter(pc.equal(ids["event_id"], self.event_id))
                 if ours.num_rows:
                     return [*self._whole_rows(path, ours["created_at"])]
         return []

@@ -175,7 +175,7 @@ class DayEvents:
             rows = 0
             if not file.rows:
                 continue
-            for part in _parts(self.store, f"{folder}/{file.name}", columns):
+            for part in self.store.batches(f"{folder}/{file.name}", columns):
                 rows += part.num_rows
                 tables.append(share.take(conform(part, schema)))
             if rows != file.rows and not share.number:
@@ -252,14 +252,8 @@ class DayDeliveries:
         yield pa.schema([DELIVERIES_SCHEMA.field(name) for name in _ATTEMPTS]).empty_table()
         for file in self._attempts:
             path = f"{self.ledger.folder}/{file.name}"
-            for part in _parts(self.ledger.store, path, _ATTEMPTS):
+            for part in self.ledger.store.batches(path, _ATTEMPTS):
                 yield share.take(part)
-
-
-def _parts(store: Store, path: str, columns: list[str]) -> Iterator[pa.Table]:
-    """The rows of a file, some at a time."""
-    for batch in store.batches(path, columns):
-        yield pa.Table.from_batches([batch])
 
 
 def _among(events: pa.Table, others: pa.Table) -> npt.NDArray[np.bool_]:

@@ -34,8 +34,8 @@ def batches(
     schema = NORMALIZED_SCHEMA
     if columns is not None:
         schema = pa.schema([schema.field(name) for name in columns])
-    for batch in store.batches(path, columns, rows):
-        yield conform(pa.Table.from_batches([batch]), schema)
+    for table in store.batches(path, columns, rows):
+        yield conform(table, schema)
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:

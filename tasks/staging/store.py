@@ -212,7 +212,7 @@ class Store:
 
     def batches(
         self, path: str, columns: list[str] | None = None, rows: int = ROW_GROUP
-    ) -> Iterator[pa.RecordBatch]:
+    ) -> Iterator[pa.Table]:
         """The rows of a file, at most `rows` at a time, and never of more than one row group.
 
         Raises:
@@ -220,9 +220,9 @@ class Store:
             StagingError: It cannot be read.
         """
         with self._open(path) as file:
-            for batch in read_batches(file, columns, rows):
-                self._require_keys(path, batch)
-                yield batch
+            for table in read_batches(file, columns, rows):
+                self._require_keys(path, table)
+                yield table
 
     @contextmanager
     def _open(self, path: str) -> Iterator[Any]:
@@ -235,9 +235,9 @@ class Store:
                 raise self._foreign(path, fault)
             yield file
 
-    def _require_keys(self, path: str, rows: Any) -> None:
+    def _require_keys(self, path: str, rows: pa.Table) -> None:
         for name in required(path):
-            if name in rows.schema.names and rows.column(name).null_count:
+            if name in rows.column_names and rows[name].null_count:
                 raise self._foreign(path, f"a row has no {name}")
 
     def _foreign(self, path: str, fault: str) -> StagingError:

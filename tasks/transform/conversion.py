@@ -70,7 +70,7 @@ class ConvertedFile(NamedTuple):
 
 
 def fill(
-    batches: Iterable[pa.RecordBatch],
+    batches: Iterable[pa.Table],
     rows: Writer,
     new_rejects: Callable[[], Writer],
     *,
@@ -88,8 +88,8 @@ def fill(
 
     result = FileResult()
     rejects: Writer | None = None
-    for batch in batches:
-        converted = normalize(pa.Table.from_batches([batch]), device_address)
+    for events in batches:
+        converted = normalize(events, device_address)
         rows.write(converted.rows)
         result.normalized += converted.rows.num_rows
         result.unknown_types.update(unknown_types(converted.rows))

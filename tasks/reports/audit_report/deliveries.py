@@ -112,8 +112,8 @@ def _batches(ledger: Ledger, files: Iterable[AttemptsFile]) -> Iterator[pa.Table
     """The rows of some files, those of small files together."""
     tables: list[pa.Table] = []
     for file in files:
-        for batch in ledger.store.batches(f"{ledger.folder}/{file.name}", _COLUMNS):
-            tables.append(pa.Table.from_batches([batch]))
+        for rows in ledger.store.batches(f"{ledger.folder}/{file.name}", _COLUMNS):
+            tables.append(rows)
             if sum(table.num_rows for table in tables) >= _ROWS:
                 yield pa.concat_tables(tables)
                 tables = []
