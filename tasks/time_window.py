@@ -124,6 +124,12 @@ def difference(wanted: Window, covered: Iterable[Window]) -> list[Window]:
     return missing
 
 
+def subtract(windows: Iterable[Window], taken: Iterable[Window]) -> list[Window]:
+    """The parts of some windows that no window of `taken` contains, window by window."""
+    merged = union(taken)
+    return [piece for window in windows for piece in difference(window, merged)]
+
+
 def parse_time(text: str, name: str = "time") -> datetime:
     """An ISO 8601 time in UTC, which it is without an offset; a bare date is its 00:00.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tasks.time_window import MICROSECOND, Window, difference
+from tasks.time_window import MICROSECOND, Window, difference, subtract
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,7 +58,7 @@ class LookbackBoundary:
 
     def stageable(self, window: Window) -> list[Window]:
         """The parts of a window that was read which may be staged now."""
-        self._unread = [piece for part in self._unread for piece in difference(part, [window])]
+        self._unread = subtract(self._unread, [window])
         if self.moment not in window or not self._unread:
             return [window]
         return difference(window, [Window(self.moment, self.moment + MICROSECOND)])

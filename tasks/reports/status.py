@@ -22,7 +22,7 @@ from tasks.staging.days_by_names import days_by_names
 from tasks.staging.deliveries.pending import DeliveryCounts, count_account
 from tasks.staging.seals.seal_chain import newest_sealed_day
 from tasks.staging.storage.files import read_stable, skip_unreadable
-from tasks.time_window import Window, difference, union
+from tasks.time_window import Window, subtract, union
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -159,7 +159,7 @@ def _account(
     if unread and (only_ranges or not read):
         read = union([unread, *read])
     bounds = [Window(read[0].since, read[-1].until)] if read else []
-    gaps = [gap for span in bounds for gap in difference(span, [*known.covered, *known.dropped])]
+    gaps = subtract(bounds, [*known.covered, *known.dropped])
     return AccountStatus(
         known.covered,
         gaps,

@@ -15,7 +15,7 @@ from tasks.staging.names import file_names
 from tasks.staging.names.clock_spans import merge_spans
 from tasks.staging.raw import publish
 from tasks.staging.schemas import RAW_SCHEMA
-from tasks.time_window import MICROSECOND, Window, difference, union
+from tasks.time_window import Window, subtract, union
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -119,12 +119,8 @@ def coverage_of(days: Iterable[DayCoverage]) -> Coverage:
     marked = [one for day in days for one in day.marked]
     lost = union(window for mark, window in marked if mark == "lost")
     runs = union(run for one in marked if (run := dropped.run_of(*one)))
-    covered = [
-        piece
-        for window in union(window for day in days for window in day.covered)
-        for piece in difference(window, runs)
-    ]
-    gone = [piece for run in runs for piece in difference(run, lost)]
+    covered = subtract(union(window for day in days for window in day.covered), runs)
+    gone = subtract(runs, lost)
     starts = [window.since for window in (*covered[:1], *runs[:1])]
     starts += [window.since for mark, window in marked if mark in _BEGINNINGS]
     synced = bool(starts) and not any(mark == "range" for mark, _ in marked)
@@ -153,7 +149,7 @@ def mark_beginning(store: Store, account: str, moment: datetime, *, synced: bool
     Raises:
         StagingError: The staging cannot be written.
     """
-    window = Window(moment, moment + MICROSECOND)
+    window = Window.around(moment, moment)
     publish(store, account, window, RAW_SCHEMA.empty_table(), "begin" if synced else "range")
     if not synced:
         return

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tasks.plurals import counted
 from tasks.staging.names import file_names
-from tasks.time_window import MICROSECOND, Window, difference, union
+from tasks.time_window import MICROSECOND, Window, subtract, union
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -82,7 +82,7 @@ def dropped_time(store: Store, account: str, bounds: Window = ALL_TIME) -> list[
     lost = [
         file.window(day) for day, names in named.items() for file in file_names.raw_files(names)
     ]
-    return [piece for run in runs_by_names(tree) for piece in difference(run, lost)]
+    return subtract(runs_by_names(tree), lost)
 
 
 def days_within(windows: Iterable[Window], bounds: Window = ALL_TIME) -> set[date]:

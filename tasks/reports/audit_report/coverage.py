@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tasks.staging.coverage import read_coverage
-from tasks.time_window import Window, difference, union
+from tasks.time_window import Window, difference, subtract, union
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +60,7 @@ def account_coverage(
         known = [Window(min(begins), max(part.until for part in read))]
     covered = _within(window, found.covered)
     outside = difference(window, known)
-    lost = _less(_within(window, found.lost), covered)
+    lost = subtract(_within(window, found.lost), covered)
     dropped = _within(window, found.dropped)
     gaps = difference(window, [*covered, *lost, *dropped, *outside])
     return AccountCoverage(account, covered, gaps, lost, outside, dropped)
@@ -77,7 +77,3 @@ def _within(window: Window, parts: Iterable[Window]) -> list[Window]:
         for part in parts
         if part.overlaps(window)
     )
-
-
-def _less(windows: Iterable[Window], taken: list[Window]) -> list[Window]:
-    return [part for window in windows for part in difference(window, taken)]
