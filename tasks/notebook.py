@@ -28,6 +28,7 @@ from tasks.reports.status import status
 from tasks.staging import day_files
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.names import file_names
+from tasks.staging.normalized_rows import conform
 from tasks.staging.schemas import TIME, schema_of
 from tasks.staging.storage.files import read_stable
 from tasks.staging.store import open_store
@@ -175,7 +176,8 @@ class Staging:
                 parts = [_inside(self._store.read(path, read), tree, window) for path in paths]
                 # files of earlier versions of the mapping may lack columns
                 rows = pa.concat_tables(parts, promote_options="default")
-                yield _conform(_last(rows) if last else rows, where, result)
+                rows = _last(rows) if last else rows
+                yield conform(_with_folders(rows, where), result)
 
         found = read_stable(lambda: [result.empty_table(), *tables()])
         table = pa.concat_tables(found).unify_dictionaries()
@@ -275,15 +277,8 @@ def _last(rows: pa.Table) -> pa.Table:
     return rows.take(pa.array(np.sort(position)))
 
 
-def _conform(rows: pa.Table, where: dict[str, str], schema: pa.Schema) -> pa.Table:
-    """The columns of a result: null where an earlier version of the mapping had none."""
-    columns = []
-    for field in schema:
-        if field.name in where:
-            column = pa.repeat(where[field.name], rows.num_rows)
-        elif field.name in rows.column_names:
-            column = rows[field.name]
-        else:
-            column = pa.nulls(rows.num_rows, pa.string())
-        columns.append(column.cast(field.type))
-    return pa.table(columns, schema=schema)
+def _with_folders(rows: pa.Table, folders: dict[str, str]) -> pa.Table:
+    """The rows with what the names of their folders tell, a column each."""
+    for name, value in folders.items():
+        rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
+    return rows
