@@ -21,7 +21,7 @@ from tasks.staging.deliveries.pending import DeliveryCounts, count_events, settl
 from tasks.staging.event_masks import FILTERED, IDS, inside
 from tasks.staging.known_ids import id_hashes
 from tasks.staging.normalized_rows import conform
-from tasks.staging.schemas import DELIVERIES_SCHEMA, schema_of
+from tasks.staging.schemas import schema_of
 from tasks.time_window import Window
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class DayEvents:
     ) -> pa.Table:
         """Columns of a share of some files' rows, which are all counted against their names."""
         folder = self.store.folder(stage, self.account, self.day)
-        schema = pa.schema([schema_of(stage).field(name) for name in columns])
+        schema = schema_of(stage, columns)
         tables = [schema.empty_table()]
         for file in files:
             rows = 0
@@ -249,7 +249,7 @@ class DayDeliveries:
 
     def _rows(self, share: Share) -> Iterator[pa.Table]:
         """The attempts of a share of the events."""
-        yield pa.schema([DELIVERIES_SCHEMA.field(name) for name in _ATTEMPTS]).empty_table()
+        yield schema_of("deliveries", _ATTEMPTS).empty_table()
         for file in self._attempts:
             path = f"{self.ledger.folder}/{file.name}"
             for part in self.ledger.store.batches(path, _ATTEMPTS):

@@ -112,7 +112,7 @@ def read_slice(
         FileGone: A file is not there any more.
         StagingError: One cannot be read.
     """
-    tables = [pa.schema([schema_of(tree).field(name) for name in columns]).empty_table()]
+    tables = [schema_of(tree, columns).empty_table()]
     for file in files:
         if file.reaches(window):
             table = store.read(file.path, columns, within=window)

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from tasks.staging.schemas import schema_of
+from tasks.staging.storage.writer import ROW_GROUP
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -19,7 +22,7 @@ Its name does not tell that any more. What was sent before that may have been an
 
 
 def batches(
-    store: Store, path: str, columns: list[str] | None = None, rows: int = 65_536
+    store: Store, path: str, columns: list[str] | None = None, rows: int = ROW_GROUP
 ) -> Iterator[pa.Table]:
     """Normalized rows, at most `rows` at a time, whichever mapping version wrote them.
 
@@ -29,11 +32,7 @@ def batches(
         FileGone: It was normalized anew since it was listed.
         StagingError: It cannot be read.
     """
-    from tasks.plugin.fields import NORMALIZED_SCHEMA
-
-    schema = NORMALIZED_SCHEMA
-    if columns is not None:
-        schema = pa.schema([schema.field(name) for name in columns])
+    schema = schema_of("normalized", columns)
     for table in store.batches(path, columns, rows):
         yield conform(table, schema)
 

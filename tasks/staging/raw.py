@@ -21,7 +21,7 @@ from tasks.staging.names import file_names
 from tasks.staging.names.clock_spans import merge_spans
 from tasks.staging.names.compacted_names import highest
 from tasks.staging.rejected import malformed_rows, reject
-from tasks.staging.schemas import RAW_SCHEMA, TIME
+from tasks.staging.schemas import RAW_SCHEMA, TIME, schema_of
 from tasks.time_window import Window, difference, union
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tasks.staging.store import Store
 
 
-_STAGED = pa.schema([RAW_SCHEMA.field("event_id"), RAW_SCHEMA.field("created_at")])
+_STAGED = schema_of("raw", ["event_id", "created_at"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from tasks.staging.day_files import DayFiles
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.deliveries.pending import DeliveryCounts
 from tasks.staging.event_masks import created_in
-from tasks.staging.schemas import RAW_SCHEMA
+from tasks.staging.schemas import schema_of
 from tasks.staging.storage.files import read_stable, skip_unreadable
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tasks.syslog.destination import Destination
     from tasks.time_window import Window
 
-_EVENTS = pa.schema([RAW_SCHEMA.field(name) for name in ("event_id", "created_at", "extracted_at")])
+_EVENTS = schema_of("raw", ["event_id", "created_at", "extracted_at"])
 
 
 @dataclass
