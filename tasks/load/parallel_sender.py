@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ParallelSender:
-    """Delivers batches for one run; where a destination takes no connections, one by one.
+    """Delivers batches for one run; over UDP, one by one.
 
     Args:
         sender: Delivers a batch alone.

@@ -84,7 +84,7 @@ class RelpSession:
     """A session on a connection.
 
     Args:
-        connection: Just made; it is closed by the session's end.
+        connection: Just made; it is closed by :meth:`finish`, :meth:`close` or :meth:`abort`.
 
     Raises:
         OSError: The session is of no more use, and is to be aborted.

@@ -84,6 +84,7 @@ class RelpTransport:
         """See :class:`tasks.syslog.transport.StreamTransport`: as many sessions are idle then."""
         with ThreadPoolExecutor(count, "session") as pool:
             opened = [pool.submit(self.connect) for _ in range(count)]
+        # where some failed, the others are of use all the same
         self._idle.extend(one.result() for one in opened if one.exception() is None)
         for one in opened:
             one.result()
