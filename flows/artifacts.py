@@ -13,7 +13,7 @@ from tasks.extract.result import ExtractResult
 from tasks.load.result import LoadResult
 from tasks.maintain.account import MaintainResult
 from tasks.plurals import counted
-from tasks.staging.pending import DeliveryCounts
+from tasks.staging.deliveries.pending import DeliveryCounts
 from tasks.time_window import isoformat
 from tasks.transform.account import TransformResult
 

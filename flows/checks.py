@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tasks.accounts import Account
     from tasks.settings import Settings
-    from tasks.staging.pending import DeliveryCounts
+    from tasks.staging.deliveries.pending import DeliveryCounts
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
 

@@ -27,7 +27,7 @@ from flows.step_executor import FlowExecutor
 from tasks.errors import HaloUsmError
 from tasks.redaction import foreign_text
 from tasks.results import StageResult
-from tasks.staging import lease
+from tasks.staging.storage import lease
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flows.context import RunContext
     from flows.runner import Runner
     from tasks.results import StageResult
-    from tasks.staging.pending import Only
+    from tasks.staging.deliveries.pending import Only
     from tasks.time_window import Window
 
     Pipeline = Callable[[RunContext, Runner], list[StageResult]]
@@ -122,7 +122,7 @@ def maintain(
     from tasks.maintain.account import ages_count_from
 
     if sign is not None:  # before anything is touched
-        from tasks.staging.signatures import read_signing_key
+        from tasks.staging.seals.signatures import read_signing_key
 
         read_signing_key(sign)
     now = ages_count_from(context.store)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from logging import Logger, LoggerAdapter
 
     from flows.context import RunContext
-    from tasks.staging.pending import Only
+    from tasks.staging.deliveries.pending import Only
     from tasks.time_window import Window
 
 

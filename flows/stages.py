@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from flows.context import RunContext
     from tasks.results import StageResult
-    from tasks.staging.pending import Only
+    from tasks.staging.deliveries.pending import Only
     from tasks.time_window import Window
 
 
@@ -89,7 +89,7 @@ def replay(
 
     The command that goes on with a replay names `env_file`, and the blocks that its URLs are of.
     """
-    from tasks.load.destination import replay_destination
+    from tasks.load.replay import replay_destination
 
     options = f" --env-file {shlex.quote(str(env_file))}" if env_file else ""
     if blocks := ", ".join(map(foreign_text, context.sensor_blocks)):

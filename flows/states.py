@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
+_MOST_REMARKS = 10
+"""Pages and alerts show a state's message whole; where a disk fails, each day is a problem."""
+
 
 def task_state(result: StageResult) -> State[Any]:
     """The state of a task run that did this step, with its result as data."""
@@ -62,11 +65,16 @@ def _state(results: Sequence[StageResult], data: StageResult | None = None) -> S
 
 
 def _message(results: Sequence[StageResult]) -> str:
-    """Problems first, then a line a step, then notes and warnings."""
+    """Problems first, then a line a step, then notes and warnings; of many the first ones."""
     said = remarks(results)
     problems = [text for level, text in said if level == logging.ERROR]
     others = [text for level, text in said if level != logging.ERROR]
-    return "\n".join([*problems, *map(summary, results), *others])
+    return "\n".join([*_first(problems), *map(summary, results), *_first(others)])
+
+
+def _first(texts: list[str]) -> list[str]:
+    more = len(texts) - _MOST_REMARKS
+    return [*texts[:_MOST_REMARKS], f"and {more:,} more: see the log"] if more > 0 else texts
 
 
 def faults_as_states(body: Callable[P, State[Any]]) -> Callable[P, State[Any]]:

@@ -25,10 +25,11 @@ import pyarrow.compute as pc
 from tasks.errors import SettingsError
 from tasks.redaction import foreign_text
 from tasks.reports.status import status
-from tasks.staging import file_names, normalized
-from tasks.staging.files import read_stable
-from tasks.staging.ledger import Ledger
+from tasks.staging import normalized
+from tasks.staging.deliveries.ledger import Ledger
+from tasks.staging.names import file_names
 from tasks.staging.schemas import schema_of
+from tasks.staging.storage.files import read_stable
 from tasks.staging.store import open_store
 from tasks.time_window import Window, isoformat, parse_time
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from tasks.staging.file_names import SpannedFile
+    from tasks.staging.names.file_names import SpannedFile
     from tasks.staging.store import Store
 
     Moment = str | date | np.datetime64 | None

@@ -1,6 +1,7 @@
 """What is tried again with Halo and with destinations: how often, after which pauses, how long.
 
-Locks and object storage have their own pauses: `tasks.staging.locks`, `tasks.staging.bucket`.
+Locks and object storage have their own pauses: `tasks.staging.locks`,
+`tasks.staging.storage.bucket`.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from tasks.plugin.fields import NORMALIZED_SCHEMA
 from tasks.plugin.normalize import normalize
-from tasks.staging.file_names import SUFFIX, normalized_name, raw_name
-from tasks.staging.ledger_file_names import attempts_name
+from tasks.staging.names.file_names import SUFFIX, normalized_name, raw_name
+from tasks.staging.names.ledger_file_names import attempts_name
 from tasks.staging.schemas import DELIVERIES_SCHEMA, RAW_SCHEMA, TIME
 from tasks.time_window import Window
 from tests.staging.staged_data import realistic

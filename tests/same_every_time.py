@@ -106,9 +106,11 @@ def same_every_time(clock: Clock) -> Iterator[None]:
     with ExitStack() as stack:
         for module in _READS_THE_CLOCK:
             stack.enter_context(mock.patch(f"{module}.datetime", _Now))
-        stack.enter_context(mock.patch("tasks.staging.file_names.secrets", _Names()))
+        stack.enter_context(mock.patch("tasks.staging.names.file_names.secrets", _Names()))
         # names that are never published are drawn at any time, in any thread
-        stack.enter_context(mock.patch("tasks.staging.local_files.unique", partial(token_hex, 4)))
+        stack.enter_context(
+            mock.patch("tasks.staging.storage.local_files.unique", partial(token_hex, 4))
+        )
         stack.enter_context(mock.patch("tasks.load.batch_record.ThreadPoolExecutor", _NoPool))
         stack.enter_context(mock.patch("tasks.syslog.end_delay.UNPROVEN_SECONDS", 0.02))
         yield

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.load.destination import load_destination, replay_destination
+from tasks.load.destination import load_destination
+from tasks.load.replay import replay_destination
 from tasks.reports.audit import RangeCounts, audit_range
 from tasks.staging.coverage import covered_windows
 from tasks.staging.store import open_store

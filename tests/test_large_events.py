@@ -29,7 +29,7 @@ LIMITS = {
     "tasks.halo.page_budget:UNKNOWN": 32 * MIB,
     "tasks.halo.page_budget:SMALL": MIB,
     "tasks.halo.paginator:SMALL": MIB,
-    "tasks.staging.writer:ROW_GROUP_BYTES": 32 * MIB,
+    "tasks.staging.storage.writer:ROW_GROUP_BYTES": 32 * MIB,
     "tasks.load.batches:_BYTES": 32 * MIB,
 }
 """What bounds memory."""

@@ -12,7 +12,8 @@ import pytest
 
 from tasks.errors import SettingsError
 from tasks.notebook import CATEGORIES, Staging, staging
-from tasks.staging import file_names, normalized
+from tasks.staging import normalized
+from tasks.staging.names import file_names
 from tasks.staging.store import open_store
 from tests.notebooks import NOTEBOOKS, run
 from tests.sample import ACCOUNTS, GAP, SAMPLE

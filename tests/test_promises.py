@@ -6,7 +6,8 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from sandbox.receiver import Receiver
-from tasks.load.destination import load_destination, replay_destination
+from tasks.load.destination import load_destination
+from tasks.load.replay import replay_destination
 from tasks.staging.raw import stage_window
 from tests.staging.rejecting_receiver import ids_in
 from tests.staging.staged_data import at, malformed, raw, read, realistic, stage, transform, window

@@ -21,7 +21,7 @@ from flows.cli.child_process import child
 from flows.cli.prefect_server import prefect_server
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
-from tasks.staging.files import PRIVATE_FILE, PRIVATE_FOLDER
+from tasks.staging.storage.files import PRIVATE_FILE, PRIVATE_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -101,7 +101,7 @@ def _verify(
     """Verify the seals of the days of a range, or of all."""
     from flows.cli.tables import show_answer, show_verification
     from tasks.reports.verification import verify
-    from tasks.staging.signatures import read_verifying_key
+    from tasks.staging.seals.signatures import read_verifying_key
 
     key = read_verifying_key(public_key) if public_key else None
     found = verify(prepare(common.env_file).store, window, key)

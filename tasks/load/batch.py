@@ -11,7 +11,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from tasks.staging.ledger import Ledger
+    from tasks.staging.deliveries.ledger import Ledger
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tasks.staging.ledger import LedgerError
+from tasks.staging.deliveries.ledger import LedgerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tasks.load.batch import Batch
-    from tasks.staging.ledger import AttemptWriter
+    from tasks.staging.deliveries.ledger import AttemptWriter
 
 
 @dataclass

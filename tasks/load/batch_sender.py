@@ -13,7 +13,7 @@ A batch that fails is tried three times, with pauses. What then?
 - A single event that fails says little: the receiver may be faulty just then, or a load balancer
   send one connection in seven to a receiver that works. It is a fault of the event only where
   others were delivered right before and right after it, and the event fails once more then. The
-  ledger row of that last attempt says so. `tasks.staging.pending` counts the runs.
+  ledger row of that last attempt says so. `tasks.staging.deliveries.pending` counts the runs.
   What could not be handed over is no sign of anything: the event may have killed the receiver,
   which is started again. In a run in which the same batch first failed and then was delivered,
   failures come and go by themselves, and from then on no event is found at fault.
@@ -43,7 +43,7 @@ from tasks.retry_policy import FAILED_BATCHES, FAILED_HELD_BACK_BATCHES, SINGLE_
 if TYPE_CHECKING:
     from tasks.load.batch import Batch
     from tasks.load.recorded_transport import RecordedTransport
-    from tasks.staging.ledger import Ledger
+    from tasks.staging.deliveries.ledger import Ledger
 
 _FEW = 8
 """Up to this many events of a batch that failed alone before are sent alone again."""

@@ -1,9 +1,8 @@
-"""Makes batches of normalized events: read, selected, rendered, hashed and encoded."""
+"""Makes batches of the events to be delivered: rendered, hashed and encoded."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,55 +12,25 @@ import pyarrow.compute as pc
 
 from tasks.cef.line_hashes import line_hashes
 from tasks.cef.render import render
-from tasks.errors import StagingError
 from tasks.load.batch import Batch
-from tasks.load.pending_days import now
+from tasks.load.selected_rows import ROWS_AT_A_TIME, STATE, BrokenOff, selected_rows
 from tasks.plugin.fields import NORMALIZED_SCHEMA
-from tasks.retry_policy import REREADS_OF_REPLACED_FILES
-from tasks.staging import normalized_rows
-from tasks.staging.files import FileGone
-from tasks.staging.last_attempts import LastAttempts
-from tasks.staging.pending import states
 from tasks.syslog.message import encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from tasks.load.pending_days import PendingDay
-    from tasks.staging.file_names import NormalizedFile
-    from tasks.staging.ledger import Ledger
-    from tasks.staging.pending import Selection
-    from tasks.staging.segments import Segment
+    from tasks.load.selected_rows import Rows
+    from tasks.staging.deliveries.pending import Selection
     from tasks.syslog.destination import Destination
-
-    _Rows = tuple[Ledger, pa.Table]
 
 T = TypeVar("T")
 
-_ROWS = 16_384
-"""Rows that are rendered at a time: enough for columns to pay off, few enough to be bounded."""
 _BYTES = 32 * 1024 * 1024
 """After so many bytes, events are rendered even where they are fewer than a batch."""
 _LEDGERS = 16
 """Accounts and days of a batch at most: each has a file open while the batch is under way."""
-
-_STATE = ("number", "delivered", "failed_alone")
-"""What of `LastAttempts` goes along with the events."""
-
-
-@dataclass(frozen=True)
-class BrokenOff:
-    """The reading of a day broke off.
-
-    Attributes:
-        day: Which one. What was read of it before is in batches that came before.
-        fault: Why.
-        again: Whether it is read again, as a file of it was replaced: what was not tried by then.
-    """
-
-    day: PendingDay
-    fault: StagingError
-    again: bool
 
 
 def batches(
@@ -80,7 +49,7 @@ def batches(
         destination: Says how many events make a batch, and how they are encoded.
     """
     ledgers = 1 if destination.per_message_outcome else _LEDGERS
-    read = _ahead(_selected_rows(days, selection))
+    read = _ahead(selected_rows(days, selection))
     for made in _ahead(_packs(read, destination)):
         if isinstance(made, BrokenOff):
             yield made
@@ -112,100 +81,50 @@ def _cut(pack: Batch, size: int, ledgers: int) -> Iterator[Batch]:
 
 
 def _packs(
-    read: Iterable[_Rows | BrokenOff], destination: Destination
+    read: Iterable[Rows | BrokenOff], destination: Destination
 ) -> Iterator[Batch | BrokenOff]:
     """The events to be delivered, in order; whole batches at a time, unless they are large.
 
     The very first batch is made alone, so that it is soon on its way.
     """
-    batch = destination.batch
-    waiting: list[_Rows] = []
-    rows = size = 0
-    alone = batch
-
-    def made(ready: list[_Rows], count: int) -> Iterator[Batch]:
-        nonlocal alone
+    alone = destination.batch
+    for ready in _whole_batches(read, destination.batch):
+        if isinstance(ready, BrokenOff):
+            yield ready
+            continue
+        count = sum(table.num_rows for _, table in ready)
         for start, stop in pairwise((0, min(alone, count), count)):
             if start < stop:
                 yield _pack(_slice(ready, start, stop), destination)
         alone = 0
 
+
+def _whole_batches(
+    read: Iterable[Rows | BrokenOff], batch: int
+) -> Iterator[list[Rows] | BrokenOff]:
+    """Rows of whole batches, many at a time; of fewer where they are large, or at an end."""
+    waiting: list[Rows] = []
+    rows = size = 0
     for some in read:
         if isinstance(some, BrokenOff):
-            yield from made(_in_order(waiting), rows)
+            yield _in_order(waiting)
             waiting, rows, size = [], 0, 0
             yield some
             continue
         waiting.append(some)
         rows += some[1].num_rows
         size += some[1].nbytes
-        if rows >= max(batch, _ROWS) or size >= _BYTES:
+        if rows >= max(batch, ROWS_AT_A_TIME) or size >= _BYTES:
             ready = _in_order(waiting)
             full = rows // batch * batch or rows
-            yield from made(ready, full)
+            yield _slice(ready, 0, full)
             waiting = _slice(ready, full, rows)
             rows -= full
             size = sum(table.nbytes for _, table in waiting)
-    yield from made(_in_order(waiting), rows)
+    yield _in_order(waiting)
 
 
-def _selected_rows(days: Iterable[PendingDay], selection: Selection) -> Iterator[_Rows | BrokenOff]:
-    """The selected rows of each day; where its reading broke off, that."""
-    for day in days:
-        day.begun = now()
-        here, rereads = selection, 0
-        while not day.read:
-            try:
-                if rereads:
-                    day.list_files()
-                for segment, file in day.files(here):
-                    for table in _selected(day.ledger, segment, file, here):
-                        day.selected += table.num_rows
-                        yield day.ledger, table
-                day.read = True
-            except StagingError as fault:
-                again = isinstance(fault, FileGone) and rereads < REREADS_OF_REPLACED_FILES
-                yield BrokenOff(day, fault, again)
-                if not again:
-                    break
-                here = replace(selection, tried_before=day.begun)
-                rereads += 1
-
-
-def _selected(
-    ledger: Ledger, segment: Segment, file: NormalizedFile, selection: Selection
-) -> Iterator[pa.Table]:
-    """The chosen rows of a file, with what the ledger says of them in more columns, `_STATE`."""
-    path = f"{ledger.store.folder('normalized', ledger.account, ledger.day)}/{file.name}"
-    marks: pa.Table | None = None
-    if segment.attempts or selection.takes.by_content:
-        # perhaps none is chosen: the columns that tell are read first
-        known = states(ledger, segment, file)
-        marks = pa.concat_tables([_marks(events, last, selection) for events, last in known])
-        if not pc.any(marks["_chosen"]).as_py():
-            return
-    start = 0
-    for events in normalized_rows.batches(ledger.store, path, rows=_ROWS):
-        count = events.num_rows
-        if marks is None:
-            here = _marks(events, LastAttempts.never(count), selection)
-        else:
-            here = marks.slice(start, count)
-        start += count
-        columns = [*events.columns, *here.columns]
-        table = pa.table(columns, [*events.column_names, *here.column_names])
-        table = table.filter(table["_chosen"])
-        if table.num_rows:
-            yield table
-
-
-def _marks(events: pa.Table, last: LastAttempts, selection: Selection) -> pa.Table:
-    """Which events are chosen, and what the ledger last says of them."""
-    state = {f"_{name}": pa.array(getattr(last, name)) for name in _STATE}
-    return pa.table({"_chosen": pa.array(selection.select(events, last)), **state})
-
-
-def _in_order(read: list[_Rows]) -> list[_Rows]:
+def _in_order(read: list[Rows]) -> list[Rows]:
     """One table an account and day, in order of creation."""
     found = []
     for _, group in groupby(read, key=lambda rows: id(rows[0])):
@@ -218,7 +137,7 @@ def _in_order(read: list[_Rows]) -> list[_Rows]:
     return found
 
 
-def _slice(read: list[_Rows], start: int, stop: int) -> list[_Rows]:
+def _slice(read: list[Rows], start: int, stop: int) -> list[Rows]:
     """Consecutive rows, counted over all tables."""
     found = []
     for ledger, table in read:
@@ -229,14 +148,14 @@ def _slice(read: list[_Rows], start: int, stop: int) -> list[_Rows]:
     return found
 
 
-def _pack(read: list[_Rows], destination: Destination) -> Batch:
+def _pack(read: list[Rows], destination: Destination) -> Batch:
     """Render and encode events."""
     ledgers, tables = zip(*read, strict=True)
     table = pa.concat_tables(tables).combine_chunks()
     events = table.select(NORMALIZED_SCHEMA.names)
     messages, truncated, hashes = [], [], []
-    for start in range(0, events.num_rows, _ROWS):
-        piece = events.slice(start, _ROWS)
+    for start in range(0, events.num_rows, ROWS_AT_A_TIME):
+        piece = events.slice(start, ROWS_AT_A_TIME)
         rendered = render(piece)
         hosts = piece["destination_hostname"]
         messages.append(encode(rendered.lines, piece["created_at"], hosts, destination))
@@ -252,7 +171,7 @@ def _pack(read: list[_Rows], destination: Destination) -> Batch:
             "line_sha256": pa.chunked_array(hashes, pa.string()),
         }
     )
-    number, delivered, failed_alone = (table[f"_{name}"].to_numpy().copy() for name in _STATE)
+    number, delivered, failed_alone = (table[f"_{name}"].to_numpy().copy() for name in STATE)
     counts = [one.num_rows for one in tables]
     ledger_index = np.repeat(np.arange(len(ledgers), dtype=np.int32), counts)
     tried = np.zeros(len(number), np.bool_)

@@ -19,7 +19,7 @@ from tasks.errors import SensorError
 from tasks.load.ahead_connections import AheadConnections
 from tasks.load.early_end import Stopped
 from tasks.load.turns import Turns
-from tasks.staging.ledger import LedgerError
+from tasks.staging.deliveries.ledger import LedgerError
 from tasks.syslog.transport import FAILED, Outcome
 
 if TYPE_CHECKING:

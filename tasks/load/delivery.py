@@ -1,45 +1,51 @@
-"""The delivery of what is selected to one destination: a load, or a replay."""
+"""What a load and a replay share: the delivery of what is selected to one destination."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from tasks.errors import InUseError, SensorError, SettingsError, StagingError
 from tasks.load.early_end import GivenUp, Stopped
-from tasks.load.pending_days import pending_days, why_nothing
-from tasks.load.result import LoadResult, Rest, pending_after_load, undelivered_by_replay
+from tasks.load.pending_days import pending_days
 from tasks.plurals import counted
-from tasks.staging.dropped import no_longer_staged
-from tasks.staging.ledger import LedgerError
+from tasks.staging.deliveries.ledger import LedgerError
 from tasks.staging.locks import hold
-from tasks.time_window import Window, isoformat
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable
-    from datetime import datetime
 
     from tasks.load.parallel_sender import ParallelSender
     from tasks.load.pending_days import PendingDay
-    from tasks.staging.ledger import Ledger
-    from tasks.staging.pending import Selection
+    from tasks.load.result import LoadResult
+    from tasks.staging.deliveries.ledger import Ledger
+    from tasks.staging.deliveries.pending import Selection
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
 
 
-@dataclass(frozen=True)
-class Delivery:
-    """A load or a replay of one destination; only a replay's selection has a window.
+@dataclass(frozen=True, kw_only=True)
+class Delivery(ABC):
+    """A load or a replay of one destination.
 
     Attributes:
+        BY_CACHE: Whether days that surely have nothing to deliver need not be listed.
+        store: The staging.
+        destination: Where to.
         selection: Which events are to be delivered.
         result: What was done so far.
+        run_id: Kept in the ledger.
+        stop: Set when the delivery is to end early: the batch in hand is finished first.
+        progress: Told how many of how many events were tried.
         pauses: Seconds before a failed batch is tried again.
-        options: Further options of the command that goes on with a replay.
+        wait: Seconds to wait for another run that holds the destination.
     """
+
+    BY_CACHE: ClassVar[bool] = False
 
     store: Store
     destination: Destination
@@ -50,8 +56,14 @@ class Delivery:
     progress: Callable[[int, int], None] | None
     pauses: tuple[float, ...]
     wait: float
-    options: str = ""
-    say_why: bool = True
+
+    @abstractmethod
+    def conclude(self, days: list[PendingDay], *, complete: bool) -> None:
+        """Add to the result what is left of the days; `complete` where all was tried."""
+
+    @abstractmethod
+    def leave_to(self, held: InUseError) -> None:
+        """Say in the result that another run holds the destination."""
 
     def run(self) -> LoadResult:
         """Deliver while the destination is locked, and return what was done."""
@@ -65,45 +77,24 @@ class Delivery:
                 result.problems += self._unexpected_entries()
                 days = sorted(self._days(), key=lambda day: (day.ledger.day, day.ledger.account))
                 complete = not days or self._deliver(days)
-                if self.selection.window is None:
-                    pending = sum(self._count(day, day.left) for day in days)
-                    result.not_tried = max(pending - result.failed, 0)
-                    result.asked = result.tried + result.not_tried
-                    if result.pending:
-                        result.problems = [pending_after_load(result, complete=complete)]
-                else:
-                    result.rest = self._rest(days, self.selection.window)
-                    result.asked = result.tried + result.not_tried
-                    if result.pending:
-                        result.problems = [undelivered_by_replay(result)]
-                    result.problems += no_longer_staged(self.store, self.selection.window)
-                result.notes += self._notes()
+                self.conclude(days, complete=complete)
         except InUseError as held:
             result.held, result.held_by = True, held.run
-            if self.selection.window is None:
-                result.notes.append(str(held))
-            else:  # the other run does not do what was asked for
-                result.problems.append(f"{held}; nothing is replayed: run again, or with --wait")
             result.interrupted = self.stop is not None and self.stop.is_set()
+            self.leave_to(held)
         except StagingError as fault:
             result.problems.append(f"destination {name} cannot be loaded: {fault}")
         return result
 
-    def _notes(self) -> list[str]:
-        """What is worth knowing where little or nothing was to be delivered."""
-        name, takes, window = self.result.subject, self.selection.takes, self.selection.window
-        if self.say_why and not (self.result.asked or self.result.problems):
-            return [why_nothing(self.store, name, self.selection)]
-        if window is None:
-            return []
-        notes = []
-        if takes.since is not None and takes.since > window.since:
-            since = isoformat(takes.since)
-            notes.append(f"destination {name}: nothing older is delivered than its since={since}")
-        if takes.by_content:
-            only = replace(takes, since=None)
-            notes.append(f"destination {name}: only what it takes is delivered: {only}")
-        return notes
+    def count(self, day: PendingDay, count: Callable[[Selection], int]) -> int:
+        """Count events of a day; where files cannot be read, by names."""
+        try:
+            return day.with_current_files(partial(count, self.selection))
+        except StagingError as fault:
+            if not day.reported:
+                day.reported = True
+                self.result.problems.append(self._unreadable(day, fault))
+            return day.events
 
     def _unexpected_entries(self) -> list[str]:
         """What is foreign in the folders that a load reads."""
@@ -119,9 +110,13 @@ class Delivery:
         found: list[PendingDay] = []
         for account in self.store.accounts("normalized"):
             try:
-                name, selection = self.destination.name, self.selection
-                load = selection.window is None
-                found += pending_days(self.store, name, account, selection, cached=load)
+                found += pending_days(
+                    self.store,
+                    self.destination.name,
+                    account,
+                    self.selection,
+                    cached=self.BY_CACHE,
+                )
             except StagingError as fault:
                 self.result.problems.append(self._unreadable(account, fault))
         return found
@@ -189,7 +184,8 @@ class Delivery:
     def _deliver_batches(
         self, days: list[PendingDay], sender: ParallelSender, tried: Counter[Ledger]
     ) -> None:
-        from tasks.load.batches import BrokenOff, batches
+        from tasks.load.batches import batches
+        from tasks.load.selected_rows import BrokenOff
 
         total = sum(day.events for day in days)
 
@@ -210,42 +206,3 @@ class Delivery:
                 self.result.problems.append(self._unreadable(batch.day, batch.fault))
         sender.finish()
         tell()
-
-    def _rest(self, days: list[PendingDay], window: Window) -> Rest | None:
-        """Count what a replay did not try, and say how to go on; None where all was tried."""
-        selection = self.selection
-        left = [
-            (day, count)
-            for day in days
-            if not day.all_tried and (count := self._count(day, day.not_tried))
-        ]
-        if not left:
-            return None
-        self.result.not_tried = sum(count for _, count in left)
-        dates = [day.ledger.day for day, _ in left]
-        first = min(self._first(day, window) for day, _ in left if day.ledger.day == dates[0])
-        repeated = 0
-        if selection.only == "all":
-            for day in days:
-                if dates[0] <= day.ledger.day <= dates[-1]:
-                    repeated += self._count(day, partial(day.delivered_since, first))
-        until = min(window.until, Window.of_day(dates[-1]).until)
-        return Rest(first, until, selection.only, repeated, self.options)
-
-    def _first(self, day: PendingDay, window: Window) -> datetime:
-        """When the first event of a day that was not tried was created, or a time before that."""
-        try:
-            first = day.with_current_files(partial(day.first_not_tried, self.selection))
-        except StagingError:  # the count of these events has reported it
-            first = None
-        return first or max(window.since, Window.of_day(day.ledger.day).since)
-
-    def _count(self, day: PendingDay, count: Callable[[Selection], int]) -> int:
-        """Count events of a day; where files cannot be read, by names."""
-        try:
-            return day.with_current_files(partial(count, self.selection))
-        except StagingError as fault:
-            if not day.reported:
-                day.reported = True
-                self.result.problems.append(self._unreadable(day, fault))
-            return day.events

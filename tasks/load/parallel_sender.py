@@ -18,7 +18,7 @@ from tasks.syslog.destination import StreamDestination
 if TYPE_CHECKING:
     from tasks.load.batch import Batch
     from tasks.load.batch_sender import BatchSender
-    from tasks.staging.ledger import Ledger
+    from tasks.staging.deliveries.ledger import Ledger
     from tasks.syslog.transport import StreamTransport
 
 

@@ -16,13 +16,13 @@ import pyarrow.compute as pc
 from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.staging import normalized_rows
 from tasks.staging.day_cache import DayCache
+from tasks.staging.deliveries.ledger import Ledger
+from tasks.staging.deliveries.pending import states
+from tasks.staging.deliveries.settle import settle
 from tasks.staging.event_masks import columns_of, inside, taken, whole
-from tasks.staging.files import FileGone, read_stable
-from tasks.staging.ledger import Ledger
+from tasks.staging.names.segments import surely_settled
 from tasks.staging.normalized import current_files
-from tasks.staging.pending import states
-from tasks.staging.segments import surely_settled
-from tasks.staging.settle import settle
+from tasks.staging.storage.files import FileGone, read_stable
 from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from tasks.staging.file_names import NormalizedFile
-    from tasks.staging.pending import Selection
-    from tasks.staging.segments import Segment
+    from tasks.staging.deliveries.pending import Selection
+    from tasks.staging.names.file_names import NormalizedFile
+    from tasks.staging.names.segments import Segment
     from tasks.staging.store import Store
     from tasks.time_window import Window
 

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from tasks.load.batch_record import open_record
 from tasks.load.early_end import Stopped
-from tasks.staging.last_attempts import DELIVERED, FAILED_ALONE, FAILED_BETWEEN
+from tasks.staging.deliveries.last_attempts import DELIVERED, FAILED_ALONE, FAILED_BETWEEN
 from tasks.staging.schemas import DELIVERIES_SCHEMA, TIME
 from tasks.syslog.transport import CONFIRMED, FAILED, SENT, UNCONFIRMED, Outcome
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tasks.load.batch import Batch
-    from tasks.staging.ledger import Ledger
+    from tasks.staging.deliveries.ledger import Ledger
     from tasks.syslog.destination import Destination
     from tasks.syslog.transport import Transport
 

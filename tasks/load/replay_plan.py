@@ -7,16 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasks.event_filter import EVERYTHING
-from tasks.load.destination import replay_selection
 from tasks.load.pending_days import pending_days, why_nothing
+from tasks.load.replay import replay_selection
 from tasks.staging.dropped import no_longer_staged
-from tasks.staging.files import read_stable, skip_unreadable
+from tasks.staging.storage.files import read_stable, skip_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
 
-    from tasks.staging.pending import Only, Selection
+    from tasks.staging.deliveries.pending import Only, Selection
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
     from tasks.time_window import Window

@@ -14,7 +14,7 @@ from tasks.maintain.retention import drop_account
 from tasks.maintain.sealing import seal_account
 from tasks.plurals import counted
 from tasks.results import StageResult
-from tasks.staging.signatures import read_signing_key
+from tasks.staging.seals.signatures import read_signing_key
 from tasks.time_window import Window, isoformat
 
 if TYPE_CHECKING:

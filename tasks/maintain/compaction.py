@@ -3,9 +3,9 @@
 A day is merged while its account is locked, its ledgers while their destinations are, a day at a
 time. The new files are complete before the first of them gets its name: rejected, normalized, raw
 in the end. By its name the new raw file replaces the old ones, and with them what came of them
-(`tasks.staging.compacted_names`). Nothing is removed then: whoever has listed the day can still
-read it. That is done at the end (`tasks.maintain.replaced_files`), after a pause; what a run that
-was killed left is removed by the next one.
+(`tasks.staging.names.compacted_names`). Nothing is removed then: whoever has listed the day can
+still read it. That is done at the end (`tasks.maintain.replaced_files`), after a pause; what a run
+that was killed left is removed by the next one.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from tasks.maintain.maintenance_run import PartResult
 from tasks.maintain.replaced_files import remove_attempts, remove_replaced
 from tasks.staging import normalized
 from tasks.staging.coverage import read_coverage
-from tasks.staging.files import FileGone
+from tasks.staging.deliveries.ledger import Ledger
+from tasks.staging.deliveries.settle import settle
 from tasks.staging.known_ids import KnownIds
-from tasks.staging.ledger import Ledger
-from tasks.staging.ledger_file_names import counting_names
+from tasks.staging.names.ledger_file_names import counting_names
 from tasks.staging.orphans import describe, drop_orphans
-from tasks.staging.settle import settle
+from tasks.staging.storage.files import FileGone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.maintain.left_days import GAP, NOT_NORMALIZED
-from tasks.staging import file_names
-from tasks.staging.compacted_names import MERGED, highest
+from tasks.staging.names import file_names
+from tasks.staging.names.compacted_names import MERGED, highest
 from tasks.staging.raw import covered_by
 from tasks.time_window import Window
 
 if TYPE_CHECKING:
     from datetime import date, datetime
 
-    from tasks.staging.file_names import NormalizedFile, RawFile
+    from tasks.staging.names.file_names import NormalizedFile, RawFile
+    from tasks.staging.names.rejected_file_names import RejectedFile
     from tasks.staging.normalized import DayFiles
-    from tasks.staging.rejected_file_names import RejectedFile
 
 
 @dataclass(frozen=True)

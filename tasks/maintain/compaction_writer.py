@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tasks.maintain.merge import Source, merged
-from tasks.staging import file_names, ledger_file_names, rejected_file_names
-from tasks.staging.compacted_names import highest
+from tasks.staging.names import file_names, ledger_file_names, rejected_file_names
+from tasks.staging.names.compacted_names import highest
 from tasks.staging.normalized import ANEW_KEY
 from tasks.staging.normalized_rows import conform
 from tasks.staging.schemas import schema_of
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from datetime import date
 
     from tasks.maintain.compaction_plan import DayPlan
-    from tasks.staging.file_names import NormalizedFile, RawFile
-    from tasks.staging.ledger import Ledger
-    from tasks.staging.ledger_file_names import AttemptsFile, SettledNote
-    from tasks.staging.rejected_file_names import RejectedFile
+    from tasks.staging.deliveries.ledger import Ledger
+    from tasks.staging.names.file_names import NormalizedFile, RawFile
+    from tasks.staging.names.ledger_file_names import AttemptsFile, SettledNote
+    from tasks.staging.names.rejected_file_names import RejectedFile
+    from tasks.staging.storage.writer import Writer
     from tasks.staging.store import Store
-    from tasks.staging.writer import Writer
 
 _EVENT_KEY = ("event_id",)
 ATTEMPT_KEY = ("event_id", "attempt", "attempted_at")

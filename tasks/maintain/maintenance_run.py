@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tasks.staging.ledger import Ledger
+from tasks.staging.deliveries.ledger import Ledger
+from tasks.staging.deliveries.settle import count_pending
 from tasks.staging.locks import hold
-from tasks.staging.settle import count_pending
 from tasks.time_window import Window
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.errors import StagingError
-from tasks.staging.repair import how_to_repair
-from tasks.staging.writer import ROW_GROUP, ROW_GROUP_BYTES
+from tasks.staging.storage.repair import how_to_repair
+from tasks.staging.storage.writer import ROW_GROUP, ROW_GROUP_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.maintain.compaction_writer import ATTEMPT_KEY
-from tasks.staging import file_names, ledger_file_names, normalized
-from tasks.staging.compacted_names import highest
-from tasks.staging.last_attempts import last_of
+from tasks.staging import normalized
+from tasks.staging.deliveries.last_attempts import last_of
+from tasks.staging.names import file_names, ledger_file_names
+from tasks.staging.names.compacted_names import highest
 from tasks.staging.raw import publish
 from tasks.staging.rejected import reject
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import date
 
-    from tasks.staging.ledger import Ledger
+    from tasks.staging.deliveries.ledger import Ledger
     from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
 

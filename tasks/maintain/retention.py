@@ -21,9 +21,10 @@ from tasks.maintain import left_days
 from tasks.maintain.compaction_plan import plan_day
 from tasks.maintain.left_days import LeftDays
 from tasks.maintain.maintenance_run import PartResult
-from tasks.staging import dropped, file_names, normalized
-from tasks.staging.compacted_names import MERGED
+from tasks.staging import dropped, normalized
 from tasks.staging.coverage import coverage_by_names
+from tasks.staging.names import file_names
+from tasks.staging.names.compacted_names import MERGED
 from tasks.staging.raw import publish
 from tasks.staging.schemas import RAW_SCHEMA
 from tasks.time_window import Window, difference, union

@@ -18,14 +18,14 @@ from tasks.maintain.left_days import NOT_COMPACTED, REPLACED_MEANWHILE, LeftDays
 from tasks.maintain.maintenance_run import PartResult
 from tasks.plurals import counted
 from tasks.staging import normalized
-from tasks.staging.compacted_names import MERGED
 from tasks.staging.coverage import read_coverage
-from tasks.staging.day_sums import by_tree, counting_rows, sums_of
-from tasks.staging.files import FileGone
+from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.footers import footer_of, sha256_of_file
-from tasks.staging.ledger import Ledger
-from tasks.staging.seal import Seal, SealedFile
-from tasks.staging.seal_chain import SealChain
+from tasks.staging.names.compacted_names import MERGED
+from tasks.staging.seals.day_sums import by_tree, counting_rows, sums_of
+from tasks.staging.seals.seal import Seal, SealedFile
+from tasks.staging.seals.seal_chain import SealChain
+from tasks.staging.storage.files import FileGone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from tasks.maintain.maintenance_run import LedgerNames, MaintenanceRun
     from tasks.staging.footers import Footer
     from tasks.staging.normalized import DayFiles
-    from tasks.staging.seal_chain import SealInFile
-    from tasks.staging.signatures import SigningKey
+    from tasks.staging.seals.seal_chain import SealInFile
+    from tasks.staging.seals.signatures import SigningKey
 
 
 @dataclass

@@ -20,8 +20,8 @@ from tasks.errors import SettingsError, explain
 from tasks.halo_history import HALO_BEGAN, HALO_KEEPS
 from tasks.redaction import HIDDEN, LONGEST_PATH, foreign_text
 from tasks.staging.coverage import mark_beginning, read_coverage
-from tasks.staging.local_files import create_private
 from tasks.staging.locks import hold
+from tasks.staging.storage.local_files import create_private
 from tasks.time_window import isoformat, parse_time
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from tasks.reports.answer import Answer
 from tasks.reports.reconciliation import DayDeliveries, DayEvents
 from tasks.reports.status import known_destinations
 from tasks.staging import normalized
+from tasks.staging.deliveries.ledger import Ledger
+from tasks.staging.deliveries.pending import DeliveryCounts
 from tasks.staging.dropped import days_within, dropped_time
-from tasks.staging.files import read_stable, skip_unreadable
-from tasks.staging.ledger import Ledger
-from tasks.staging.pending import DeliveryCounts
+from tasks.staging.storage.files import read_stable, skip_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RangeCounts:
-    """What a destination got of a range; see `tasks.staging.pending.DeliveryCounts`."""
+    """What a destination got of a range; see `tasks.staging.deliveries.pending.DeliveryCounts`."""
 
     delivered: int
     pending: int

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from tasks.errors import StagingError
 from tasks.plugin.fields import MAPPING_VERSION
 from tasks.reports.line_check import check_lines
-from tasks.staging.day_sums import by_tree, sums_of
-from tasks.staging.files import FileGone
 from tasks.staging.footers import footer_of, sha256_of_file
+from tasks.staging.seals.day_sums import by_tree, sums_of
+from tasks.staging.storage.files import FileGone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from tasks.staging.footers import Footer
-    from tasks.staging.seal import Seal, SealedFile
+    from tasks.staging.seals.seal import Seal, SealedFile
     from tasks.staging.store import Store
 
 

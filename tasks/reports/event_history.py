@@ -10,18 +10,19 @@ import pyarrow.compute as pc
 
 from tasks.redaction import foreign_text
 from tasks.reports.answer import Answer
-from tasks.staging import file_names, normalized
+from tasks.staging import normalized
+from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.dropped import describe, dropped_days
 from tasks.staging.event_masks import IDS
-from tasks.staging.files import read_stable, skip_unreadable
 from tasks.staging.known_ids import Candidates
-from tasks.staging.ledger import Ledger
+from tasks.staging.names import file_names
+from tasks.staging.storage.files import read_stable, skip_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from datetime import date, datetime
 
-    from tasks.staging.ledger_file_names import AttemptsFile
+    from tasks.staging.names.ledger_file_names import AttemptsFile
     from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
 

@@ -13,7 +13,7 @@ from tasks.reports.output_file import output_file
 from tasks.retry_policy import REREADS_OF_REPLACED_FILES
 from tasks.staging import normalized, normalized_rows
 from tasks.staging.event_masks import inside
-from tasks.staging.files import FileGone
+from tasks.staging.storage.files import FileGone
 from tasks.time_window import Window
 
 if TYPE_CHECKING:

@@ -99,7 +99,7 @@ _OF_DESTINATION = (
         lambda found: _unix(found.oldest_pending),
     ),
 )
-"""Of an account at a destination, from `tasks.staging.pending.DeliveryCounts`."""
+"""Of an account at a destination, from `tasks.staging.deliveries.pending.DeliveryCounts`."""
 
 _OF_ALL = (
     _Metric(

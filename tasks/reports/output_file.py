@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING, BinaryIO
 
 from tasks.errors import StagingError, explain
-from tasks.staging.local_files import create_private
+from tasks.staging.storage.local_files import create_private
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.plurals import counted
+from tasks.staging.deliveries.last_attempts import LastAttempts, last_of
+from tasks.staging.deliveries.pending import DeliveryCounts, count_events, settled_windows
 from tasks.staging.event_masks import FILTERED, IDS, inside
 from tasks.staging.known_ids import id_hashes
-from tasks.staging.last_attempts import LastAttempts, last_of
 from tasks.staging.normalized import days, read_day
 from tasks.staging.normalized_rows import conform
-from tasks.staging.pending import DeliveryCounts, count_events, settled_windows
 from tasks.staging.schemas import DELIVERIES_SCHEMA, schema_of
 from tasks.time_window import Window
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tasks.event_filter import EventFilter
-    from tasks.staging.file_names import NormalizedFile, RawFile
-    from tasks.staging.ledger import Ledger
+    from tasks.staging.deliveries.ledger import Ledger
+    from tasks.staging.names.file_names import NormalizedFile, RawFile
+    from tasks.staging.names.rejected_file_names import RejectedFile
     from tasks.staging.normalized import DayFiles
-    from tasks.staging.rejected_file_names import RejectedFile
     from tasks.staging.store import Store
 
 EVENTS_AT_ONCE = 500_000

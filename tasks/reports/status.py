@@ -18,10 +18,10 @@ from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.reports.answer import Answer
 from tasks.staging.coverage import coverage_of
 from tasks.staging.days_by_names import days_by_names
-from tasks.staging.files import read_stable, skip_unreadable
+from tasks.staging.deliveries.pending import DeliveryCounts, count_account
 from tasks.staging.normalized import day_of
-from tasks.staging.pending import DeliveryCounts, count_account
-from tasks.staging.seal_chain import newest_sealed_day
+from tasks.staging.seals.seal_chain import newest_sealed_day
+from tasks.staging.storage.files import read_stable, skip_unreadable
 from tasks.time_window import Window, difference, union
 
 if TYPE_CHECKING:

@@ -18,18 +18,18 @@ from tasks.plurals import counted
 from tasks.reports.answer import Answer
 from tasks.reports.day_verification import DayCounts, verify_day
 from tasks.retry_policy import REREADS_OF_REPLACED_FILES
-from tasks.staging.day_sums import counting_now
 from tasks.staging.dropped import runs_by_names
-from tasks.staging.files import FileGone, skip_unreadable
-from tasks.staging.seal_chain import SealChain
+from tasks.staging.seals.day_sums import counting_now
+from tasks.staging.seals.seal_chain import SealChain
+from tasks.staging.storage.files import FileGone, skip_unreadable
 from tasks.time_window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import date, datetime
 
-    from tasks.staging.seal_chain import SealInFile
-    from tasks.staging.signatures import VerifyingKey
+    from tasks.staging.seals.seal_chain import SealInFile
+    from tasks.staging.seals.signatures import VerifyingKey
     from tasks.staging.store import Store
 
 UNSIGNED = "none"

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from tasks.staging import dropped, file_names
-from tasks.staging.clock_spans import merge_spans
+from tasks.staging import dropped
 from tasks.staging.day_cache import DayCache
+from tasks.staging.names import file_names
+from tasks.staging.names.clock_spans import merge_spans
 from tasks.staging.raw import publish
 from tasks.staging.schemas import RAW_SCHEMA
 from tasks.time_window import MICROSECOND, Window, difference, union
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import date, datetime
 
-    from tasks.staging.file_names import RawParts
+    from tasks.staging.names.file_names import RawParts
     from tasks.staging.store import Store
 
 _BEGINNINGS = ("begin", "range")

@@ -36,8 +36,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import StagingError
-from tasks.staging.files import faults
-from tasks.staging.local_files import TMP
+from tasks.staging.storage.files import faults
+from tasks.staging.storage.local_files import TMP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

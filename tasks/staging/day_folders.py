@@ -6,7 +6,7 @@ from datetime import date
 from functools import lru_cache
 
 from tasks.errors import StagingError
-from tasks.staging.files import OURS_ALONE
+from tasks.staging.storage.files import OURS_ALONE
 
 
 def every_day(day: date) -> bool:  # noqa: ARG001 - whichever it is

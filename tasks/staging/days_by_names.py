@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasks.staging import file_names, normalized
+from tasks.staging import normalized
 from tasks.staging.coverage import day_coverage
-from tasks.staging.segments import first_generation_rows, surely_delivered
+from tasks.staging.names import file_names
+from tasks.staging.names.segments import first_generation_rows, surely_delivered
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from tasks.event_filter import EventFilter
     from tasks.staging.coverage import DayCoverage
-    from tasks.staging.file_names import NormalizedFile
+    from tasks.staging.names.file_names import NormalizedFile
     from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
 

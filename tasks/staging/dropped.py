@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from tasks.plurals import counted
-from tasks.staging import file_names
+from tasks.staging.names import file_names
 from tasks.time_window import MICROSECOND, Window, difference, union
 
 if TYPE_CHECKING:

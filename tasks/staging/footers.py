@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from tasks.staging.event_masks import inside
 from tasks.staging.schemas import schema_of
-from tasks.staging.writer import ROW_GROUP, ROW_GROUP_BYTES
+from tasks.staging.storage.writer import ROW_GROUP, ROW_GROUP_BYTES
 from tasks.time_window import Window
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import StagingError
-from tasks.staging import file_names
 from tasks.staging.day_cache import DayCache
+from tasks.staging.names import file_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

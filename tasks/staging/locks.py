@@ -1,7 +1,8 @@
 """One at a time: an account belongs to one extract or transform, a destination to one load.
 
 In a folder the lock is `flock` on an empty file in `<staging>/.locks`. It guards and knows
-nothing: the kernel frees a killed holder's. On object storage it is a lease: `tasks.staging.lease`.
+nothing: the kernel frees a killed holder's. On object storage it is a lease:
+`tasks.staging.storage.lease`.
 """
 
 from __future__ import annotations

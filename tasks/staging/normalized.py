@@ -9,15 +9,15 @@ in between leaves files that do not count, for the next transform to remove.
 A raw file of no rows needs no normalized one: its name says that there is nothing to normalize.
 
 What came of a raw file that a compacted one replaces counts as little as that raw file does
-(`tasks.staging.compacted_names`). Compaction publishes rejected, then normalized, then raw: the
-name of the compacted raw file makes the change. A compacted normalized file without its raw file is
-what a compaction in the middle, or one that was killed there, has published so far: its events
-still count by the files that it was to replace.
+(`tasks.staging.names.compacted_names`). Compaction publishes rejected, then normalized, then raw:
+the name of the compacted raw file makes the change. A compacted normalized file without its raw
+file is what a compaction in the middle, or one that was killed there, has published so far: its
+events still count by the files that it was to replace.
 
 Where the raw file is gone, for somebody moved it out of the staging, neither its normalized nor its
 rejected file counts: once the range is extracted anew, its events come from the new raw files. How
 many they were still counts in the sums of names (`lost`), for they may have been delivered; see
-`tasks.staging.segments` for why, and `tasks.staging.orphans` for how such files are dropped.
+`tasks.staging.names.segments` for why, and `tasks.staging.orphans` for how such files are dropped.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 
-from tasks.staging import file_names, rejected_file_names
-from tasks.staging.compacted_names import compacted_of, counting, counting_in_folder
 from tasks.staging.day_folders import every_day
 from tasks.staging.dropped import runs_by_names
-from tasks.staging.file_names import SUFFIX
+from tasks.staging.names import file_names, rejected_file_names
+from tasks.staging.names.compacted_names import compacted_of, counting, counting_in_folder
+from tasks.staging.names.file_names import SUFFIX
 from tasks.time_window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
-    from tasks.staging.compacted_names import R
-    from tasks.staging.file_names import NormalizedFile, RawFile
-    from tasks.staging.rejected_file_names import RejectedFile
+    from tasks.staging.names.compacted_names import R
+    from tasks.staging.names.file_names import NormalizedFile, RawFile
+    from tasks.staging.names.rejected_file_names import RejectedFile
     from tasks.staging.store import Store
 
     _Names = Sequence[str]

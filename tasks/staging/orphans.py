@@ -15,14 +15,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import StagingError
-from tasks.staging import file_names, normalized
+from tasks.staging import normalized
+from tasks.staging.names import file_names
 from tasks.time_window import isoformat, union
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
 
-    from tasks.staging.file_names import NormalizedFile
+    from tasks.staging.names.file_names import NormalizedFile
     from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
     from tasks.time_window import Window

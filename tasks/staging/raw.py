@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.staging import file_names
-from tasks.staging.clock_spans import merge_spans
-from tasks.staging.compacted_names import highest
 from tasks.staging.known_ids import KnownIds
+from tasks.staging.names import file_names
+from tasks.staging.names.clock_spans import merge_spans
+from tasks.staging.names.compacted_names import highest
 from tasks.staging.rejected import malformed_rows, reject
 from tasks.staging.schemas import RAW_SCHEMA, TIME
 from tasks.time_window import Window, difference, union
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
 
-    from tasks.staging.file_names import RawFile
+    from tasks.staging.names.file_names import RawFile
     from tasks.staging.store import Store
 
 

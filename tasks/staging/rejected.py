@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.staging import file_names, rejected_file_names
-from tasks.staging.compacted_names import counting_in_folder, highest
+from tasks.staging.names import file_names, rejected_file_names
+from tasks.staging.names.compacted_names import counting_in_folder, highest
 from tasks.staging.schemas import REJECTED_SCHEMA, TIME
 
 if TYPE_CHECKING:
     from datetime import date, datetime
 
-    from tasks.staging.rejected_file_names import RejectedFile
+    from tasks.staging.names.rejected_file_names import RejectedFile
     from tasks.staging.store import Store
 
 

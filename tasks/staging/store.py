@@ -6,7 +6,7 @@
     <staging>/deliveries/destination=<name>/account=<account>/date=<YYYY-MM-DD>/*.parquet
 
 A file is complete and on disk once it has its final name, and never changes afterwards. What
-the names mean is `tasks.staging.file_names`'s.
+the names mean is `tasks.staging.names.file_names`'s.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ import pyarrow as pa
 from tasks.errors import SettingsError, StagingError
 from tasks.redaction import foreign_text, redact_address
 from tasks.staging.day_folders import day_of_folder, every_day, unexpected_folder
-from tasks.staging.file_names import STAGES
-from tasks.staging.local_files import LocalFiles
-from tasks.staging.reader import read_batches, read_table
-from tasks.staging.remote_files import RemoteFiles
-from tasks.staging.repair import how_to_repair
+from tasks.staging.names.file_names import STAGES
 from tasks.staging.schemas import required, what_is_foreign
-from tasks.staging.writer import ROW_GROUP, Writer
+from tasks.staging.storage.local_files import LocalFiles
+from tasks.staging.storage.reader import read_batches, read_table
+from tasks.staging.storage.remote_files import RemoteFiles
+from tasks.staging.storage.repair import how_to_repair
+from tasks.staging.storage.writer import ROW_GROUP, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from datetime import date
 
-    from tasks.staging.files import Files, Pending
+    from tasks.staging.storage.files import Files, Pending
     from tasks.time_window import Window
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
@@ -290,7 +290,7 @@ def open_store(uri: str, locks: Literal["auto", "none"] = "auto") -> Store:
         ) from None
     if locks == "none" or filesystem.type_name == "mock":  # the memory of this process
         return Store(RemoteFiles(filesystem, path))
-    from tasks.staging.conditional_objects import ConditionalObjects
-    from tasks.staging.lease import Leases
+    from tasks.staging.storage.conditional_objects import ConditionalObjects
+    from tasks.staging.storage.lease import Leases
 
     return Store(RemoteFiles(filesystem, path, Leases(ConditionalObjects(filesystem, path))))

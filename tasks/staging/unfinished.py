@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks.staging.day_cache import DayCache
-from tasks.staging.file_names import STAGES
+from tasks.staging.names.file_names import STAGES
 from tasks.staging.normalized import listed, plainly_done, sorted_out
 
 if TYPE_CHECKING:

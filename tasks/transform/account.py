@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import date
 
-    from tasks.staging.file_names import RawFile
+    from tasks.staging.names.file_names import RawFile
     from tasks.staging.normalized import DayFiles
     from tasks.staging.orphans import Dropped
     from tasks.staging.store import Store

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 
 from tasks.errors import StagingError
-from tasks.staging.files import Pending, reading
-from tasks.staging.local_files import LocalFiles
 from tasks.staging.schemas import REJECTED_SCHEMA, TIME
+from tasks.staging.storage.files import Pending, reading
+from tasks.staging.storage.local_files import LocalFiles
+from tasks.staging.storage.writer import Writer
 from tasks.staging.store import Store
-from tasks.staging.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from tasks.errors import StagingError
-from tasks.staging import file_names
-from tasks.staging.rejected_file_names import rejected_files, rejected_name
-from tasks.staging.repair import how_to_repair
+from tasks.staging.names import file_names
+from tasks.staging.names.rejected_file_names import rejected_files, rejected_name
 from tasks.staging.schemas import REJECTED_SCHEMA
+from tasks.staging.storage.repair import how_to_repair
 from tasks.transform import processes
 from tasks.transform.conversion import RAW_COLUMNS, Made, Request, fill
 
 if TYPE_CHECKING:
     from datetime import date
 
-    from tasks.staging.file_names import NormalizedFile, RawFile
+    from tasks.staging.names.file_names import NormalizedFile, RawFile
     from tasks.staging.store import Store
     from tasks.transform.conversion import Contents
 
@@ -157,7 +157,7 @@ def _lost(file: FileToNormalize, normalized_ids: list[pa.ChunkedArray]) -> int:
     """
     import pyarrow.compute as pc
 
-    from tasks.staging.ledger import most_delivered
+    from tasks.staging.deliveries.ledger import most_delivered
 
     if file.previous is None:
         return most_delivered(file.store, file.account, file.day) if file.dropped else 0

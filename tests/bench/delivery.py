@@ -33,7 +33,7 @@ from tasks.load.batch import Batch
 from tasks.load.batch_sender import BatchSender
 from tasks.load.parallel_sender import ParallelSender
 from tasks.load.recorded_transport import RecordedTransport
-from tasks.staging.ledger import Ledger
+from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.store import open_store
 from tasks.syslog.message import encode
 from tests.bench import Measured, loggen

@@ -30,7 +30,7 @@ from sandbox.halo_api import HaloStandIn
 from tasks.accounts import Account, read_accounts
 from tasks.extract.account import extract_account
 from tasks.settings import Settings
-from tasks.staging.file_names import raw_files
+from tasks.staging.names.file_names import raw_files
 from tasks.staging.store import open_store
 from tests.bench import Measured
 from tests.flows.command import command_for

@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.load.batch_sender import BatchSender
-from tasks.load.batches import BrokenOff, batches
+from tasks.load.batches import batches
 from tasks.load.parallel_sender import ParallelSender
 from tasks.load.pending_days import now, pending_days
 from tasks.load.recorded_transport import RecordedTransport
-from tasks.staging.pending import Selection
+from tasks.load.selected_rows import BrokenOff
+from tasks.staging.deliveries.pending import Selection
 from tests.bench import Measured
 from tests.bench.delaying_proxy import DelayingProxy
 from tests.bench.load import normalized_days

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.halo_api import HaloStandIn, account_names
 from sandbox.receiver import Receiver
-from tasks.load.destination import replay_destination
+from tasks.load.replay import replay_destination
 from tasks.reports.audit import audit_range
 from tasks.reports.event_history import audit_event
 from tasks.staging.store import open_store

@@ -15,7 +15,7 @@ import orjson
 import pyarrow as pa
 
 from sandbox.events import generate_encoded
-from tasks.staging import file_names
+from tasks.staging.names import file_names
 from tasks.staging.schemas import RAW_SCHEMA
 from tasks.staging.store import open_store
 from tasks.time_window import Window

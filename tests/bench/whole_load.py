@@ -15,9 +15,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.load.batches import BrokenOff, batches
+from tasks.load.batches import batches
 from tasks.load.pending_days import now, pending_days
-from tasks.staging.pending import Selection
+from tasks.load.selected_rows import BrokenOff
+from tasks.staging.deliveries.pending import Selection
 from tests import syslog_ng
 from tests.bench import Measured
 from tests.bench.load import normalized_days

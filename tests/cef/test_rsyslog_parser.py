@@ -16,7 +16,7 @@ import pytest
 from tasks.cef.render import render
 from tasks.plugin.fields import FIELDS, NORMALIZED_SCHEMA
 from tasks.plugin.normalize import normalize
-from tasks.staging.last_attempts import DELIVERED
+from tasks.staging.deliveries.last_attempts import DELIVERED
 from tasks.syslog.message import encode
 from tests.cef.decode import decode
 from tests.cef.events import NASTY, Row, event, table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox import faults
-from tasks.staging import file_names
+from tasks.staging.names import file_names
 from tasks.time_window import Window
 from tests.extract.harness import BRIEF, MINUTE, NOW, START, Harness, events
 from tests.flows.command import command_for

@@ -149,3 +149,14 @@ def test_a_plain_command_does_not_import_prefect() -> None:
         "sys.exit(bool({'prefect', 'pandas'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_state_says_the_first_of_many_problems() -> None:
+    """A fault of every day of a year fills neither a page nor an alert; the log has all."""
+    from flows.states import task_state  # Prefect, which no other worker of the tests needs
+
+    state = task_state(LoadResult("sensor", problems=[f"day {day}" for day in range(365)]))
+    lines = str(state.message).splitlines()
+    assert lines[:2] == ["day 0", "day 1"]
+    assert lines[-2:] == ["and 355 more: see the log", "loaded sensor: nothing new"]
+    assert len(lines) == 12

@@ -16,7 +16,7 @@ import pytest
 from sandbox import faults
 from sandbox.halo_api import HaloStandIn
 from sandbox.receiver import Receiver
-from tasks.staging import file_names
+from tasks.staging.names import file_names
 from tasks.staging.schemas import RAW_SCHEMA
 from tasks.staging.store import open_store
 from tasks.time_window import Window

@@ -11,7 +11,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from tasks.load.destination import load_destination, replay_destination
+from tasks.load.destination import load_destination
+from tasks.load.replay import replay_destination
 from tasks.syslog.destination import StreamDestination
 from tests.staging.staged_data import read
 from tests.syslog.helpers import destination
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tasks.load.result import LoadResult
-    from tasks.staging.pending import Only
+    from tasks.staging.deliveries.pending import Only
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
     from tasks.time_window import Window

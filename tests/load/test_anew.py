@@ -72,7 +72,8 @@ def test_normalized_anew_while_loading(store: Store, connections: int) -> None:
 @pytest.fixture
 def files_of_20(monkeypatch: pytest.MonkeyPatch, store: Store) -> list[str]:
     """A day of three normalized files, opened one after the other while batches of 20 go out."""
-    monkeypatch.setattr("tasks.load.batches._ROWS", 20)
+    for module in ("batches", "selected_rows"):
+        monkeypatch.setattr(f"tasks.load.{module}.ROWS_AT_A_TIME", 20)
     return [event_id for first in (0, 60, 120) for event_id in normalized(store, 20, first=first)]
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from tasks.staging.last_attempts import FAILED_BETWEEN
-from tasks.staging.ledger import Ledger
+from tasks.staging.deliveries.last_attempts import FAILED_BETWEEN
+from tasks.staging.deliveries.ledger import Ledger
 from tests.load.helpers import load, replay, rows
 from tests.staging.rejecting_receiver import RejectingReceiver, ids_in
 from tests.staging.staged_data import DAY, at, normalized, window

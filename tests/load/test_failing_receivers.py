@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.staging.last_attempts import FAILED_BETWEEN
+from tasks.staging.deliveries.last_attempts import FAILED_BETWEEN
 from tests.load.helpers import closed_port, load, rows
 from tests.staging.rejecting_receiver import RejectingReceiver
 from tests.staging.staged_data import normalized

@@ -17,7 +17,7 @@ from tests.staging.staged_data import at, stage, transform, window
 from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
-    from tasks.staging.pending import Only
+    from tasks.staging.deliveries.pending import Only
 
 FILTERS = ["", LOGINS, "critical=true", f"{LOGINS}&critical=true", "since=2026-03-01T02:00:00Z"]
 

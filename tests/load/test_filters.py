@@ -9,8 +9,8 @@ import pytest
 
 from tasks.load.result import LoadResult
 from tasks.reports.status import status
-from tasks.staging.ledger import Ledger
-from tasks.staging.pending import DeliveryCounts
+from tasks.staging.deliveries.ledger import Ledger
+from tasks.staging.deliveries.pending import DeliveryCounts
 from tests.load.filtered import LOGINS, RANGE, counted, events, hour
 from tests.load.helpers import load, replay
 from tests.staging.rejecting_receiver import RejectingReceiver
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tasks.staging.pending import Only
+    from tasks.staging.deliveries.pending import Only
     from tasks.staging.store import Store
 
 

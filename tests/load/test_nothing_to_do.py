@@ -13,7 +13,7 @@ from tests.staging.staged_data import normalized, stage, window
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tasks.staging.pending import Only
+    from tasks.staging.deliveries.pending import Only
     from tasks.staging.store import Store
 
 

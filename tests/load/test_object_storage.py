@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from pyarrow import fs
 
-from tasks.load.destination import load_destination, replay_destination
+from tasks.load.destination import load_destination
+from tasks.load.replay import replay_destination
 from tasks.reports.audit import audit_range
 from tasks.reports.event_history import audit_event
 from tasks.reports.export import export_to
 from tasks.reports.status import status
-from tasks.staging.remote_files import RemoteFiles
+from tasks.staging.storage.remote_files import RemoteFiles
 from tasks.staging.store import Store
 from tests.staging.staged_data import normalized, stage, transform, window
 from tests.syslog.helpers import destination

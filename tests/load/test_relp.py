@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from tasks.staging.last_attempts import FAILED_ALONE, FAILED_BETWEEN
+from tasks.staging.deliveries.last_attempts import FAILED_ALONE, FAILED_BETWEEN
 from tests.load.helpers import closed_port, load, rows
 from tests.load.relay import REFUSED, Relay
 from tests.staging.staged_data import normalized

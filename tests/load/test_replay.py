@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tasks.staging.ledger import Ledger
+from tasks.staging.deliveries.ledger import Ledger
 from tests.load.helpers import load, replay, rows
 from tests.staging.rejecting_receiver import RejectingReceiver
 from tests.staging.staged_data import DAY, at, normalized, realistic, stage, transform, window
@@ -14,7 +14,7 @@ from tests.staging.test_ledger import attempts, record
 
 if TYPE_CHECKING:
     from sandbox.receiver import Receiver
-    from tasks.staging.pending import Only
+    from tasks.staging.deliveries.pending import Only
     from tasks.staging.store import Store
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from tasks.load.replay_plan import PlannedDay, plan_replay
-from tasks.staging.ledger import Ledger
+from tasks.staging.deliveries.ledger import Ledger
+from tasks.staging.deliveries.pending import Only
 from tasks.staging.locks import hold
-from tasks.staging.pending import Only
 from tests.load.helpers import load, replay
 from tests.load.test_events_at_fault import load_beside
 from tests.staging.rejecting_receiver import RejectingReceiver

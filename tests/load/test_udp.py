@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from tasks.staging.last_attempts import FAILED_BETWEEN
+from tasks.staging.deliveries.last_attempts import FAILED_BETWEEN
 from tasks.syslog.transport import Outcome
 from tests.load.helpers import closed_port, load, rows
 from tests.staging.staged_data import normalized

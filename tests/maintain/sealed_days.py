@@ -16,8 +16,8 @@ from tasks.maintain.compaction import compact_account
 from tasks.maintain.maintenance_run import MaintenanceRun
 from tasks.maintain.sealing import SealResult, seal_account
 from tasks.staging.raw import stage_window
-from tasks.staging.seal_chain import SealChain
-from tasks.staging.signatures import SigningKey, read_signing_key
+from tasks.staging.seals.seal_chain import SealChain
+from tasks.staging.seals.signatures import SigningKey, read_signing_key
 from tasks.staging.store import open_store
 from tests.load.helpers import load
 from tests.staging.rejecting_receiver import RejectingReceiver
@@ -26,7 +26,7 @@ from tests.staging.staged_data import at, broken, malformed, raw, stage, transfo
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tasks.staging.seal_chain import SealInFile
+    from tasks.staging.seals.seal_chain import SealInFile
     from tasks.staging.store import Store
 
 DAYS = 3

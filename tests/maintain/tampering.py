@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tasks.staging.seal import parse_seal
+from tasks.staging.seals.seal import parse_seal
 
 Tampering = Callable[[Path], None]
 

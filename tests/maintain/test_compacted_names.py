@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tasks.maintain.compaction_plan import plan_day
-from tasks.staging import file_names, ledger_file_names, normalized, rejected_file_names
-from tasks.staging.compacted_names import highest
+from tasks.staging import normalized
+from tasks.staging.names import file_names, ledger_file_names, rejected_file_names
+from tasks.staging.names.compacted_names import highest
 from tasks.staging.raw import covered_by
 from tests.staging.staged_data import DAY, at, window
 

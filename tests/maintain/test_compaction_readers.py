@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 import pytest
 
 from tasks.errors import StagingError
-from tasks.load.destination import replay_destination
+from tasks.load.replay import replay_destination
 from tasks.load.replay_plan import plan_replay
 from tasks.staging import normalized
-from tasks.staging.remote_files import RemoteFiles
+from tasks.staging.storage.remote_files import RemoteFiles
 from tasks.staging.store import open_store
 from tasks.staging.unfinished import unfinished
 from tests.maintain.days import BATCH, compact, dense_day, files, load, look

@@ -18,8 +18,8 @@ from tasks.maintain.maintenance_run import MaintenanceRun
 from tasks.maintain.retention import drop_account
 from tasks.maintain.sealing import seal_account
 from tasks.reports.verification import verify
-from tasks.staging.remote_files import RemoteFiles
-from tasks.staging.signatures import read_signing_key, read_verifying_key
+from tasks.staging.seals.signatures import read_signing_key, read_verifying_key
+from tasks.staging.storage.remote_files import RemoteFiles
 from tasks.staging.store import Store, open_store
 from tests.load.helpers import load
 from tests.maintain.aged import DAYS as DAYS_STAGED

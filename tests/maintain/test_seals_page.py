@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tasks.staging.coverage import mark_beginning
-from tasks.staging.signatures import read_signing_key
+from tasks.staging.seals.signatures import read_signing_key
 from tasks.staging.store import open_store
 from tests.documents import ROOT
 from tests.maintain import tampering

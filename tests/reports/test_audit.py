@@ -7,7 +7,7 @@ import pytest
 
 from tasks.reports.audit import RangeAudit, RangeCounts, audit_range
 from tasks.reports.event_history import audit_event
-from tasks.staging.ledger import Ledger
+from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.normalized import current_files
 from tests.load.helpers import load, replay
 from tests.reports.shown import shown

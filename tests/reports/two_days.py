@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tasks.staging.ledger import Ledger
+from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.raw import stage_window
 from tasks.staging.schemas import DELIVERIES_SCHEMA
 from tasks.time_window import Window

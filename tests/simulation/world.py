@@ -20,7 +20,8 @@ from sandbox import faults
 from sandbox.halo_api import HaloStandIn
 from tasks.accounts import read_accounts
 from tasks.extract.account import extract_account
-from tasks.load.destination import load_destination, replay_destination
+from tasks.load.destination import load_destination
+from tasks.load.replay import replay_destination
 from tasks.maintain.account import maintain_account
 from tasks.maintain.retention import Rules
 from tasks.notebook import staging
@@ -42,7 +43,7 @@ from tests.staging.rejecting_receiver import RejectingReceiver
 
 if TYPE_CHECKING:
     from sandbox.faults import Fault
-    from tasks.staging.pending import Only
+    from tasks.staging.deliveries.pending import Only
     from tests.simulation.history import HaloFault, NewEvent
 
 BATCH = 40

@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasks.load.destination import load_destination, replay_destination
+from tasks.load.destination import load_destination
+from tasks.load.replay import replay_destination
 from tasks.staging import coverage
 from tests.maintain.aged import maintain
 from tests.maintain.days import compact
@@ -18,7 +19,7 @@ from tests.syslog.helpers import destination
 if TYPE_CHECKING:
     from random import Random
 
-    from tasks.staging.pending import Only
+    from tasks.staging.deliveries.pending import Only
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
     from tests.staging.rejecting_receiver import RejectingReceiver

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from pyarrow import fs
 
 from tasks.errors import InUseError
-from tasks.staging.conditional_objects import ConditionalObjects
-from tasks.staging.lease import Leases
+from tasks.staging.storage.conditional_objects import ConditionalObjects
+from tasks.staging.storage.lease import Leases
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from tasks.load.pending_days import now, pending_days
 from tasks.staging import coverage, normalized
+from tasks.staging.deliveries.pending import Selection
 from tasks.staging.known_ids import KnownIds
-from tasks.staging.pending import Selection
 from tasks.staging.unfinished import unfinished
 
 if TYPE_CHECKING:

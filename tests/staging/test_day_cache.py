@@ -16,8 +16,8 @@ from pyarrow.fs import _MockFileSystem
 from tasks.load.destination import load_destination
 from tasks.staging import coverage, day_cache
 from tasks.staging.known_ids import KnownIds
-from tasks.staging.local_files import LocalFiles
-from tasks.staging.remote_files import RemoteFiles
+from tasks.staging.storage.local_files import LocalFiles
+from tasks.staging.storage.remote_files import RemoteFiles
 from tasks.staging.store import Store
 from tasks.staging.unfinished import unfinished
 from tests.staging.changing_staging import ChangingStaging

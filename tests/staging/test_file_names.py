@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.errors import StagingError
-from tasks.staging import file_names, ledger_file_names, rejected_file_names
+from tasks.staging.names import file_names, ledger_file_names, rejected_file_names
 from tasks.time_window import Window
 
 if TYPE_CHECKING:

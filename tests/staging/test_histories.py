@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tasks.staging import file_names
 from tasks.staging.coverage import covered_windows
+from tasks.staging.names import file_names
 from tasks.staging.raw import stage_window
 from tasks.staging.store import Store, open_store
 from tasks.time_window import Window, difference, union

@@ -14,9 +14,9 @@ from itertools import pairwise
 import pytest
 
 from tasks.errors import InUseError, StagingError
-from tasks.staging.lease import Lease
 from tasks.staging.locks import hold
-from tasks.staging.remote_files import RemoteFiles
+from tasks.staging.storage.lease import Lease
+from tasks.staging.storage.remote_files import RemoteFiles
 from tasks.staging.store import Store, open_store
 from tests.object_storage import Proxy, never
 from tests.staging.leases import OWNER, WAIT, held_by, leases, start, wait_until

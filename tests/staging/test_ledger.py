@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 
 from tasks.event_filter import EventFilter
-from tasks.staging import ledger_file_names
-from tasks.staging.last_attempts import FAILED_ALONE, FAILED_BETWEEN
-from tasks.staging.ledger import Ledger
+from tasks.staging.deliveries.last_attempts import FAILED_ALONE, FAILED_BETWEEN
+from tasks.staging.deliveries.ledger import Ledger
+from tasks.staging.deliveries.pending import DeliveryCounts, count_segment
+from tasks.staging.names import ledger_file_names
 from tasks.staging.normalized import current_files
-from tasks.staging.pending import DeliveryCounts, count_segment
 from tasks.staging.schemas import DELIVERIES_SCHEMA
 from tests.staging.staged_data import DAY, at, normalized
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from tasks.staging.segments import Segment
+    from tasks.staging.names.segments import Segment
     from tasks.staging.store import Store
 
 TODAY = DAY.date()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
-from tasks.staging import file_names
 from tasks.staging.coverage import covered_windows
+from tasks.staging.names import file_names
 from tasks.staging.raw import Staged, stage_window
 from tasks.staging.schemas import REJECTED_SCHEMA
 from tasks.time_window import Window

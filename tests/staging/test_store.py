@@ -16,11 +16,11 @@ import pytest
 from pyarrow import fs
 
 from tasks.errors import SettingsError, StagingError
-from tasks.staging.files import FileGone
-from tasks.staging.remote_files import RemoteFiles
 from tasks.staging.schemas import RAW_SCHEMA
+from tasks.staging.storage.files import FileGone
+from tasks.staging.storage.remote_files import RemoteFiles
+from tasks.staging.storage.writer import ROW_GROUP
 from tasks.staging.store import Store, open_store
-from tasks.staging.writer import ROW_GROUP
 from tests.staging.staged_data import (
     DAY,
     at,
@@ -104,7 +104,7 @@ def test_row_groups(store: Store) -> None:
 
 def test_row_groups_of_large_texts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The larger rows are, the fewer are written as one group and read at a time; at least one."""
-    monkeypatch.setattr("tasks.staging.writer.ROW_GROUP_BYTES", 100_000)
+    monkeypatch.setattr("tasks.staging.storage.writer.ROW_GROUP_BYTES", 100_000)
     sizes = [10] * 500 + [30_000] * 20 + [300_000] * 2 + [10] * 500
     table = some(len(sizes))
     column = table.schema.get_field_index("event")

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tasks.event_filter import EventFilter
-from tasks.staging import file_names, ledger_file_names
-from tasks.staging.ledger import Ledger
-from tasks.staging.segments import Segment, join, surely_delivered
+from tasks.staging.deliveries.ledger import Ledger
+from tasks.staging.names import file_names, ledger_file_names
+from tasks.staging.names.segments import Segment, join, surely_delivered
 from tasks.staging.store import open_store
 from tests.staging.staged_data import DAY, at, window
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks.staging import file_names, normalized
+from tasks.staging import normalized
+from tasks.staging.names import file_names
 from tests.staging.staged_data import (
     DAY,
     at,

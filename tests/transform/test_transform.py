@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.plugin.fields import MAPPING_VERSION, NORMALIZED_SCHEMA
-from tasks.staging import file_names, normalized_rows
+from tasks.staging import normalized_rows
 from tasks.staging.locks import hold
+from tasks.staging.names import file_names
 from tasks.staging.schemas import REJECTED_SCHEMA
 from tasks.transform.account import TransformResult, transform_account
 from tests.staging.staged_data import (

@@ -12,15 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.reports.audit_report.delays import Delays
+from tasks.staging.deliveries.last_attempts import DELIVERED
 from tasks.staging.event_masks import inside
-from tasks.staging.last_attempts import DELIVERED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import date
 
-    from tasks.staging.ledger import Ledger
-    from tasks.staging.ledger_file_names import AttemptsFile
+    from tasks.staging.deliveries.ledger import Ledger
+    from tasks.staging.names.ledger_file_names import AttemptsFile
     from tasks.time_window import Window
 
 LIVE = timedelta(hours=1)

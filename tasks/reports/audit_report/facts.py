@@ -18,11 +18,11 @@ from tasks.reports.audit_report.hashes import LedgerDay, hash_day
 from tasks.reports.audit_report.rejections import Rejections
 from tasks.reports.status import known_destinations
 from tasks.staging import normalized
+from tasks.staging.deliveries.ledger import Ledger
+from tasks.staging.deliveries.pending import DeliveryCounts
 from tasks.staging.event_masks import inside
-from tasks.staging.files import read_stable, skip_unreadable
-from tasks.staging.ledger import Ledger
-from tasks.staging.pending import DeliveryCounts
 from tasks.staging.schemas import RAW_SCHEMA
+from tasks.staging.storage.files import read_stable, skip_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

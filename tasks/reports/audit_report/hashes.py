@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tasks.staging.footers import sha256_of_file
 
 if TYPE_CHECKING:
-    from tasks.staging.ledger import Ledger
+    from tasks.staging.deliveries.ledger import Ledger
 
 
 @dataclass(frozen=True)

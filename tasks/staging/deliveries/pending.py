@@ -1,7 +1,7 @@
 """What is pending: which events a destination is still to get, and how many it got.
 
 `status`, `audit`, `load` and `replay` all ask here. Names of files tell where they can
-(`tasks.staging.segments`); files are opened for what names leave open.
+(`tasks.staging.names.segments`); files are opened for what names leave open.
 
 Each normalized event is one of three for a destination: delivered, if its last attempt was, be it
 taken now or not; else pending, if the destination takes it; else excluded.
@@ -18,10 +18,11 @@ import pyarrow.compute as pc
 
 from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.retry_policy import FIRST_DEFERRAL, LATER_DEFERRAL, RUNS_BEFORE_DEFERRAL
-from tasks.staging import file_names, normalized_rows
+from tasks.staging import normalized_rows
+from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.event_masks import columns_of, created_at, inside, taken, whole
-from tasks.staging.ledger import Ledger
-from tasks.staging.segments import surely_settled
+from tasks.staging.names import file_names
+from tasks.staging.names.segments import surely_settled
 from tasks.time_window import Window
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tasks.staging.days_by_names import DayByNames
-    from tasks.staging.file_names import NormalizedFile
-    from tasks.staging.last_attempts import LastAttempts
-    from tasks.staging.segments import Segment
+    from tasks.staging.deliveries.last_attempts import LastAttempts
+    from tasks.staging.names.file_names import NormalizedFile
+    from tasks.staging.names.segments import Segment
     from tasks.staging.store import Store
 
 _FIRST_DEFERRAL, _LATER_DEFERRAL = np.array([FIRST_DEFERRAL, LATER_DEFERRAL], "timedelta64[us]")

@@ -6,7 +6,7 @@ import re
 from datetime import date, timedelta
 
 from tasks.halo_history import HALO_KEEPS
-from tasks.staging import file_names
+from tasks.staging.names import file_names
 from tasks.time_window import Window, isoformat
 
 _DAY = re.compile(r"/date=(\d{4}-\d{2}-\d{2})/", re.ASCII)

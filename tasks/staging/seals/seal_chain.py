@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from tasks.errors import StagingError
 from tasks.redaction import foreign_text
-from tasks.staging.files import OURS_ALONE
-from tasks.staging.seal import Seal, parse_seal, sha256_of
+from tasks.staging.seals.seal import Seal, parse_seal, sha256_of
+from tasks.staging.storage.files import OURS_ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks.staging import normalized
+from tasks.staging.deliveries.last_attempts import last_of
+from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.footers import Footer, read_slice, slices
-from tasks.staging.last_attempts import last_of
-from tasks.staging.ledger import Ledger
-from tasks.staging.seal import DestinationSums, RejectedSums, Sums
+from tasks.staging.seals.seal import DestinationSums, RejectedSums, Sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

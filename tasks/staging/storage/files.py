@@ -1,8 +1,8 @@
 """The operations that a place for a staging offers, and the errors they raise.
 
-There are two: a folder of this machine (`tasks.staging.local_files`), which is first class, and
-whatever pyarrow can open (`tasks.staging.remote_files`), object storage above all. Both offer the
-same few operations on paths relative to the staging.
+There are two: a folder of this machine (`local_files`), which is first class, and whatever pyarrow
+can open (`remote_files`), object storage above all. Both offer the same few operations on paths
+relative to the staging.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import pyarrow as pa
 from tasks.errors import InUseError, StagingError, explain
 from tasks.redaction import foreign_text
 from tasks.retry_policy import REREADS_OF_REPLACED_FILES
-from tasks.staging.file_names import SUFFIX
-from tasks.staging.repair import how_to_repair
+from tasks.staging.names.file_names import SUFFIX
+from tasks.staging.storage.repair import how_to_repair
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator
 
-    from tasks.staging.lease_holder import Holder
+    from tasks.staging.storage.lease_holder import Holder
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.staging import file_names
+from tasks.staging.names import file_names
 from tasks.time_window import Window
 
 if TYPE_CHECKING:

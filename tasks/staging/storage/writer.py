@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tasks.staging.files import Pending
+from tasks.staging.storage.files import Pending
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

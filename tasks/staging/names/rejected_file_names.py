@@ -1,19 +1,19 @@
-"""Names of rejected files; `tasks.staging.file_names` has the forms of all names."""
+"""Names of rejected files; `tasks.staging.names.file_names` has the forms of all names."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasks.staging.compacted_names import NUMBERED, number_of, numbered
-from tasks.staging.file_names import (
+from tasks.staging.names.compacted_names import NUMBERED, number_of, numbered
+from tasks.staging.names.file_names import (
     NORMALIZED,
     SUFFIX,
     match_spanned,
     name_pattern,
     unique,
 )
-from tasks.staging.name_search import foreign_name
+from tasks.staging.names.name_search import foreign_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import pyarrow as pa
 
 from tasks.errors import InUseError, StagingError
-from tasks.staging.disk_room import Reserves, force
-from tasks.staging.file_names import SUFFIX, unique
-from tasks.staging.files import (
+from tasks.staging.names.file_names import SUFFIX, unique
+from tasks.staging.storage.disk_room import Reserves, force
+from tasks.staging.storage.files import (
     OURS_ALONE,
     PRIVATE_FILE,
     PRIVATE_FOLDER,

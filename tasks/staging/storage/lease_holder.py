@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
-    from tasks.staging.conditional_objects import Found
+    from tasks.staging.storage.conditional_objects import Found
 
 _Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{0,128}$")]
 

@@ -1,4 +1,4 @@
-"""Names of ledger files; `tasks.staging.file_names` has the forms of all names."""
+"""Names of ledger files; `tasks.staging.names.file_names` has the forms of all names."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tasks.staging.compacted_names import (
+from tasks.staging.names.compacted_names import (
     COMPACTED,
     NUMBERED,
     counting_in_folder,
     number_of,
     numbered,
 )
-from tasks.staging.file_names import (
+from tasks.staging.names.file_names import (
     CLOCK,
     SPAN,
     SUFFIX,
@@ -24,7 +24,7 @@ from tasks.staging.file_names import (
     span,
     unique,
 )
-from tasks.staging.name_search import foreign_name
+from tasks.staging.names.name_search import foreign_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -25,22 +25,22 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tasks.errors import StagingError
-from tasks.staging.conditional_objects import (
+from tasks.staging.storage.conditional_objects import (
     Changed,
     ConditionalObjects,
     Found,
     ObjectError,
     without_conditions,
 )
-from tasks.staging.files import in_use
-from tasks.staging.lease_holder import Holder, holder_of
+from tasks.staging.storage.files import in_use
+from tasks.staging.storage.lease_holder import Holder, holder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from obstore import UpdateVersion
 
-    from tasks.staging.conditional_objects import Replaces
+    from tasks.staging.storage.conditional_objects import Replaces
 
 SECONDS = 120.0
 """After how many seconds without a write a lease lapses."""

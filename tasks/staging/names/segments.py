@@ -30,15 +30,15 @@ from itertools import filterfalse
 from typing import TYPE_CHECKING
 
 from tasks.event_filter import EVERYTHING, EventFilter
-from tasks.staging import file_names, ledger_file_names
-from tasks.staging.file_names import NormalizedFile
-from tasks.staging.ledger_file_names import AttemptsFile
+from tasks.staging.names import file_names, ledger_file_names
+from tasks.staging.names.file_names import NormalizedFile
+from tasks.staging.names.ledger_file_names import AttemptsFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import date
 
-    from tasks.staging.ledger_file_names import SettledNote
+    from tasks.staging.names.ledger_file_names import SettledNote
 
 _FIRST_GENERATION = re.compile(r"-g1-(\d+)u?\.parquet/")
 _NUMBER = r"(?:-[ac]\d+)?"

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.staging.pending import count_segment
-from tasks.staging.segments import join, surely_settled
+from tasks.staging.deliveries.pending import count_segment
+from tasks.staging.names.segments import join, surely_settled
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from tasks.event_filter import EventFilter
-    from tasks.staging.file_names import NormalizedFile
-    from tasks.staging.ledger import Ledger
-    from tasks.staging.segments import Segment
+    from tasks.staging.deliveries.ledger import Ledger
+    from tasks.staging.names.file_names import NormalizedFile
+    from tasks.staging.names.segments import Segment
 
 
 def count_pending(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tasks.staging.file_names import SUFFIX
-from tasks.staging.files import Pending, faults, in_use, reading
+from tasks.staging.names.file_names import SUFFIX
+from tasks.staging.storage.files import Pending, faults, in_use, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tasks.staging.lease import Lease, Leases
+    from tasks.staging.storage.lease import Lease, Leases
 
 _FEW_FOLDERS = 8
 """Fewer than these are listed one by one, where others are not wanted."""

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Iterable
 
-    from tasks.staging.file_names import NormalizedFile, RawFile
-    from tasks.staging.ledger_file_names import AttemptsFile
-    from tasks.staging.rejected_file_names import RejectedFile
+    from tasks.staging.names.file_names import NormalizedFile, RawFile
+    from tasks.staging.names.ledger_file_names import AttemptsFile
+    from tasks.staging.names.rejected_file_names import RejectedFile
 
 COMPACTED = r"-c(?P<compaction>[1-9]\d*)"
 AFTER = r"(?:-a(?P<after>[1-9]\d*))?"

@@ -1,7 +1,7 @@
 """Single objects beside the Parquet files of a staging, written under a condition.
 
 pyarrow's file systems put no condition on a write. So `obstore` writes these few objects; see
-`tasks.staging.bucket` for how it opens the bucket.
+`tasks.staging.storage.bucket` for how it opens the bucket.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.errors import SettingsError, StagingError
 from tasks.redaction import foreign_text, redact
-from tasks.staging.bucket import NO_OTHER_RUN, open_bucket
+from tasks.staging.storage.bucket import NO_OTHER_RUN, open_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,11 +12,11 @@
 all of them followed by `.parquet`. `since` and `until` are `HHMMSSffffff` in the UTC day of the
 folder, half-open, and bound the `created_at` of every row; midnight at the day's end is
 `240000000000`. Times of this form compare as text; a name with any other time is not one of ours.
-`-c{n}` and `-a{n}` say which files a compaction replaced: `tasks.staging.compacted_names`. The
+`-c{n}` and `-a{n}` say which files a compaction replaced: `compacted_names` beside this module. The
 forms of all four trees stand together here, because none of them may be taken for another;
-`tasks.staging.rejected_file_names` and `ledger_file_names` read and make those of `rejected` and
-`deliveries`. Nothing here touches a disk. The `folder` that functions take is where the names lie
-in their tree: messages show it.
+`rejected_file_names` and `ledger_file_names` read and make those of `rejected` and `deliveries`.
+Nothing here touches a disk. The `folder` that functions take is where the names lie in their tree:
+messages show it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, cast
 
-from tasks.staging.compacted_names import (
+from tasks.staging.names.compacted_names import (
     AFTER,
     COMPACTED,
     compacted_of,
     counting,
     numbered,
 )
-from tasks.staging.name_search import find_all
+from tasks.staging.names.name_search import find_all
 from tasks.time_window import MICROSECOND, Window
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """The ledger: one row an event and attempt, and what it last says of an event.
 
-Names of files say what is delivered where possible; see `tasks.staging.segments`.
+Names of files say what is delivered where possible; see `tasks.staging.names.segments`.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import pyarrow.compute as pc
 
 from tasks.errors import StagingError
 from tasks.event_filter import EVERYTHING, EventFilter
-from tasks.staging import file_names, ledger_file_names
-from tasks.staging.compacted_names import highest
-from tasks.staging.last_attempts import LastAttempts, last_of
+from tasks.staging.deliveries.last_attempts import LastAttempts, last_of
+from tasks.staging.names import file_names, ledger_file_names
+from tasks.staging.names.compacted_names import highest
+from tasks.staging.names.segments import segments_of
 from tasks.staging.schemas import DELIVERIES_SCHEMA
-from tasks.staging.segments import segments_of
-from tasks.staging.writer import in_bytes
+from tasks.staging.storage.writer import in_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import date
 
-    from tasks.staging.file_names import NormalizedFile
-    from tasks.staging.files import Pending
-    from tasks.staging.ledger_file_names import AttemptsFile, SettledNote
-    from tasks.staging.segments import Segment
+    from tasks.staging.names.file_names import NormalizedFile
+    from tasks.staging.names.ledger_file_names import AttemptsFile, SettledNote
+    from tasks.staging.names.segments import Segment
+    from tasks.staging.storage.files import Pending
     from tasks.staging.store import Store
     from tasks.time_window import Window
 

@@ -12,7 +12,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-from tasks.staging.files import PRIVATE_FILE
+from tasks.staging.storage.files import PRIVATE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,1 @@
+"""The ledger of every attempt, and what is pending by it."""

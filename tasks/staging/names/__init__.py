@@ -1,0 +1,1 @@
+"""Names of staged files: all that is read from a path alone."""

@@ -1,0 +1,1 @@
+"""Seals: what a day came to, hashed, chained and signed."""
