@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.receiver import Receiver
-from tests.load.helpers import load, rows
+from tests.load.helpers import kill_load, load, rows
 from tests.staging.rejecting_receiver import RejectingReceiver, ids_in
 from tests.staging.staged_data import normalized
 from tests.syslog.helpers import ScriptedReceiver, read_all
@@ -168,16 +166,8 @@ def test_killed_in_the_middle(store: Store, tmp_path: Path, count: int) -> None:
     events = normalized(store, 1200)
     with Receiver("tcp") as receiver:
         url = receiver.url("tcp", batch=20, connections=count, name="sensor")
-        program = (
-            "import sys; from tasks.staging.store import open_store; from tests.load.helpers "
-            "import load; load(open_store(sys.argv[1]), sys.argv[2])"
-        )
-        child = subprocess.Popen([sys.executable, "-c", program, str(tmp_path), url])
-        receiver.wait_for(400, "tcp", seconds=60)
-        child.kill()
-        child.wait()
-        before = receiver.counts()["tcp"]
-        assert before < 1200
+        kill_load(store, url, lambda: receiver.counts()["tcp"] >= 400)
+        assert 400 <= receiver.counts()["tcp"] < 1200
         done = load(store, url)
         came = Counter(ids_in(b"\n".join(receiver.messages("tcp"))))
     assert done.pending == 0
