@@ -150,10 +150,13 @@ class _Retention:
             for day, state in day_files.days(self.store, self.account).items()
             if Window.of_day(day).until <= oldest and self.run.is_over(day) and _has_data(state)
         }
+        names = sorted(destination.name for destination in self.run.destinations)
+        owners: list[tuple[Kind, str]] = [("account", self.account)]
+        owners += [("destination", name) for name in names]
         for index, (day, listed) in enumerate(days.items()):
             if self.run.stop.is_set():
                 return
-            with self._locked(("account", self.account), *self._sensors()), self._reported(day):
+            with self._locked(*owners), self._reported(day):
                 state = listed
                 if not self.run.dry_run:  # now that nobody else changes it
                     state = day_files.day_of(self.store, self.account, day, dropped=listed.dropped)
@@ -178,7 +181,7 @@ class _Retention:
     def _drop_day(self, day: date, state: DayFiles) -> None:
         if not _has_data(state):
             return
-        part = self._read(day)
+        part = self._known_part(day)
         if reason := self._why_kept(part, state):
             self.left.add(day, reason)
             return
@@ -192,7 +195,7 @@ class _Retention:
             self.left.add(day, left_days.NOT_SEALED)
             return
         if part is not None:
-            self._mark(part)
+            self._mark_dropped(part)
         for stage in ("raw", "normalized", "rejected"):  # raw first: it decides what counts
             self._remove(stage, day)
         self.gone.add(day)
@@ -218,14 +221,14 @@ class _Retention:
         """Whether a day is sealed once it is compacted: not where time of it was never read."""
         return plan_day(day, state, self.known.begin).obstacle != left_days.GAP
 
-    def _read(self, day: date) -> Window | None:
+    def _known_part(self, day: date) -> Window | None:
         """The part of a day between where the account begins and what was read last."""
         bounds, known = Window.of_day(day), self.known
         since = max(bounds.since, known.begin or bounds.until)
         until = min(bounds.until, known.end or bounds.since)
         return Window(since, until) if since < until else None
 
-    def _mark(self, part: Window) -> None:
+    def _mark_dropped(self, part: Window) -> None:
         """Say that a part of a day was dropped, in one mark with the time that touches it."""
         if self.run.dry_run:
             return
@@ -261,10 +264,6 @@ class _Retention:
             return False
         raw, made = (self.store.files(tree, self.account, day) for tree in ("raw", "normalized"))
         return bool(made) or any(file.rows for file in file_names.raw_files(raw))
-
-    def _sensors(self) -> Iterator[tuple[Kind, str]]:
-        for name in sorted(destination.name for destination in self.run.destinations):
-            yield "destination", name
 
     @contextmanager
     def _locked(self, *owners: tuple[Kind, str]) -> Iterator[None]:
