@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tasks.plurals import counted
 from tasks.results import StageResult
@@ -13,10 +13,17 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tasks.extract.plan import Plan
-    from tasks.extract.window_extractor import FailedWindow
     from tasks.staging.coverage import Coverage
     from tasks.staging.known_ids import KnownIds
     from tasks.time_window import Window
+
+
+class FailedWindow(NamedTuple):
+    """A window that is not covered, and why; no reason where the account as a whole failed."""
+
+    window: Window
+    reason: str
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ def report_failures(result: ExtractResult, failed: list[FailedWindow]) -> None:
         result.problems.append(f"account {result.subject}: {ranges}: {reason}; {remedy}")
 
 
-def start_is_too_late(account: str, start: datetime, known: Coverage) -> str | None:
+def note_late_start(account: str, start: datetime, known: Coverage) -> str | None:
     """A note that the configured start no longer changes anything; None where it does."""
     if known.begin is None or not known.synced or start >= known.begin:
         return None
