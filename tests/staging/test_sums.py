@@ -131,7 +131,7 @@ class Sums(RuleBasedStateMachine):
                 part.rows,
                 part.total,
                 part.ledger_rows,
-                part.after,
+                part.takes_from,
                 delivered,
                 part.fingerprint,
             )

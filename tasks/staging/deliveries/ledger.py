@@ -197,7 +197,7 @@ class Ledger:
             segment.rows,
             segment.total,
             segment.ledger_rows,
-            segment.after,
+            segment.takes_from,
             delivered,
             segment.fingerprint,
         )

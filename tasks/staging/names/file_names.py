@@ -6,7 +6,7 @@
     rejected    {name of the raw file}-g{generation}-{rows}                   (stage transform)
                 extract-{unique}-{rows}[-a{n}|-c{n}]                          (stage extract)
     deliveries  {attempted at}-{unique}-{since}-{until}-{rows}-{delta}[-a{n}|-c{n}]
-                settled-{since}-{until}-{events}-{total}-{ledger rows}-{after}-{delivered}
+                settled-{since}-{until}-{events}-{total}-{ledger rows}-{takes from}-{delivered}
                        [-f{fingerprint}]-{unique}                             (a note, no rows)
 
 all of them followed by `.parquet`. `since` and `until` are `HHMMSSffffff` in the UTC day of the
@@ -98,7 +98,7 @@ def moment(clock_text: str, day: date) -> datetime:
     )
 
 
-def after(since: datetime | None, day: date) -> str:
+def clock_from(since: datetime | None, day: date) -> str:
     """The clock text from which on `since` admits events of `day`; `240000000000` for none."""
     if since is None or since.date() < day:
         return "000000000000"

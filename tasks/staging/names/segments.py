@@ -83,11 +83,11 @@ def surely_delivered(
     ours = (name for name in listed if mark in name)
     _, notes = ledger_file_names.deliveries_files(ours)
     tried = sum(map(int, _TRIED.findall(names)))
-    start = file_names.after(takes.since, day)
+    start = file_names.clock_from(takes.since, day)
     counts = (
         note.delivered
         for note in notes
-        if note.rows == tried and note.after == _after(start, note.since)
+        if note.rows == tried and note.takes_from == _takes_from(start, note.since)
     )
     return next(counts, None)
 
@@ -125,7 +125,7 @@ class Segment:
         normalized: Its normalized files that count, in order of windows.
         attempts: Its ledger files, in the order of the attempts.
         takes: What the destination takes.
-        after: The destination takes events of this day from here on; `all` for the whole segment.
+        takes_from: From when on the destination takes events; `all` for the whole segment.
         note: The note that holds for the segment as it is, if there is one.
     """
 
@@ -134,7 +134,7 @@ class Segment:
     normalized: tuple[NormalizedFile, ...]
     attempts: tuple[AttemptsFile, ...]
     takes: EventFilter
-    after: str
+    takes_from: str
     note: SettledNote | None = None
 
     @cached_property
@@ -168,7 +168,7 @@ class Segment:
     @property
     def left_out(self) -> bool:
         """Whether the destination takes nothing of it, for all of it is older than `since`."""
-        return self.after != "all" and self.until <= self.after
+        return self.takes_from != "all" and self.until <= self.takes_from
 
     @property
     def settled(self) -> bool:
@@ -184,7 +184,7 @@ class Segment:
     @property
     def takes_all(self) -> bool:
         """Whether names show that the destination takes all events."""
-        return self.after == "all" and not self.takes.by_content
+        return self.takes_from == "all" and not self.takes.by_content
 
 
 def segments_of(
@@ -196,7 +196,7 @@ def segments_of(
 ) -> list[Segment]:
     """The segments of a day; see `Ledger.segments`."""
     attempts, notes = ledger_file_names.deliveries_files(deliveries, folder)
-    start = file_names.after(takes.since, day)
+    start = file_names.clock_from(takes.since, day)
     parts = _parts([*normalized, *attempts], start, takes)
     for note in sorted(notes, key=lambda note: (note.since, -int(note.until))):
         inside = [part for part in parts if note.since <= part.since and part.until <= note.until]
@@ -217,13 +217,13 @@ def join(parts: Sequence[Segment]) -> Segment:
         tuple(file for part in parts for file in part.normalized),
         tuple(sorted(attempts, key=lambda file: file.name)),
         parts[0].takes,
-        parts[0].after,
+        parts[0].takes_from,
     )
 
 
 def _holds(note: SettledNote, part: Segment) -> bool:
-    sums = (part.rows, part.total, part.ledger_rows, part.after)
-    return (note.events, note.total, note.rows, note.after) == sums and (
+    sums = (part.rows, part.total, part.ledger_rows, part.takes_from)
+    return (note.events, note.total, note.rows, note.takes_from) == sums and (
         note.fingerprint == part.fingerprint
     )
 
@@ -251,10 +251,10 @@ def _part(group: list[NormalizedFile | AttemptsFile], start: str, takes: EventFi
         tuple(file for file in group if isinstance(file, NormalizedFile)),
         tuple(sorted(attempts, key=lambda file: file.name)),
         takes,
-        _after(start, since),
+        _takes_from(start, since),
     )
 
 
-def _after(start: str, since: str) -> str:
+def _takes_from(start: str, since: str) -> str:
     """From where on a destination takes events of a segment that begins at `since`."""
     return start if start > since else "all"
