@@ -137,14 +137,21 @@ def parse_time(text: str, name: str = "time") -> datetime:
         SettingsError: The text is no ISO 8601 time; the message names the setting `name`.
     """
     try:
-        moment = datetime.fromisoformat(text.strip())
-        # in UTC it may lie before year 1 or after year 9999
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return as_utc(datetime.fromisoformat(text.strip()))
     except (ValueError, OverflowError):
         raise SettingsError(
             f"{name}: '{foreign_text(text)}' is no ISO 8601 time; "
             "write one such as 2026-03-01 or 2026-03-01T12:30:00Z"
         ) from None
+
+
+def as_utc(moment: datetime) -> datetime:
+    """A time in UTC, which it is without an offset.
+
+    Raises:
+        OverflowError: In UTC it lies before year 1 or after year 9999.
+    """
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def isoformat(moment: datetime) -> str:

@@ -25,7 +25,7 @@ _EXTRACT = name_pattern(rf"extract-[0-9a-f]{{8}}-(?P<rows>\d+){NUMBERED}")
 class RejectedFile:
     """Rejected events.
 
-    All but the name and the rows is that of the normalized file beside it. A file of stage extract
+    All but `name` and `rows` are those of the normalized file beside it. A file of stage extract
     has none beside it: it has a `number` of its own, no `key` and generation 0.
     """
 
