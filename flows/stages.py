@@ -87,7 +87,7 @@ def replay(
 ) -> StageResult:
     """Deliver events of a window again.
 
-    The command that goes on with a replay names `env_file`, and the blocks that its URLs are of.
+    A replay that is cut short names the command that continues it, with `env_file` and the blocks.
     """
     from tasks.load.replay import replay_destination
 

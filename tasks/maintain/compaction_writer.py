@@ -33,7 +33,9 @@ ATTEMPT_KEY = ("event_id", "attempt", "attempted_at")
 
 
 def merge_day(store: Store, account: str, plan: DayPlan) -> set[str]:
-    """Merge the files of a day; the names of those that are replaced. Its account is locked.
+    """Merge the files of a day, and return the names of those that are replaced.
+
+    The account is locked.
 
     Raises:
         StagingError: A file cannot be read, is not as its name says, or cannot be written.
@@ -106,7 +108,7 @@ def _merge_malformed(store: Store, account: str, plan: DayPlan) -> None:
 def merge_ledger(
     ledger: Ledger, attempts: list[AttemptsFile], notes: list[SettledNote]
 ) -> set[str]:
-    """Merge the files of a ledger; their names. Its destination is locked.
+    """Merge the files of a ledger, and return their names. The destination is locked.
 
     Notes that were written for these files are void then, and removed at once: none is ever opened.
 

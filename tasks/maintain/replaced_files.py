@@ -1,9 +1,9 @@
 """Removing files that compacted ones replace, once each of their rows is known to be kept.
 
-What this run merged itself is kept. Any other replaced file was merged by a run that was killed; or
-it was written by a run that had lost its lease, under the number of before, or restored from a
-backup after the day was read anew. So its rows are looked for in what counts, and those that are
-missing there are staged anew before it is removed: an event is never lost with it.
+The rows of the files that this run merged are kept. Any other replaced file was merged by a run
+that was killed, or written by one that had lost its lease, or restored from a backup. So its rows
+are looked up in the files that count, and those that are missing there are staged anew before it is
+removed: no event is lost with it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def remove_replaced(store: Store, account: str, day: date, merged: Collection[str]) -> int:
-    """Remove the replaced files of an account's day; how many. The account is locked.
+    """Remove the replaced files of an account's day, and return how many. The account is locked.
 
     Args:
         store: The staging.
@@ -69,7 +69,7 @@ def _keep_events(store: Store, account: str, day: date, state: DayFiles, name: s
 
 
 def remove_attempts(ledger: Ledger, merged: Collection[str]) -> int:
-    """Remove the replaced files of a ledger; how many. Its destination is locked.
+    """Remove the replaced files of a ledger, and return how many. Its destination is locked.
 
     Args:
         ledger: The ledger.

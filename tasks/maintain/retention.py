@@ -1,8 +1,8 @@
 """Retention: drop the days that are older than it says.
 
-A day is dropped whole: raw, normalized, rejected. First a mark says so (`tasks.staging.dropped`),
-then its raw files go, and with each of them what came of it counts no more; then the rest. Who is
-killed in between leaves a day that the next maintenance drops further.
+A day is dropped as a whole: raw, normalized, rejected. First a mark says so
+(`tasks.staging.dropped`). Then its raw files are removed, and what came of them no longer counts.
+Then the rest is removed. Where a run is killed in between, the next maintenance goes on.
 
 A day is kept where something of it is still to be done: it has a gap, waits for a transform, or a
 destination has not got all that it takes. The ledger is kept for longer, and never shorter than the

@@ -113,7 +113,7 @@ def audit_range(
 def _day(
     events: DayEvents, destinations: list[tuple[str, EventFilter]]
 ) -> tuple[RangeAudit, dict[str, DeliveryCounts]]:
-    """Audit a day, again where its files were replaced meanwhile; what each destination got."""
+    """Audit a day and what each destination got; again where its files were replaced meanwhile."""
     listed: DayEvents | None = events
 
     def compare() -> tuple[RangeAudit, dict[str, DeliveryCounts]]:
@@ -133,7 +133,7 @@ def _day(
 def _compare(
     events: DayEvents, destinations: list[tuple[str, EventFilter]], problems: list[str]
 ) -> dict[str, DeliveryCounts]:
-    """Compare a day in all trees; what those destinations got whose ledger can be read."""
+    """Compare a day in all trees, and count what each destination whose ledger can be read got."""
     ledgers: dict[str, DayDeliveries] = {}
     where = f"{events.account}, {events.day}"
     for name, takes in destinations:

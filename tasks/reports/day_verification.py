@@ -89,7 +89,7 @@ def verify_day(
 
 
 def _hash(store: Store, seal: Seal, counts: DayCounts) -> list[SealedFile]:
-    """Compare the hashes of the sealed files; those that are not there."""
+    """Compare the hashes of the sealed files, and return the files that are missing."""
     missing = []
     for file in seal.files:
         try:

@@ -100,7 +100,7 @@ class DayEvents:
         return (Share(number, of) for number in range(of))
 
     def add(self, share: Share) -> tuple[pa.Table, pa.Table]:
-        """Count a share of the events; its raw ones, with `IDS`, and its normalized, `FILTERED`.
+        """Count a share, and return its raw events with `IDS`, its normalized with `FILTERED`.
 
         Raises:
             FileGone: A file was replaced since it was listed.

@@ -196,7 +196,7 @@ class KnownIds:
 class Candidates:
     """The raw files of an account that may have an event, by the hashes that are kept.
 
-    Takes no lock, for what is kept of a file that is there is always right.
+    It takes no lock, because what is kept of an existing file is always right.
 
     Attributes:
         days: The days of the files that have its hash, whether these are still there or not.
