@@ -83,24 +83,24 @@ def audit_range(
         StagingError: The staging cannot be read at all.
     """
     found = RangeAudit(problems=store.unexpected_entries())
-    names = known_destinations(store, destinations)
+    filters = known_destinations(store, destinations)
     dropped: set[date] = set()
-    counts = {name: DeliveryCounts() for name, _ in names}
+    counts = {name: DeliveryCounts() for name in filters}
     for account in store.known_accounts():
         days: dict[date, DayFiles] = {}
         with skip_unreadable(found.problems, f"account {account}"):
             days = day_files.days(store, account, window)
             dropped |= days_within(dropped_time(store, account, window), window)
         for day, state in days.items():
-            part, got = _day(DayEvents(store, window, account, day, state), names)
+            part, got = _day(DayEvents(store, window, account, day, state), filters)
             found.staged += part.staged
             found.normalized += part.normalized
             found.rejected += part.rejected
             found.problems += part.problems
-            for name, its in got.items():
-                counts[name] += its
+            for name, its_counts in got.items():
+                counts[name] += its_counts
                 if on_day is not None:
-                    on_day(day, name, its)
+                    on_day(day, name, its_counts)
     found.dropped_days = len(dropped)
     found.destinations = {
         name: RangeCounts(got.delivered, got.pending, got.failed, got.excluded)
@@ -111,7 +111,7 @@ def audit_range(
 
 
 def _day(
-    events: DayEvents, destinations: list[tuple[str, EventFilter]]
+    events: DayEvents, filters: dict[str, EventFilter]
 ) -> tuple[RangeAudit, dict[str, DeliveryCounts]]:
     """Audit a day and what each destination got; again where its files were replaced meanwhile."""
     listed: DayEvents | None = events
@@ -122,7 +122,7 @@ def _day(
         part = RangeAudit()
         got: dict[str, DeliveryCounts] = {}
         with skip_unreadable(part.problems, f"account {its.account}, {its.day}"):
-            got = _compare(its, destinations, part.problems)
+            got = _compare(its, filters, part.problems)
             part.staged, part.normalized = its.staged, its.normalized
             part.rejected = its.rejected
         return part, got
@@ -131,12 +131,12 @@ def _day(
 
 
 def _compare(
-    events: DayEvents, destinations: list[tuple[str, EventFilter]], problems: list[str]
+    events: DayEvents, filters: dict[str, EventFilter], problems: list[str]
 ) -> dict[str, DeliveryCounts]:
     """Compare a day in all trees, and count what each destination whose ledger can be read got."""
     ledgers: dict[str, DayDeliveries] = {}
     where = f"{events.account}, {events.day}"
-    for name, takes in destinations:
+    for name, takes in filters.items():
         with skip_unreadable(problems, f"destination {name}, {where}"):
             ledger = Ledger(events.store, name, events.account, events.day)
             ledgers[name] = DayDeliveries(ledger, takes, events)

@@ -106,13 +106,11 @@ def status(
     return read_stable(lambda: _status(store, destinations, unread))
 
 
-def known_destinations(
-    store: Store, destinations: Sequence[Destination]
-) -> list[tuple[str, EventFilter]]:
-    """The destinations and what they take, or those that have a ledger where none is given."""
+def known_destinations(store: Store, destinations: Sequence[Destination]) -> dict[str, EventFilter]:
+    """What each destination takes, by name; where none is given, of those that have a ledger."""
     if destinations:
-        return [(destination.name, destination.takes) for destination in destinations]
-    return [(name, EVERYTHING) for name in store.destinations()]
+        return {destination.name: destination.takes for destination in destinations}
+    return dict.fromkeys(store.destinations(), EVERYTHING)
 
 
 def not_set_up(store: Store, destinations: Sequence[Destination]) -> list[str]:
@@ -140,7 +138,7 @@ def _status(
             unknown += _unknown_types(store, name, its_days)
             days[name] = its_days
     answer.unknown_types = dict(sorted(unknown.items(), key=lambda item: (-item[1], item[0])))
-    for name, takes in known_destinations(store, destinations):
+    for name, takes in known_destinations(store, destinations).items():
         accounts: dict[str, DeliveryCounts] = {}
         for account, its_days in days.items():
             with skip_unreadable(answer.problems, f"destination {name}, account {account}"):

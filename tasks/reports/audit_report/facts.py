@@ -112,7 +112,7 @@ def _gather(
     unread: Mapping[str, Window],
 ) -> AuditFacts:
     began = datetime.now(UTC)
-    found = {name: DestinationFacts(name) for name, _ in known_destinations(store, destinations)}
+    found = {name: DestinationFacts(name) for name in known_destinations(store, destinations)}
     audit = audit_range(
         store, window, destinations, lambda day, name, counts: found[name].add_day(day, counts)
     )
