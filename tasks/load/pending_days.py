@@ -184,8 +184,8 @@ def pending_days(
     def wanted(day: date) -> bool:
         return selection.takes_day(day) and cache.must_list(day)
 
-    deliveries = store.tree("deliveries", account, destination, wanted=wanted)
-    normalized_days = store.tree("normalized", account, wanted=wanted)
+    deliveries = store.names_by_day("deliveries", account, destination, wanted=wanted)
+    normalized_days = store.names_by_day("normalized", account, wanted=wanted)
     for day in deliveries.keys() - normalized_days.keys():  # ledgers are kept for longer
         cache.keep(day, answer=True)
     for day, names in normalized_days.items():

@@ -59,16 +59,16 @@ def _merge_events(store: Store, account: str, plan: DayPlan) -> None:
     key = name.removesuffix(file_names.SUFFIX)
     with ExitStack() as stack:
 
-        def merge(stage: str, files: Sequence[RawFile | NormalizedFile | RejectedFile]) -> Writer:
-            bare = schema_of(stage).remove_metadata()  # the files say what version they are of
-            writer = stack.enter_context(store.writer(bare, stage, account, plan.day, compact=True))
-            folder = store.folder(stage, account, plan.day)
+        def merge(tree: str, files: Sequence[RawFile | NormalizedFile | RejectedFile]) -> Writer:
+            bare = schema_of(tree).remove_metadata()  # the files say what version they are of
+            writer = stack.enter_context(store.writer(bare, tree, account, plan.day, compact=True))
+            folder = store.folder(tree, account, plan.day)
             sources = [
                 Source(f"{folder}/{file.name}", _microseconds(file.since, plan.day), file.rows)
                 for file in files
                 if file.rows
             ]
-            reader = _Reader(store, schema_of(stage))
+            reader = _Reader(store, schema_of(tree))
             for table in merged(sources, reader.read, _EVENT_KEY):
                 writer.write(table)
             writer.describe(reader.metadata())

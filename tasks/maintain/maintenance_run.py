@@ -67,8 +67,8 @@ class MaintenanceRun:
         """
         found: dict[date, dict[str, list[str]]] = {}
         for destination in self.store.destinations():
-            tree = self.store.tree("deliveries", self.account, destination)
-            for day, names in tree.items():
+            days = self.store.names_by_day("deliveries", self.account, destination)
+            for day, names in days.items():
                 found.setdefault(day, {})[destination] = names
         return found
 

@@ -45,10 +45,10 @@ def remove_replaced(store: Store, account: str, day: date, merged: Collection[st
     """
     state = day_files.day_of(store, account, day)
     # raw last: what is there of a day without its compacted file comes from raw
-    for stage, name in state.replaced:
-        path = f"{store.folder(stage, account, day)}/{name}"
+    for tree, name in state.replaced:
+        path = f"{store.folder(tree, account, day)}/{name}"
         if name not in merged:
-            if stage == "raw":
+            if tree == "raw":
                 _keep_events(store, account, day, state, name)
             elif name.startswith("extract-"):
                 reject(store, account, day, store.read(path))

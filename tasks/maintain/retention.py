@@ -125,7 +125,7 @@ class _Retention:
 
     def __post_init__(self) -> None:
         self.store, self.account = self.run.store, self.run.account
-        days = self.store.tree("raw", self.account)
+        days = self.store.names_by_day("raw", self.account)
         self.known = coverage_by_names(self.account, days)
         self.marks = [*dropped.marks(days)]
 
@@ -196,8 +196,8 @@ class _Retention:
             return
         if part is not None:
             self._mark_dropped(part)
-        for stage in ("raw", "normalized", "rejected"):  # raw first: it decides what counts
-            self._remove(stage, day)
+        for tree in ("raw", "normalized", "rejected"):  # raw first: it decides what counts
+            self._remove(tree, day)
         self.gone.add(day)
         self.done.days += 1
         self.done.undelivered += sum(pending.values())
@@ -246,14 +246,14 @@ class _Retention:
             self.store.backend.remove_folder(folder)
         self.marks = [mark, *(one for one in self.marks if one.window.since not in whole)]
 
-    def _remove(self, stage: str, day: date, destination: str = "") -> None:
+    def _remove(self, tree: str, day: date, destination: str = "") -> None:
         """Remove a day's files of a tree; of raw, marks stay."""
         if self.run.dry_run:
             return
-        names = self.store.files(stage, self.account, day, destination)
-        if stage == "raw":
+        names = self.store.files(tree, self.account, day, destination)
+        if tree == "raw":
             names = [file.name for file in file_names.raw_files(names) if file.mark in MERGED]
-        folder = self.store.folder(stage, self.account, day, destination)
+        folder = self.store.folder(tree, self.account, day, destination)
         for name in names:
             self.store.remove(f"{folder}/{name}")
         self.store.backend.remove_folder(folder)

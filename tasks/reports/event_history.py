@@ -117,14 +117,14 @@ class _Search:
 
     def _days_newest_first(self) -> list[tuple[str, date]]:
         """Every account's days, those first where an event is most likely asked for."""
-        trees = [(stage, "") for stage in ("raw", "normalized", "rejected")]
+        trees = [(tree, "") for tree in ("raw", "normalized", "rejected")]
         trees += [("deliveries", destination) for destination in self.store.destinations()]
         found: set[tuple[str, date]] = set()
         for account in self.store.known_accounts():
-            for stage, destination in trees:
+            for tree, destination in trees:
                 where = f"destination {destination}" if destination else f"account {account}"
                 with skip_unreadable(self.problems, where):
-                    days = self.store.dates(stage, account, destination)
+                    days = self.store.dates(tree, account, destination)
                     found.update((account, day) for day in days)
         return sorted(found, key=lambda entry: (entry[1], entry[0]), reverse=True)
 

@@ -162,14 +162,14 @@ class DayEvents:
 
     def _ids(
         self,
-        stage: str,
+        tree: str,
         files: Iterable[RawFile | NormalizedFile | RejectedFile],
         share: Share,
         columns: list[str] = IDS,
     ) -> pa.Table:
         """Columns of a share of some files' rows, which are all counted against their names."""
-        folder = self.store.folder(stage, self.account, self.day)
-        schema = schema_of(stage, columns)
+        folder = self.store.folder(tree, self.account, self.day)
+        schema = schema_of(tree, columns)
         tables = [schema.empty_table()]
         for file in files:
             rows = 0

@@ -128,7 +128,7 @@ def _status(
     store: Store, destinations: Sequence[Destination], unread: Mapping[str, Window]
 ) -> Status:
     answer = Status(problems=store.unexpected_entries(), notes=not_set_up(store, destinations))
-    staged = {name for stage in ("raw", "normalized", "rejected") for name in store.accounts(stage)}
+    staged = {name for tree in ("raw", "normalized", "rejected") for name in store.accounts(tree)}
     days: dict[str, dict[date, DayByNames]] = {}
     unknown: Counter[str] = Counter()
     for name in sorted(staged | set(unread)):

@@ -186,7 +186,7 @@ class _AccountVerification:
 
     def _days(self) -> None:
         newest = self.chain.newest()
-        self.dropped = runs_by_names(self.store.tree("raw", self.account))
+        self.dropped = runs_by_names(self.store.names_by_day("raw", self.account))
         for day in sorted({*newest, *self.store.dates("raw", self.account)}):
             if self.window and not self.window.overlaps(Window.of_day(day)):
                 continue
@@ -226,7 +226,7 @@ class _AccountVerification:
         whole = Window.of_day(day)
         known = any(run.overlaps(whole) for run in self.dropped)
         if not known and just_now:
-            self.dropped = runs_by_names(self.store.tree("raw", self.account))
+            self.dropped = runs_by_names(self.store.names_by_day("raw", self.account))
             return self._is_dropped(day, just_now=False)
         return known
 

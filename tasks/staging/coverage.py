@@ -81,7 +81,7 @@ def read_coverage(store: Store, account: str, *, cached: bool = False) -> Covera
     parent = store.folder("raw", account)
     cache = DayCache(store, f"account={account}", "coverage", [parent], use=cached)
     days = []
-    for day, names in store.tree("raw", account, wanted=cache.must_list).items():
+    for day, names in store.names_by_day("raw", account, wanted=cache.must_list).items():
         parts = file_names.raw_parts(names, file_names.partition(account, day))
         days.append(known := day_coverage(parts, day))
         if not known.marked:
@@ -153,7 +153,7 @@ def mark_beginning(store: Store, account: str, moment: datetime, *, synced: bool
     publish(store, account, window, RAW_SCHEMA.empty_table(), "begin" if synced else "range")
     if not synced:
         return
-    for day, names in store.tree("raw", account).items():
+    for day, names in store.names_by_day("raw", account).items():
         for file in file_names.raw_files(names, file_names.partition(account, day)):
             if file.mark == "range":
                 store.remove(f"{store.folder('raw', account, day)}/{file.name}")

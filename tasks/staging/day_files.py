@@ -159,10 +159,10 @@ def sort_names(
     )
 
 
-def _left_out(stage: str, files: Sequence[R], count: Sequence[R]) -> list[tuple[str, str]]:
-    """The stage and the name of each file that is not among those that count."""
+def _left_out(tree: str, files: Sequence[R], count: Sequence[R]) -> list[tuple[str, str]]:
+    """The tree and the name of each file that is not among those that count."""
     names = {file.name for file in count}
-    return [(stage, file.name) for file in files if file.name not in names]
+    return [(tree, file.name) for file in files if file.name not in names]
 
 
 def _compacted_meanwhile(raw: Iterable[RawFile], current: Container[str]) -> bool:
@@ -219,7 +219,7 @@ def day_from_listing(
 
 
 def _names(store: Store, account: str, day: date) -> DayNames:
-    normalized, rejected, raw = (store.files(stage, account, day) for stage in _ORDER)
+    normalized, rejected, raw = (store.files(tree, account, day) for tree in _ORDER)
     return raw, normalized, rejected
 
 
@@ -237,8 +237,8 @@ def list_days(
     """
     wanted = within.reaches if within else changed
     first = within.since.date() if within else date.min
-    normalized, rejected = (store.tree(stage, account, wanted=wanted) for stage in _ORDER[:2])
-    raw = store.tree("raw", account, wanted=lambda day: day >= first and changed(day))
+    normalized, rejected = (store.names_by_day(tree, account, wanted=wanted) for tree in _ORDER[:2])
+    raw = store.names_by_day("raw", account, wanted=lambda day: day >= first and changed(day))
     runs = runs_by_names(raw)
     for day in sorted({*filter(wanted, raw), *normalized, *rejected}):
         dropped = any(run.overlaps(Window.of_day(day)) for run in runs)

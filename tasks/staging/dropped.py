@@ -54,17 +54,17 @@ def run_of(mark: str, window: Window) -> Window | None:
     return Window(since, window.until)
 
 
-def marks(tree: Mapping[date, Collection[str]]) -> Iterator[DroppedMark]:
+def marks(names_by_day: Mapping[date, Collection[str]]) -> Iterator[DroppedMark]:
     """The marks among the names of an account's raw files."""
-    for day, names in tree.items():
+    for day, names in names_by_day.items():
         for file in file_names.raw_files([name for name in names if _MARK in name]):
             if run := run_of(file.mark, file.window(day)):
                 yield DroppedMark(run, day, file.name)
 
 
-def runs_by_names(tree: Mapping[date, Collection[str]]) -> list[Window]:
+def runs_by_names(names_by_day: Mapping[date, Collection[str]]) -> list[Window]:
     """The runs of dropped time, by the names of an account's raw files."""
-    return union(mark.window for mark in marks(tree))
+    return union(mark.window for mark in marks(names_by_day))
 
 
 def dropped_time(store: Store, account: str, bounds: Window = ALL_TIME) -> list[Window]:
@@ -77,12 +77,12 @@ def dropped_time(store: Store, account: str, bounds: Window = ALL_TIME) -> list[
         StagingError: The names of raw files cannot be read.
     """
     first = bounds.since.date()
-    tree = store.tree("raw", account, wanted=lambda day: day >= first)
-    named = {day: [name for name in names if _LOST in name] for day, names in tree.items()}
+    names_by_day = store.names_by_day("raw", account, wanted=lambda day: day >= first)
+    named = {day: [name for name in names if _LOST in name] for day, names in names_by_day.items()}
     lost = [
         file.window(day) for day, names in named.items() for file in file_names.raw_files(names)
     ]
-    return subtract(runs_by_names(tree), lost)
+    return subtract(runs_by_names(names_by_day), lost)
 
 
 def days_within(windows: Iterable[Window], bounds: Window = ALL_TIME) -> set[date]:

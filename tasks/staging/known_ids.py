@@ -167,7 +167,7 @@ class KnownIds:
             return cache.must_list(day) or cache.unchanged[day] != _digest(ours.get(str(day), []))
 
         there: set[str] = set()
-        listed = self._store.tree("raw", self._account, wanted=wanted)
+        listed = self._store.names_by_day("raw", self._account, wanted=wanted)
         for day, names in listed.items():
             folder = file_names.partition(self._account, day)
             files = [f"{day}/{name}" for name in file_names.raw_with_rows(names, folder)]

@@ -68,14 +68,14 @@ KEYS = ("event_id", "created_at")
 
 def schema_of(path: str, columns: Iterable[str] | None = None) -> pa.Schema:
     """The schema of a file by its path in the staging, or of some of its columns."""
-    stage = path.partition("/")[0]
-    if stage == "normalized":
+    tree = path.partition("/")[0]
+    if tree == "normalized":
         from tasks.plugin.fields import NORMALIZED_SCHEMA
 
         schema = NORMALIZED_SCHEMA
     else:
         schemas = {"raw": RAW_SCHEMA, "rejected": REJECTED_SCHEMA, "deliveries": DELIVERIES_SCHEMA}
-        schema = schemas[stage]
+        schema = schemas[tree]
     return schema if columns is None else pa.schema([schema.field(name) for name in columns])
 
 

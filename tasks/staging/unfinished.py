@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tasks.staging.day_cache import DayCache
 from tasks.staging.day_files import day_from_listing, list_days, plainly_done
-from tasks.staging.names.file_names import STAGES
+from tasks.staging.names.file_names import TREES
 
 if TYPE_CHECKING:
     from datetime import date
@@ -24,7 +24,7 @@ def unfinished(store: Store, account: str) -> dict[date, DayFiles]:
     Raises:
         StagingError: A name is not one of ours.
     """
-    parents = [store.folder(stage, account) for stage in STAGES[:3]]
+    parents = [store.folder(tree, account) for tree in TREES[:3]]
     cache = DayCache(store, f"account={account}", "unfinished", parents)
     found = {}
     for day, dropped, names in list_days(store, account, changed=cache.must_list):

@@ -138,8 +138,8 @@ class _AccountTransform:
 
     def select(self, day: date, state: DayFiles, window: Window | None) -> list[RawFile]:
         """The raw files of a day to be normalized; what an earlier crash left over is removed."""
-        for stage, name in state.leftovers:
-            self.store.remove(f"{self.store.folder(stage, self.account, day)}/{name}")
+        for tree, name in state.leftovers:
+            self.store.remove(f"{self.store.folder(tree, self.account, day)}/{name}")
         if window is None:
             return state.waiting
         return [file for file in state.raw if file.rows and file.window(day).overlaps(window)]

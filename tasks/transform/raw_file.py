@@ -57,9 +57,9 @@ class FileToNormalize:
         """Of what comes of it now."""
         return self.previous.generation + 1 if self.previous else 1
 
-    def path(self, stage: str, name: str) -> str:
+    def path(self, tree: str, name: str) -> str:
         """The path of a file of its day."""
-        return f"{self.store.folder(stage, self.account, self.day)}/{name}"
+        return f"{self.store.folder(tree, self.account, self.day)}/{name}"
 
 
 def publish(file: FileToNormalize) -> FileResult:

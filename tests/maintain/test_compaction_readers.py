@@ -151,7 +151,7 @@ def test_readers_beside_many_compactions(
         load(store, sensor)
 
 
-@pytest.mark.parametrize("listing", ["tree", "names"])
+@pytest.mark.parametrize("listing", ["names_by_folder", "names"])
 def test_compaction_while_names_are_listed(
     store: Store, listing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,7 +172,7 @@ def test_compaction_while_names_are_listed(
     monkeypatch.setattr(store.backend, listing, list_and_compact)
     day = at(0).date()
     states = []
-    if listing == "tree":
+    if listing == "names_by_folder":
         assert unfinished(store, "alpha") == {}
         states = [day_files.days(store, "alpha")[day]]
     else:

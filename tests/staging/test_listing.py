@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EVENTS = [(f"e{n}", at(2 + n / 20)) for n in range(10)]
 
 
-@pytest.mark.parametrize("listing", ["tree", "names"])
+@pytest.mark.parametrize("listing", ["names_by_folder", "names"])
 def test_what_appears_while_names_are_listed_is_no_orphan(
     store: Store, listing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,7 +37,7 @@ def test_what_appears_while_names_are_listed_is_no_orphan(
 
     monkeypatch.setattr(store.backend, listing, list_and_go_on)
     day = DAY.date()
-    if listing == "tree":
+    if listing == "names_by_folder":
         days = [day_files.days(store, "alpha")[day], unfinished(store, "alpha")[day]]
     else:
         days = [day_files.day_of(store, "alpha", day)]

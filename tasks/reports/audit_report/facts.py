@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -135,17 +136,19 @@ def _add_account(facts: AuditFacts, store: Store, account: str, problems: list[s
     ledgers: dict[str, dict[date, list[str]]] = {}
     for name in facts.destinations:
         with skip_unreadable(problems, f"destination {name}"):
-            ledgers[name] = store.tree("deliveries", account, name, wanted=facts.window.reaches)
-    for day in sorted({*days, *(day for tree in ledgers.values() for day in tree)}):
+            ledgers[name] = store.names_by_day(
+                "deliveries", account, name, wanted=facts.window.reaches
+            )
+    for day in sorted({*days, *chain.from_iterable(ledgers.values())}):
         state = days.get(day) or DayFiles()
         with skip_unreadable(problems, f"account {account}, {day}"):
             facts.rejections.add(store, account, day, state)
             _count_versions(facts.mapping_versions, store, account, day, state)
             events = _events(store, account, day, state, facts.window)
-            for name, tree in ledgers.items():
+            for name, its_days in ledgers.items():
                 with skip_unreadable(problems, f"destination {name}, {account}, {day}"):
                     ledger = Ledger(store, name, account, day)
-                    names = tree.get(day, [])
+                    names = its_days.get(day, [])
                     attempts, _ = ledger.files(names)
                     destination = facts.destinations[name]
                     destination.deliveries.add(ledger, attempts, events, facts.window)

@@ -149,7 +149,7 @@ def count_account(
         FileGone: A file was replaced since the names were listed.
         StagingError: A file cannot be read.
     """
-    deliveries = store.tree("deliveries", account, destination)
+    deliveries = store.names_by_day("deliveries", account, destination)
     found = DeliveryCounts()
     for day, named in days.items():
         names = deliveries.get(day, ())

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     """Since, until, rows, compaction, mark and after, as in the name; empty what it lacks."""
 
 SUFFIX = ".parquet"
-STAGES = ("raw", "normalized", "rejected", "deliveries")
+TREES = ("raw", "normalized", "rejected", "deliveries")
 """The four trees of a staging."""
 
 MARKS = ("part", "beside", "lost", "begin", "range")

@@ -45,12 +45,12 @@ def counting_rows(
         StagingError: A name is not one of ours.
     """
     found: dict[str, int] = {}
-    for stage, files in (
+    for tree, files in (
         ("raw", [file for file in state.raw if not file.mark.startswith(_TEMPORARY)]),
         ("normalized", [*state.current.values()]),
         ("rejected", [*state.rejected, *state.malformed]),
     ):
-        folder = store.folder(stage, account, day)
+        folder = store.folder(tree, account, day)
         found |= {f"{folder}/{file.name}": file.rows for file in files}
     for destination, names in ledgers.items():
         ledger = Ledger(store, destination, account, day)

@@ -107,7 +107,7 @@ class Files(Protocol):
             StagingError: The folder cannot be read, or what bears such a name is no file.
         """
 
-    def tree(self, path: str, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
+    def names_by_folder(self, path: str, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
         """Names of the Parquet files in each wanted folder in a folder, both sorted.
 
         A folder whose name is not `wanted` is not listed, unless one listing of all costs less. See

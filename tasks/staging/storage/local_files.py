@@ -126,7 +126,7 @@ class LocalFiles:
             )
         return []
 
-    def tree(self, path: str, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
+    def names_by_folder(self, path: str, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
         """See `Files`."""
         chosen = filter(wanted, self.folders(path))
         return {folder: self.names(f"{path}/{folder}") for folder in chosen}

@@ -64,7 +64,7 @@ class RemoteFiles:
             if info.is_file and info.base_name.endswith(suffix)
         )
 
-    def tree(self, path: str, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
+    def names_by_folder(self, path: str, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
         """See `Files`: few folders one by one, else one listing for all."""
         folders = self.folders(path)
         chosen = [folder for folder in folders if wanted(folder)]
