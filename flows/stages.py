@@ -113,11 +113,7 @@ def maintain(
     from tasks.maintain.retention import Rules
 
     settings = context.settings
-    rules = Rules(
-        settings.halo_retention_days,
-        settings.halo_ledger_days,
-        drop_undelivered,
-    )
+    rules = Rules(settings.halo_retention_days, settings.halo_ledger_days, drop_undelivered)
     lookback = timedelta(minutes=settings.halo_lookback_minutes)
     work = partial(maintain_account, context.store, account, context.destinations, rules, now=now)
     work = partial(work, lookback=lookback, dry_run=dry_run, sign=sign)

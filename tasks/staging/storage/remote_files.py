@@ -77,12 +77,7 @@ class RemoteFiles:
         return {folder: sorted(found[folder]) for folder in sorted(found) if wanted(folder)}
 
     @contextlib.contextmanager
-    def create(
-        self,
-        path: str,
-        owner: str,
-        expected: pa.Buffer | None = None,
-    ) -> Iterator[NewFile]:
+    def create(self, path: str, owner: str, expected: pa.Buffer | None = None) -> Iterator[NewFile]:
         """See `Files`: filled in memory, then put at once, unless the owner's lease was lost."""
         new_file = NewFile(pa.BufferOutputStream(), content=expected)
         yield new_file
