@@ -7,11 +7,13 @@ killed and started again, and what it wrote.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 from urllib.parse import quote
 
@@ -28,6 +30,8 @@ _START_SECONDS = 20.0
 _STOP_SECONDS = 20.0
 _SETTLE_SECONDS = 0.15
 _POLL_SECONDS = 0.01
+_PORTS = range(20_000, 30_000)
+"""Below those that a system gives to whoever asks for any: they stay free while one is killed."""
 
 
 class Record(NamedTuple):
@@ -105,8 +109,11 @@ class SyslogDaemon(ABC):
         """Start it and wait until it listens.
 
         Raises:
+            OSError: Another process listens on one of its ports.
             RuntimeError: It ended instead, or took too long.
         """
+        for name, port in self._ports.items():  # rsyslog would go on without that listener
+            _bound(self._host, name, port).close()
         for file in self._folder.glob("*.log*"):
             _end_torn_line(file)
         with (self._folder / "stderr").open("ab") as stderr:
@@ -210,14 +217,25 @@ def _record(line: str) -> Record:
 
 
 def _free_ports(host: str, listeners: tuple[str, ...]) -> dict[str, int]:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    ports = {}
-    held = []
-    for name in listeners:
-        kind = socket.SOCK_DGRAM if name.startswith("udp") else socket.SOCK_STREAM
-        held.append(socket.socket(family, kind))
-        held[-1].bind((host, 0))
-        ports[name] = held[-1].getsockname()[1]
-    for sock in held:
-        sock.close()
+    ports: dict[str, int] = {}
+    while len(ports) < len(listeners):
+        name, port = listeners[len(ports)], secrets.choice(_PORTS)
+        with suppress(OSError):
+            _bound(host, name, port).close()
+            if port not in ports.values():
+                ports[name] = port
     return ports
+
+
+def _bound(host: str, listener: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    kind = socket.SOCK_DGRAM if listener.startswith("udp") else socket.SOCK_STREAM
+    sock = socket.socket(family, kind)
+    try:
+        if kind == socket.SOCK_STREAM:  # connections of a killed process may linger
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
