@@ -24,6 +24,7 @@ dropped.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import chain
@@ -128,13 +129,14 @@ def sort_names(
     current = _counting(newest, {file.key for file in raw_files})
     old = [file for file in generations if newest[file.key] is not file]
     stale: list[RejectedFile] = []
-    beside: dict[str | None, list[RejectedFile]] = {key: [] for key in newest}
+    beside: defaultdict[str | None, list[RejectedFile]] = defaultdict(list)
     for file in refused:
         if file.key in newest and newest[file.key].generation == file.generation:
             beside[file.key].append(file)
         else:
             stale.append(file)
-    orphans = {file: beside.pop(key) for key, file in newest.items() if current[key] is not file}
+    gone = [file for key, file in newest.items() if current[key] is not file]
+    orphans = {file: beside.pop(file.key, []) for file in gone}
     if dropped:
         old += orphans
         stale += chain.from_iterable(orphans.values())
