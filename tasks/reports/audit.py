@@ -118,13 +118,13 @@ def _day(
 
     def compare() -> tuple[RangeAudit, dict[str, DeliveryCounts]]:
         nonlocal listed
-        its, listed = listed or events.listed_again(), None
+        now, listed = listed or events.listed_again(), None
         part = RangeAudit()
         got: dict[str, DeliveryCounts] = {}
-        with skip_unreadable(part.problems, f"account {its.account}, {its.day}"):
-            got = _compare(its, filters, part.problems)
-            part.staged, part.normalized = its.staged, its.normalized
-            part.rejected = its.rejected
+        with skip_unreadable(part.problems, f"account {now.account}, {now.day}"):
+            got = _compare(now, filters, part.problems)
+            part.staged, part.normalized = now.staged, now.normalized
+            part.rejected = now.rejected
         return part, got
 
     return read_stable(compare)

@@ -93,7 +93,7 @@ def read_coverage(store: Store, account: str, *, cached: bool = False) -> Covera
 
 
 def coverage_by_names(account: str, days: Mapping[date, Sequence[str]]) -> Coverage:
-    """The same, by the names of each day's raw files."""
+    """What is known of an account's time, by the names of each day's raw files."""
     return coverage_of(
         day_coverage(file_names.raw_parts(names, file_names.partition(account, day)), day)
         for day, names in days.items()

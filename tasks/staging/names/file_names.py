@@ -195,7 +195,7 @@ def window_of(name: str, day: date) -> Window | None:
 
 
 def partition(account: str, day: date, destination: str = "") -> str:
-    """The folder of an account's day in its tree; for the ledger of a destination's."""
+    """The folder of an account's day in its tree; in that of deliveries, of a destination's."""
     ours = f"account={account}/date={day.isoformat()}"
     return f"destination={destination}/{ours}" if destination else ours
 

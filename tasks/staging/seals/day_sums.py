@@ -60,7 +60,7 @@ def counting_rows(
 
 
 def counting_now(store: Store, account: str, day: date) -> dict[str, int]:
-    """The same of a day as it is now.
+    """What `counting_rows` tells of a day as it is now.
 
     Raises:
         StagingError: The day cannot be listed.
