@@ -27,7 +27,7 @@ from tasks.staging.day_files import DayFiles
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.deliveries.settle import settle
 from tasks.staging.known_ids import KnownIds
-from tasks.staging.names.ledger_file_names import counting_names
+from tasks.staging.names.ledger_file_names import not_replaced_names
 from tasks.staging.orphans import describe, drop_orphans
 from tasks.staging.storage.files import FileGone
 
@@ -137,7 +137,7 @@ class _Compaction:
         attempts = {}
         for name, names in ledgers.items():
             attempts[name], _ = Ledger(self.store, name, self.account, day).files(names)
-            if len(counting_names(names)) < len(names):
+            if len(not_replaced_names(names)) < len(names):
                 self.replaced[day, name] = set()
         if state.replaced:
             self.replaced[day, ""] = set()

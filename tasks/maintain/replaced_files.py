@@ -79,8 +79,8 @@ def remove_attempts(ledger: Ledger, merged: Collection[str]) -> int:
         StagingError: A file cannot be read, written or removed.
     """
     names = ledger.names()
-    counting = set(ledger_file_names.counting_names(names))
-    replaced = [name for name in names if name not in counting]
+    current = set(ledger_file_names.not_replaced_names(names))
+    replaced = [name for name in names if name not in current]
     for name in replaced:
         if name not in merged:
             _keep_attempts(ledger, name)

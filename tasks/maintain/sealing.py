@@ -22,7 +22,7 @@ from tasks.staging.coverage import read_coverage
 from tasks.staging.deliveries.ledger import Ledger, ledger_names
 from tasks.staging.footers import footer_of, sha256_of_file
 from tasks.staging.names.compacted_names import MERGED
-from tasks.staging.seals.day_sums import by_tree, counting_rows, sums_of
+from tasks.staging.seals.day_sums import by_tree, rows_of_files, sums_of
 from tasks.staging.seals.seal import Seal, SealedFile
 from tasks.staging.seals.seal_chain import SealChain
 from tasks.staging.storage.files import FileGone
@@ -138,7 +138,7 @@ class _Sealing:
         is_empty = not any(file.mark in MERGED for file in state.raw)
         if not self.run.is_over(day) or state.dropped or is_empty:
             return {}
-        rows = counting_rows(self.store, self.account, day, state, ledgers)
+        rows = rows_of_files(self.store, self.account, day, state, ledgers)
         if newest and newest.seal.paths == rows.keys():
             return {}
         if not self._is_compacted(day, state, ledgers):

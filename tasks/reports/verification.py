@@ -19,7 +19,7 @@ from tasks.reports.answer import Answer
 from tasks.reports.day_verification import DayCounts, verify_day
 from tasks.retry_policy import REREADS_OF_REPLACED_FILES
 from tasks.staging.dropped import runs_by_names
-from tasks.staging.seals.day_sums import counting_now
+from tasks.staging.seals.day_sums import rows_of_files_now
 from tasks.staging.seals.seal_chain import SealChain
 from tasks.staging.storage.files import FileGone, skip_unreadable
 from tasks.time_window import Window
@@ -209,7 +209,7 @@ class _AccountVerification:
                     self.store,
                     sealed.seal,
                     counts,
-                    partial(counting_now, self.store, self.account, day),
+                    partial(rows_of_files_now, self.store, self.account, day),
                     partial(self._is_dropped, day),
                 )
                 if not counts.replaced_days:

@@ -11,8 +11,8 @@ A raw file of no rows needs no normalized one: its name says that there is nothi
 A raw file that a compacted one replaces does not count, and neither does what came of it
 (`tasks.staging.names.compacted_names`). Compaction publishes rejected, then normalized, then raw:
 the name of the compacted raw file makes the change. A compacted normalized file without its raw
-file is what a compaction in the middle, or one that was killed there, has published so far: its
-events still count by the files that it was to replace.
+file was published by a compaction that is still at work, or was killed: its events still count
+through the files that it was to replace.
 
 Where the raw file is gone because somebody moved it out of the staging, neither its normalized nor
 its rejected file counts: once the range is extracted anew, its events come from the new raw files.
@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 from tasks.staging.day_folders import every_day
 from tasks.staging.dropped import runs_by_names
 from tasks.staging.names import file_names, rejected_file_names
-from tasks.staging.names.compacted_names import compacted_of, counting, counting_in_folder
+from tasks.staging.names.compacted_names import compacted_of, not_replaced, not_replaced_in_folder
 from tasks.staging.names.file_names import SUFFIX
 from tasks.time_window import Window
 
@@ -69,10 +69,10 @@ class DayFiles:
             is gone, without its rows.
         rejected: The rejected files of stage transform that count.
         malformed: The rejected files of stage extract.
-        leftovers: Stages and names of files of older generations, and of those never completed.
+        leftovers: Trees and names of files of older generations, and of those never completed.
         orphans: The newest normalized file of each raw file that is gone, to be dropped with the
             rejected files beside it.
-        replaced: Stages and names of files that compacted ones replace, to be removed by
+        replaced: Trees and names of files that compacted ones replace, to be removed by
             `tasks.maintain` alone: readers may still be about to open them.
         dropped: Whether retention has dropped the day. What it left there when it was killed is
             among the leftovers, and no orphan.
@@ -121,12 +121,12 @@ def sort_names(
     of_transform = [file for file in all_rejected if file.key is not None]
     of_extract = [file for file in all_rejected if file.key is None]
     compacted = compacted_of(all_raw)
-    raw_files = counting(all_raw, compacted)
-    generations = counting(all_normalized, compacted)
-    refused = counting(of_transform, compacted)
-    malformed = counting_in_folder(of_extract)
+    raw_files = not_replaced(all_raw, compacted)
+    generations = not_replaced(all_normalized, compacted)
+    refused = not_replaced(of_transform, compacted)
+    malformed = not_replaced_in_folder(of_extract)
     newest = _newest(generations)
-    current = _counting(newest, {file.key for file in raw_files})
+    current = _without_rows_of_gone(newest, {file.key for file in raw_files})
     old = [file for file in generations if newest[file.key] is not file]
     stale: list[RejectedFile] = []
     beside: defaultdict[str | None, list[RejectedFile]] = defaultdict(list)
@@ -175,10 +175,10 @@ def _newest(generations: Iterable[NormalizedFile]) -> dict[str, NormalizedFile]:
     return {file.key: file for file in generations}  # ascending: the newest stays
 
 
-def _counting(
+def _without_rows_of_gone(
     newest: dict[str, NormalizedFile], raw_keys: Container[str]
 ) -> dict[str, NormalizedFile]:
-    """The normalized files that count, without the rows of those whose raw file is gone."""
+    """The newest normalized files, each without its rows where its raw file is gone."""
     return {
         key: file if file.gone or key in raw_keys else file.without_raw()
         for key, file in newest.items()
@@ -278,8 +278,8 @@ def current_files(
         # in this order: see `_ORDER`
         raw = file_names.all_raw_files(store.files("raw", account, day), folder)
         compacted = compacted_of(raw)
-        newest = _newest(counting(file_names.normalized_files(names, folder), compacted))
+        newest = _newest(not_replaced(file_names.normalized_files(names, folder), compacted))
         names = None
-        if not _compacted_meanwhile(counting(compacted, compacted), newest):
+        if not _compacted_meanwhile(not_replaced(compacted, compacted), newest):
             break
-    return list(_counting(newest, {file.key for file in raw}).values())
+    return list(_without_rows_of_gone(newest, {file.key for file in raw}).values())

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.staging.names import file_names, rejected_file_names
-from tasks.staging.names.compacted_names import counting_in_folder, highest
+from tasks.staging.names.compacted_names import highest, not_replaced_in_folder
 from tasks.staging.schemas import REJECTED_SCHEMA, TIME
 
 if TYPE_CHECKING:
@@ -92,4 +92,4 @@ def _malformed(store: Store, account: str, day: date) -> list[RejectedFile]:
     names = store.files("rejected", account, day)
     folder = file_names.partition(account, day)
     files = rejected_file_names.rejected_files(names, folder)
-    return counting_in_folder([file for file in files if file.key is None])
+    return not_replaced_in_folder([file for file in files if file.key is None])

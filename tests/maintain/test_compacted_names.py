@@ -160,7 +160,7 @@ class Histories(RuleBasedStateMachine):
     def remove(self, data: st.DataObject) -> None:
         """Some of what is replaced is removed."""
         replaced = self._state().replaced
-        kept = ledger_file_names.counting_names([*self.trees.deliveries])
+        kept = ledger_file_names.not_replaced_names([*self.trees.deliveries])
         replaced += [("deliveries", name) for name in self.trees.deliveries if name not in kept]
         for stage, name in replaced:
             if data.draw(st.booleans()):

@@ -68,12 +68,12 @@ def replaced(file: RawFile | NormalizedFile | RejectedFile, compacted: Iterable[
     )
 
 
-def counting(files: list[R], compacted: list[RawFile]) -> list[R]:
+def not_replaced(files: list[R], compacted: list[RawFile]) -> list[R]:
     """Those of a day's files that compacted raw files do not replace."""
     return [file for file in files if not replaced(file, compacted)] if compacted else files
 
 
-def counting_in_folder(files: list[F]) -> list[F]:
+def not_replaced_in_folder(files: list[F]) -> list[F]:
     """Those of a folder's files that count, where a compacted one replaces all before it."""
     last = highest(compacted_of(files))
     return [file for file in files if file.number >= last] if last else files

@@ -31,7 +31,7 @@ from tasks.staging.names.compacted_names import (
     AFTER,
     COMPACTED,
     compacted_of,
-    counting,
+    not_replaced,
     numbered,
 )
 from tasks.staging.names.name_search import find_all
@@ -245,7 +245,7 @@ def raw_files(names: Iterable[str], folder: str = "") -> list[RawFile]:
         StagingError: A name is not one of ours.
     """
     files = all_raw_files(names, folder)
-    return counting(files, compacted_of(files))
+    return not_replaced(files, compacted_of(files))
 
 
 def all_raw_files(names: Iterable[str], folder: str = "") -> list[RawFile]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tasks.staging.names.compacted_names import (
     COMPACTED,
     NUMBERED,
-    counting_in_folder,
+    not_replaced_in_folder,
     number_of,
     numbered,
 )
@@ -128,10 +128,10 @@ def deliveries_files(
         StagingError: A name is not one of ours.
     """
     attempts, notes = all_deliveries_files(names, folder)
-    return counting_in_folder(attempts), notes
+    return not_replaced_in_folder(attempts), notes
 
 
-def counting_names(names: Sequence[str]) -> Sequence[str]:
+def not_replaced_names(names: Sequence[str]) -> Sequence[str]:
     """The names of a day's ledger without those of replaced files.
 
     Raises:

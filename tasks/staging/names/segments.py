@@ -70,7 +70,7 @@ def surely_delivered(
     it has a note of the same filter and files. None where there is more to know: something is
     pending, or was normalized anew. `rows` is what `first_generation_rows` tells, where known.
     """
-    listed = ledger_file_names.counting_names(deliveries)
+    listed = ledger_file_names.not_replaced_names(deliveries)
     names = "/".join([*listed, ""])
     rows = first_generation_rows(normalized) if rows is None else rows
     if rows is not None and rows == sum(map(int, _DELTA.findall(names))):

@@ -23,7 +23,7 @@ _TEMPORARY = ("range", "dropped-")
 """The marks that go or move although nothing of the day changes; see `file_names.RawFile`."""
 
 
-def counting_rows(
+def rows_of_files(
     store: Store,
     account: str,
     day: date,
@@ -59,14 +59,14 @@ def counting_rows(
     return dict(sorted(found.items()))
 
 
-def counting_now(store: Store, account: str, day: date) -> dict[str, int]:
-    """What `counting_rows` tells of a day as it is now.
+def rows_of_files_now(store: Store, account: str, day: date) -> dict[str, int]:
+    """What `rows_of_files` tells of a day as it is now.
 
     Raises:
         StagingError: The day cannot be listed.
     """
     ledgers = ledger_names(store, account, day)
-    return counting_rows(store, account, day, day_files.day_of(store, account, day), ledgers)
+    return rows_of_files(store, account, day, day_files.day_of(store, account, day), ledgers)
 
 
 def sums_of(store: Store, day: date, files: Iterable[Footer]) -> Sums:
