@@ -5,6 +5,7 @@ Made of results and of the staging's status alone; `flows.flow_report` publishes
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from flows.coverage_picture import DAYS, coverage_picture
@@ -14,7 +15,7 @@ from tasks.load.result import LoadResult
 from tasks.maintain.account import MaintainResult
 from tasks.plurals import counted
 from tasks.staging.deliveries.pending import DeliveryCounts
-from tasks.time_window import isoformat
+from tasks.time_window import isoformat, to_the_minute
 from tasks.transform.account import TransformResult
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def status_table(answer: Status) -> list[dict[str, Any]]:
             {
                 "account": name,
                 "destination": destination,
-                "covered until": _minute(account.covered[-1].until if account.covered else None),
+                "covered until": to_the_minute(account.covered_until),
                 "gaps": len(account.gaps),
                 "staged": account.staged,
                 "delivered": counts.delivered,
@@ -46,8 +47,8 @@ def status_table(answer: Status) -> list[dict[str, Any]]:
                 "failed": counts.failed,
                 "excluded": counts.excluded,
                 "rejected": account.rejected,
-                "oldest pending": _minute(counts.oldest_pending),
-                "newest event": _minute(account.newest_event),
+                "oldest pending": to_the_minute(counts.oldest_pending),
+                "newest event": to_the_minute(account.newest_event),
             }
             for destination, counts in deliveries.items()
         )
@@ -60,7 +61,7 @@ def status_description(answer: Status, now: datetime) -> str:
         f"{counted(count, 'event')} of a type that the catalogue does not know: {literal(kind)}"
         for kind, count in answer.unknown_types.items()
     ]
-    parts = [f"As of {_minute(now)} UTC, in UTC."]
+    parts = [f"As of {to_the_minute(now)} UTC, in UTC."]
     if unknown:
         parts.append(bullets(unknown))
     if answer.problems:
@@ -71,14 +72,14 @@ def status_description(answer: Status, now: datetime) -> str:
 def coverage_page(answer: Status, now: datetime) -> str:
     """A picture of what is covered and missing, and each gap as text."""
     gaps = [
-        f"{literal(name)} from {_minute(gap.since)} to {_minute(gap.until)}"
+        f"{literal(name)} from {to_the_minute(gap.since)} to {to_the_minute(gap.until)}"
         for name, account in sorted(answer.accounts.items())
         for gap in account.gaps
     ]
-    shown = f"coverage of {_count(len(answer.accounts), 'account')}, {_count(len(gaps), 'gap')}"
+    shown = f"coverage of {counted(len(answer.accounts), 'account')}, {counted(len(gaps), 'gap')}"
     parts = [
         f"# Coverage of the last {DAYS} days",
-        f"As of {_minute(now)} UTC, in UTC.",
+        f"As of {to_the_minute(now)} UTC, in UTC.",
         f"![{shown}]({coverage_picture(answer.accounts, now)})",
     ]
     if gaps:
@@ -98,7 +99,7 @@ def sync_page(results: Sequence[StageResult], now: datetime) -> str | None:
     if not (came or went or any(result.problems for result in results)):
         return None
     slowest = max(results, key=lambda result: result.seconds)
-    parts = [f"# Sync, {_minute(now)} UTC"]
+    parts = [f"# Sync, {to_the_minute(now)} UTC"]
     if came:
         columns = ("account", "new", "normalized", "rejected")
         parts += ["## What came", table(columns, came)]
@@ -115,7 +116,7 @@ def replay_page(results: Sequence[StageResult], now: datetime) -> str:
     """What a replay was asked for, its outcome, and how to go on where something is left."""
     replayed = [result for result in results if isinstance(result, LoadResult)]
     columns = ("asked", "tried", "delivered", "failed", "not tried")
-    parts = [f"# Replay, {_minute(now)} UTC", _outcomes(replayed, columns)]
+    parts = [f"# Replay, {to_the_minute(now)} UTC", _outcomes(replayed, columns)]
     for result in replayed:
         if result.rest is not None:
             parts += _how_to_go_on(result.subject, result.rest)
@@ -131,25 +132,26 @@ def maintain_page(results: Sequence[StageResult], now: datetime) -> str:
         for result in done
         if result.counts()
     ]
-    parts = [f"# {done[0].DONE.capitalize()}, {_minute(now)} UTC"]
+    parts = [f"# {done[0].DONE.capitalize()}, {to_the_minute(now)} UTC"]
     nothing = "Nothing was done." if any(r.problems for r in done) else "There was nothing to do."
     parts.append(table(("account", *columns), rows) if rows else nothing)
     return "\n\n".join([*parts, *_remarks(results)])
 
 
-def _came(results: Sequence[StageResult]) -> list[tuple[str, int, int, int]]:
+def _came(results: Sequence[StageResult]) -> list[list[str | int]]:
     """Of each account with something new: events staged, normalized and rejected."""
-    counts: dict[str, list[int]] = {}
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for result in results:
         if isinstance(result, ExtractResult):
-            row = [result.new, 0, result.malformed]
+            counts[result.subject] += Counter(new=result.new, rejected=result.malformed)
         elif isinstance(result, TransformResult):
-            row = [0, result.normalized, result.rejected]
-        else:
-            continue
-        before = counts.get(result.subject, [0, 0, 0])
-        counts[result.subject] = [one + other for one, other in zip(before, row, strict=True)]
-    return [(literal(name), *row) for name, row in sorted(counts.items()) if any(row)]  # type: ignore[misc]
+            row = Counter(normalized=result.normalized, rejected=result.rejected)
+            counts[result.subject] += row
+    return [
+        [literal(name), row["new"], row["normalized"], row["rejected"]]
+        for name, row in sorted(counts.items())
+        if row
+    ]
 
 
 def _outcomes(results: Sequence[LoadResult], columns: tuple[str, ...]) -> str:
@@ -187,11 +189,3 @@ def _remarks(results: Sequence[StageResult]) -> list[str]:
         if texts:
             parts += [f"## {title}", paragraphs(list(dict.fromkeys(texts)))]
     return parts
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _minute(moment: datetime | None) -> str:
-    return isoformat(moment)[:16].replace("T", " ") if moment else ""

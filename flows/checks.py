@@ -71,12 +71,11 @@ def findings(settings: Settings, account_blocks: Sequence[str] = ()) -> Iterator
             partial(check_account, account, settings, _RETRY_POLICY),
             str,
         )
-    usable = yield from _ask(
+    store = yield from _ask(
         f"staging {_in_full(settings.halo_staging)}",
-        lambda: _usable(open_store(settings.halo_staging, settings.halo_staging_locks)),
-        lambda found: "; ".join(filter(None, ["can be written", found[1]])),
+        lambda: open_store(settings.halo_staging, settings.halo_staging_locks),
+        _check_staging,
     )
-    store = usable[0] if usable else None
     if settings.halo_task_runner == "dask":
         yield from _ask(
             "task runner dask",
@@ -110,10 +109,11 @@ def _ask(
     """Yield what was found, and return the answer; None where there is none."""
     try:
         found = answer()
+        text = describe(found)
     except HaloUsmError as error:
         yield Finding(what, str(error), usable=False)
         return None
-    yield Finding(what, describe(found))
+    yield Finding(what, text)
     return found
 
 
@@ -140,13 +140,13 @@ def _in_full(staging: str) -> str:
     return redact_address(staging) if "://" in staging else str(Path(staging).absolute())
 
 
-def _usable(store: Store) -> tuple[Store, str]:
+def _check_staging(store: Store) -> str:
     """Check that the staging can be read and written; if it does not exist, the folder above it.
 
     On object storage this writes a probe that shows whether locks keep two runs apart.
 
     Returns:
-        The staging, and a remark about its locks.
+        What there is to say of it.
 
     Raises:
         HaloUsmError: It cannot be read or written, or its locks do not keep two runs apart.
@@ -156,7 +156,7 @@ def _usable(store: Store) -> tuple[Store, str]:
         there = next(folder for folder in (store.root, *store.root.parents) if folder.exists())
         if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
             raise StagingError(f"{there} cannot be written by this user; change HALO_STAGING")
-    return store, store.backend.check_locks()
+    return "; ".join(filter(None, ["can be written", store.backend.check_locks()]))
 
 
 def _waiting(counts: DeliveryCounts, *, new: bool) -> str:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
+from tasks.plurals import counted
 from tasks.time_window import Window
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _dates(until: datetime, end: int) -> str:
 def _strip(name: str, account: AccountStatus, shown: Window, top: int) -> str:
     text = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
     gaps = len(account.gaps)
-    said = f"{gaps:,} gap{'' if gaps == 1 else 's'}" if gaps else "no gap"
+    said = counted(gaps, "gap") if gaps else "no gap"
     base = top + _STRIP
     return (
         f'<text x="{_LEFT - 10:g}" y="{base - 1}" text-anchor="end">{escape(text)}</text>'

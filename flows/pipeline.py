@@ -118,7 +118,7 @@ def maintain(
     sign: Path | None = None,
     drop_undelivered: bool = False,
 ) -> list[StageResult]:
-    """Maintain all accounts of the staging, be they set up or not."""
+    """Maintain all accounts of the staging, whether they are set up or not."""
     from tasks.maintain.account import ages_count_from
 
     if sign is not None:  # before anything is touched

@@ -34,8 +34,8 @@ _END_SECONDS = 25.0
 class PrefectRunner:
     """Begins each step once the steps that it waits for have ended; see `flows.runner.Runner`.
 
-    That they have failed holds up no later step, because a failure of one account or destination
-    must not stop the others.
+    It does so where they have failed, too, because a failure of one account or destination must not
+    stop the others.
 
     Args:
         executor: Runs the steps.

@@ -87,7 +87,7 @@ def replay(
 ) -> StageResult:
     """Deliver events of a window again.
 
-    The command that goes on with a replay names `env_file`, and the blocks that its URLs are of.
+    A replay that is cut short names the command that continues it, with `env_file` and the blocks.
     """
     from tasks.load.replay import replay_destination
 
@@ -113,11 +113,7 @@ def maintain(
     from tasks.maintain.retention import Rules
 
     settings = context.settings
-    rules = Rules(
-        settings.halo_retention_days,
-        settings.halo_ledger_days,
-        drop_undelivered,
-    )
+    rules = Rules(settings.halo_retention_days, settings.halo_ledger_days, drop_undelivered)
     lookback = timedelta(minutes=settings.halo_lookback_minutes)
     work = partial(maintain_account, context.store, account, context.destinations, rules, now=now)
     work = partial(work, lookback=lookback, dry_run=dry_run, sign=sign)

@@ -38,7 +38,7 @@ def range_between(since: datetime, until: datetime | None) -> Window:
 
 
 def range_if_given(since: str | None, until: str | None) -> Window | None:
-    """The range of a command that does without one, too; raises what `parse_range` does."""
+    """The range of a command that needs none; raises what `parse_range` does."""
     if since is None and until is not None:
         raise SettingsError(
             f"--until {foreign_text(until)} needs a --since: say where the range begins"

@@ -25,10 +25,11 @@ import pyarrow.compute as pc
 from tasks.errors import SettingsError
 from tasks.redaction import foreign_text
 from tasks.reports.status import status
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.names import file_names
-from tasks.staging.schemas import schema_of
+from tasks.staging.normalized_rows import conform
+from tasks.staging.schemas import TIME, schema_of
 from tasks.staging.storage.files import read_stable
 from tasks.staging.store import open_store
 from tasks.time_window import Window, isoformat, parse_time
@@ -56,7 +57,6 @@ CATEGORIES = frozenset(
 )
 """Text columns with few different values, which are pandas categories."""
 
-_TIME = pa.timestamp("us", tz="UTC")
 _TIMES = {
     "raw": ["created_at"],
     "normalized": ["created_at"],
@@ -151,7 +151,7 @@ class Staging:
             for account, found in answer.accounts.items()
             for window in getattr(found, kind)
         ]
-        schema = pa.schema([_field("account"), ("since", _TIME), ("until", _TIME)])
+        schema = pa.schema([_field("account"), ("since", TIME), ("until", TIME)])
         frame: pd.DataFrame = pa.Table.from_pylist(rows, schema).to_pandas()
         return frame
 
@@ -176,7 +176,8 @@ class Staging:
                 parts = [_inside(self._store.read(path, read), tree, window) for path in paths]
                 # files of earlier versions of the mapping may lack columns
                 rows = pa.concat_tables(parts, promote_options="default")
-                yield _conform(_last(rows) if last else rows, where, result)
+                rows = _last(rows) if last else rows
+                yield conform(_with_folders(rows, where), result)
 
         found = read_stable(lambda: [result.empty_table(), *tables()])
         table = pa.concat_tables(found).unify_dictionaries()
@@ -204,14 +205,14 @@ class Staging:
     ) -> list[str]:
         store = self._store
         if tree == "rejected":
-            state = normalized.day_of(store, account, day)
+            state = day_files.day_of(store, account, day)
             return [file.name for file in (*state.rejected, *state.malformed)]
         files: Sequence[SpannedFile]
         if tree == "raw":
             names = store.files("raw", account, day)
             files = file_names.raw_files(names, file_names.partition(account, day))
         elif tree == "normalized":
-            files = normalized.current_files(store, account, day)
+            files = day_files.current_files(store, account, day)
         else:
             files, _ = Ledger(store, destination, account, day).files()
         return [file.name for file in files if file.rows and file.window(day).overlaps(window)]
@@ -262,7 +263,7 @@ def _integers() -> dict[pa.DataType, Any]:
 def _inside(rows: pa.Table, tree: str, window: Window) -> pa.Table:
     """The rows created in a window."""
     created = pc.coalesce(*(rows[name] for name in _TIMES[tree]))
-    since, until = (pa.scalar(bound, _TIME) for bound in (window.since, window.until))
+    since, until = (pa.scalar(bound, TIME) for bound in (window.since, window.until))
     return rows.filter(pc.and_(pc.greater_equal(created, since), pc.less(created, until)))
 
 
@@ -276,15 +277,8 @@ def _last(rows: pa.Table) -> pa.Table:
     return rows.take(pa.array(np.sort(position)))
 
 
-def _conform(rows: pa.Table, where: dict[str, str], schema: pa.Schema) -> pa.Table:
-    """The columns of a result: null where an earlier version of the mapping had none."""
-    columns = []
-    for field in schema:
-        if field.name in where:
-            column = pa.repeat(where[field.name], rows.num_rows)
-        elif field.name in rows.column_names:
-            column = rows[field.name]
-        else:
-            column = pa.nulls(rows.num_rows, pa.string())
-        columns.append(column.cast(field.type))
-    return pa.table(columns, schema=schema)
+def _with_folders(rows: pa.Table, folders: dict[str, str]) -> pa.Table:
+    """The rows with what the names of their folders tell, a column each."""
+    for name, value in folders.items():
+        rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
+    return rows

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MICROSECOND = timedelta(microseconds=1)
 """The smallest window: times in Parquet and Halo are no finer."""
+_MOST_DESCRIBED = 3
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -45,6 +46,11 @@ class Window:
         """The whole UTC day."""
         start = datetime.combine(day, time(), UTC)
         return cls(start, start + timedelta(days=1))
+
+    @classmethod
+    def around(cls, first: datetime, last: datetime) -> Self:
+        """The smallest window that holds both times."""
+        return cls(first, last + MICROSECOND)
 
     @property
     def duration(self) -> timedelta:
@@ -118,6 +124,12 @@ def difference(wanted: Window, covered: Iterable[Window]) -> list[Window]:
     return missing
 
 
+def subtract(windows: Iterable[Window], taken: Iterable[Window]) -> list[Window]:
+    """The parts of some windows that no window of `taken` contains, window by window."""
+    merged = union(taken)
+    return [piece for window in windows for piece in difference(window, merged)]
+
+
 def parse_time(text: str, name: str = "time") -> datetime:
     """An ISO 8601 time in UTC, which it is without an offset; a bare date is its 00:00.
 
@@ -125,9 +137,7 @@ def parse_time(text: str, name: str = "time") -> datetime:
         SettingsError: The text is no ISO 8601 time; the message names the setting `name`.
     """
     try:
-        moment = datetime.fromisoformat(text.strip())
-        # in UTC it may lie before year 1 or after year 9999
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return as_utc(datetime.fromisoformat(text.strip()))
     except (ValueError, OverflowError):
         raise SettingsError(
             f"{name}: '{foreign_text(text)}' is no ISO 8601 time; "
@@ -135,6 +145,28 @@ def parse_time(text: str, name: str = "time") -> datetime:
         ) from None
 
 
+def as_utc(moment: datetime) -> datetime:
+    """A time in UTC, which it is without an offset.
+
+    Raises:
+        OverflowError: In UTC it lies before year 1 or after year 9999.
+    """
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def isoformat(moment: datetime) -> str:
     """A UTC time as Halo writes it: microseconds where there are any, and `Z`."""
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def to_the_minute(moment: datetime | None) -> str:
+    """A UTC time for a table, such as `2026-03-01 12:30`; empty for None."""
+    return isoformat(moment)[:16].replace("T", " ") if moment else ""
+
+
+def describe_windows(windows: Iterable[Window]) -> str:
+    """The time of some windows, for a message: its first ranges, and how many more there are."""
+    ranges = union(windows)
+    more = len(ranges) - _MOST_DESCRIBED
+    shown = ", ".join(map(str, ranges[:_MOST_DESCRIBED]))
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -14,7 +14,7 @@ import pytest
 from tasks.load.destination import load_destination
 from tasks.load.replay import replay_destination
 from tasks.reports.audit import RangeCounts, audit_range
-from tasks.staging.coverage import covered_windows
+from tasks.staging.coverage import read_coverage
 from tasks.staging.store import open_store
 from tests.staging.crashing import BATCH, EVENTS, LATE, REJECTED, pipeline, start
 from tests.staging.rejecting_receiver import RejectingReceiver, ids_in
@@ -33,7 +33,7 @@ def check(folder: Path, receiver: RejectingReceiver, connections: int = 1) -> No
     assert ids(store, "raw") == ALL
     assert ids(store, "normalized") == [event_id for event_id in ALL if event_id != REJECTED]
     assert ids(store, "rejected") == sorted([REJECTED, "no date", "dated"])
-    assert covered_windows(store, "alpha") == [window(2, 6)]
+    assert read_coverage(store, "alpha").covered == [window(2, 6)]
     found = audit_range(store, window(0, 24), [destination(receiver.url(batch=BATCH))])
     assert found.problems == []
     assert found.destinations["rejecting"] == RangeCounts(len(ALL) - 1, pending=0, failed=0)

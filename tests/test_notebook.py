@@ -12,7 +12,7 @@ import pytest
 
 from tasks.errors import SettingsError
 from tasks.notebook import CATEGORIES, Staging, staging
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.names import file_names
 from tasks.staging.store import open_store
 from tests.notebooks import NOTEBOOKS, run
@@ -80,7 +80,7 @@ def test_what_is_replaced_does_not_count(tmp_path: Path) -> None:
     shutil.copytree(SAMPLE, tmp_path / "staging")
     store = open_store(str(tmp_path / "staging"))
     account = ACCOUNTS[0]
-    [file] = normalized.current_files(store, account, TUESDAY)
+    [file] = day_files.current_files(store, account, TUESDAY)
     folder = tmp_path / "staging" / store.folder("normalized", account, TUESDAY)
     anew = file_names.normalized_name(file.key, file.generation + 1, file.rows, lost=0)
     shutil.copy(folder / file.name, folder / anew)

@@ -16,7 +16,7 @@ from flows.cli.output import warn
 from tasks.plurals import counted
 from tasks.redaction import foreign_text
 from tasks.reports.answer import Answer, as_json
-from tasks.time_window import isoformat
+from tasks.time_window import isoformat, to_the_minute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,10 +44,6 @@ def _table(*columns: str) -> Table:
     return Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
 
 
-def _minute(moment: datetime | None) -> str:
-    return isoformat(moment)[:16].replace("T", " ") if moment else ""
-
-
 def show_answer(answer: A, show: Callable[[A], None] | None) -> int:
     """Show an answer to people, or print it as JSON, exact and in printable ASCII.
 
@@ -73,8 +69,8 @@ def show_status(answer: Status) -> None:
         accounts.add_row(
             foreign_text(name),
             *(f"{n:,}" for n in (account.staged, account.normalized, account.rejected)),
-            _minute(account.covered[-1].until if account.covered else None),
-            _minute(account.newest_event),
+            to_the_minute(account.covered_until),
+            to_the_minute(account.newest_event),
         )
     console.print(accounts if answer.accounts else "nothing is staged yet")
     destinations = _table(
@@ -86,7 +82,7 @@ def show_status(answer: Status) -> None:
                 foreign_text(name) if row is destination else "",
                 foreign_text(whose),
                 *(f"{n:,}" for n in (row.delivered, row.pending, row.failed, row.excluded)),
-                _minute(row.oldest_pending),
+                to_the_minute(row.oldest_pending),
             )
     if answer.destinations:
         console.print(destinations)

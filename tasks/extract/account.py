@@ -18,12 +18,12 @@ from tasks.extract.clocks import CLOCK_PROBLEM_AFTER, Clocks, describe_differenc
 from tasks.extract.plan import plan_range, plan_sync
 from tasks.extract.result import (
     ExtractResult,
+    note_late_start,
     report_failures,
-    start_is_too_late,
     warn_of_events,
     why_nothing,
 )
-from tasks.extract.window_extractor import FailedWindow, WindowExtractor
+from tasks.extract.window_extractor import WindowExtractor
 from tasks.extract.window_stager import WindowStager
 from tasks.halo.client import ApiKey, HaloClient, Listing
 from tasks.halo_history import HALO_KEEPS
@@ -32,7 +32,7 @@ from tasks.staging.coverage import read_coverage
 from tasks.staging.dropped import days_within, describe
 from tasks.staging.known_ids import KnownIds
 from tasks.staging.locks import hold
-from tasks.time_window import Window, isoformat, union
+from tasks.time_window import Window, isoformat
 
 if TYPE_CHECKING:
     import threading
@@ -160,27 +160,11 @@ def _plan(  # noqa: PLR0917 - what is wanted, and what is known
             result.notes.append(
                 f"account {account.name}: {describe(gone)}, and it is not read again"
             )
-        return plan_range(
-            known.covered,
-            known.begin,
-            window,
-            now=now,
-            lookback=lookback,
-            synced=known.synced,
-            dropped=known.dropped,
-        )
+        return plan_range(known, window, now=now, lookback=lookback)
     start = settings.halo_start or now - HALO_KEEPS
-    if settings.halo_start and (note := start_is_too_late(account.name, start, known)):
+    if settings.halo_start and (note := note_late_start(account.name, start, known)):
         result.notes.append(note)
-    return plan_sync(
-        union([*known.covered, *known.lost]),
-        known.begin,
-        start=start,
-        now=now,
-        lookback=lookback,
-        synced=known.synced,
-        dropped=known.dropped,
-    )
+    return plan_sync(known, start=start, now=now, lookback=lookback)
 
 
 def _client(
@@ -209,10 +193,10 @@ def _report(
 ) -> None:
     """Put into the result what was not read, and what is to be said of the clocks."""
     unread = clocks.unread(extractor.postponed, client.ahead)
-    report_failures(result, [*extractor.failed(), *(FailedWindow(*each) for each in unread)])
+    report_failures(result, [*extractor.failed(), *unread])
     if unread:
         return
-    if fault := clocks.set_back():
+    if fault := clocks.set_back_fault():
         result.problems.append(f"account {result.subject}: {fault}")
     elif warning := client.clock_warning():
         result.warnings.append(warning)

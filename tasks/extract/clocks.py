@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from tasks.extract.result import FailedWindow
 from tasks.time_window import Window, isoformat, union
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Clocks:
 
     def unread(
         self, postponed: Sequence[PostponedWindow], ahead: timedelta | None
-    ) -> list[tuple[Window, str]]:
+    ) -> list[FailedWindow]:
         """What could not be read because the clocks differ, and why; nothing where that is short.
 
         Args:
@@ -71,13 +72,13 @@ class Clocks:
                 if self.now - api_time > CLOCK_PROBLEM_AFTER
                 else min(time for _, time in postponed)
             )
-            return [(window, describe_difference(self.now, seen)) for window in windows]
+            return [FailedWindow(window, describe_difference(self.now, seen)) for window in windows]
         if api_time - self.now > CLOCK_PROBLEM_AFTER and self._to_the_end:
             later = Window(self.now, min(api_time, self.until or api_time))
-            return [(later, describe_difference(self.now, api_time))]
+            return [FailedWindow(later, describe_difference(self.now, api_time))]
         return []
 
-    def set_back(self) -> str:
+    def set_back_fault(self) -> str:
         """A message where the account is staged far beyond this machine's time; else empty."""
         end = self.staged_until
         if end is None or end - self.now <= CLOCK_PROBLEM_AFTER or not self._to_the_end:

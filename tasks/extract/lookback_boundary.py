@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from tasks.time_window import MICROSECOND, Window, difference
+from tasks.time_window import MICROSECOND, Window, difference, subtract
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class LookbackBoundary:
-    """Where covered time ended, and what of the lookback before it is still to be read.
+    """Where covered time ended, and the part of the lookback before it that is still to be read.
 
     The microsecond at the boundary is only staged when the whole lookback was read. Until then
     there is a gap, from which the next run knows that covered time once ended here, and reads the
@@ -57,8 +57,8 @@ class LookbackBoundary:
             await self._none_open.wait()
 
     def stageable(self, window: Window) -> list[Window]:
-        """What of a window that was read may be staged."""
-        self._unread = [piece for part in self._unread for piece in difference(part, [window])]
+        """The parts of a window that was read which may be staged now."""
+        self._unread = subtract(self._unread, [window])
         if self.moment not in window or not self._unread:
             return [window]
         return difference(window, [Window(self.moment, self.moment + MICROSECOND)])

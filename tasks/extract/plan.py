@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tasks.halo_history import HALO_KEEPS
-from tasks.time_window import Window, difference
+from tasks.time_window import Window, difference, union
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime, timedelta
+
+    from tasks.staging.coverage import Coverage
 
 
 @dataclass(frozen=True)
@@ -47,40 +49,30 @@ class Plan:
     synced: bool = True
 
 
-def plan_sync(
-    covered: list[Window],
-    begin: datetime | None,
-    *,
-    start: datetime,
-    now: datetime,
-    lookback: timedelta,
-    synced: bool = True,
-    dropped: Sequence[Window] = (),
-) -> Plan:
+def plan_sync(known: Coverage, *, start: datetime, now: datetime, lookback: timedelta) -> Plan:
     """From where the account begins to now: what is not covered, and what to look at again.
 
     Covered time ends where an extraction once ended. The last part of it, at its end and before
-    each gap, was read too early for late events, and is read again.
+    each gap, was read too early for late events, and is read again. What Halo or retention has
+    dropped is not.
 
     Args:
-        covered: The coverage, and what is lost; sorted, nothing touching.
-        begin: Where the account begins; None for one of which nothing is staged.
+        known: What is known of the account's time.
         start: Where an account begins that was never synced, unless it begins earlier.
         now: The end of the range.
         lookback: How much of covered time, before each of its ends, is read again.
-        synced: Whether a sync has set `begin`; see `Plan`.
-        dropped: What retention has dropped, and nothing covers; it is not read again.
     """
-    since = min(start, begin or start)
-    if begin is not None and synced:
-        since = begin
+    since = known.begin if known.begin and known.synced else min(start, known.begin or start)
     if since >= now:
         return Plan()
-    ranges = _uncovered(covered, Window(since, now), lookback, dropped)
-    if begin is None:
+    covered = union([*known.covered, *known.lost])
+    ranges = _uncovered(covered, Window(since, now), lookback, known.dropped)
+    if known.begin is None:
         return Plan(ranges, since)
     ranges = [
-        part for planned in ranges for part in _split_expired(planned, begin, now - HALO_KEEPS)
+        part
+        for planned in ranges
+        for part in _split_expired(planned, known.begin, now - HALO_KEEPS)
     ]
     if covered:
         last = covered[-1]
@@ -88,19 +80,10 @@ def plan_sync(
         # covered up to now, or further because the clock was set back
         if last.until >= now > lookback_start:
             ranges.append(PlannedRange(Window(lookback_start, now)))
-    return Plan(ranges, None if synced else since)
+    return Plan(ranges, None if known.synced else since)
 
 
-def plan_range(
-    covered: list[Window],
-    begin: datetime | None,
-    window: Window,
-    *,
-    now: datetime,
-    lookback: timedelta,
-    synced: bool = True,
-    dropped: Sequence[Window] = (),
-) -> Plan:
+def plan_range(known: Coverage, window: Window, *, now: datetime, lookback: timedelta) -> Plan:
     """A range, whether it is covered or not, without what retention has dropped.
 
     Where it begins at the end of covered time, the lookback before it is read again too: no later
@@ -109,12 +92,12 @@ def plan_range(
     if window.since >= now:
         return Plan()
     wanted = Window(window.since, min(window.until, now))
-    ranges = _uncovered(covered, wanted, lookback, dropped)
-    rest = difference(wanted, [*(planned.window for planned in ranges), *dropped])
+    ranges = _uncovered(known.covered, wanted, lookback, known.dropped)
+    rest = difference(wanted, [*(planned.window for planned in ranges), *known.dropped])
     ranges += [PlannedRange(piece) for piece in rest]
-    earlier = begin is None or wanted.since < begin
     ranges.sort(key=lambda planned: planned.window)
-    return Plan(ranges, wanted.since if earlier else None, synced)
+    earlier = known.begin is None or wanted.since < known.begin
+    return Plan(ranges, wanted.since if earlier else None, known.synced)
 
 
 def _uncovered(
@@ -132,7 +115,7 @@ def _uncovered(
 
 
 def _split_expired(planned: PlannedRange, begin: datetime, oldest: datetime) -> list[PlannedRange]:
-    """The range, or what of it is older than `oldest` and what is not.
+    """The range, cut at `oldest`: what is older is expired.
 
     A range before the account's beginning was never wanted, and is not expired.
     """

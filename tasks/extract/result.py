@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tasks.plurals import counted
 from tasks.results import StageResult
-from tasks.time_window import isoformat, union
+from tasks.time_window import describe_windows, isoformat
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from tasks.extract.plan import Plan
-    from tasks.extract.window_extractor import FailedWindow
     from tasks.staging.coverage import Coverage
     from tasks.staging.known_ids import KnownIds
     from tasks.time_window import Window
 
-_MAX_RANGES_NAMED = 3
-"""A message names at most so many ranges that failed for the same reason; `gaps` has all."""
+
+class FailedWindow(NamedTuple):
+    """A window that is not covered, and why; no reason where the account as a whole failed."""
+
+    window: Window
+    reason: str
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,15 +89,12 @@ def report_failures(result: ExtractResult, failed: list[FailedWindow]) -> None:
         if reason:
             reasons.setdefault((reason, is_lost), []).append(window)
     for (reason, is_lost), windows in reasons.items():
-        ranges = union(windows)
-        named = ", ".join(map(str, ranges[:_MAX_RANGES_NAMED]))
-        if len(ranges) > _MAX_RANGES_NAMED:
-            named += f" and {len(ranges) - _MAX_RANGES_NAMED} more"
+        ranges = describe_windows(windows)
         remedy = "status shows it" if is_lost else "a gap, which the next sync tries to fill"
-        result.problems.append(f"account {result.subject}: {named}: {reason}; {remedy}")
+        result.problems.append(f"account {result.subject}: {ranges}: {reason}; {remedy}")
 
 
-def start_is_too_late(account: str, start: datetime, known: Coverage) -> str | None:
+def note_late_start(account: str, start: datetime, known: Coverage) -> str | None:
     """A note that the configured start no longer changes anything; None where it does."""
     if known.begin is None or not known.synced or start >= known.begin:
         return None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from tasks.errors import HaloError, HaloRefused, HaloUnavailable, HaloUsmError
 from tasks.extract.clocks import PostponedWindow
 from tasks.extract.lookback_boundary import LookbackBoundary
+from tasks.extract.result import FailedWindow
 from tasks.halo.window_reader import WindowReader
 from tasks.halo_history import HALO_KEEPS
 from tasks.time_window import Window, difference, union
@@ -27,14 +28,6 @@ if TYPE_CHECKING:
 
 
 _EXPIRED = "it was never read, and is older than the 90 days that Halo keeps events: lost"
-
-
-class FailedWindow(NamedTuple):
-    """A window that is not covered, and why; no reason where the account as a whole failed."""
-
-    window: Window
-    reason: str
-    lost: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ leaves it as one of `tasks.errors`: `HaloUnavailable`, `HaloRefused` or `HaloInv
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ from tasks.halo.responses import check_status, http_date
 from tasks.halo.transport import Transport
 from tasks.redaction import foreign_text, redact
 from tasks.retry_policy import RequestRetries, RetryableFault, RetryPolicy
+from tasks.setting_values import is_loopback
 from tasks.time_window import isoformat
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class HaloClient:
         self._auth = BearerAuth(base_url, key)
         self._url = httpx.URL(f"{base_url}/v1/events")
         # compression saves bandwidth, of which loopback has plenty
-        encoding = "identity" if _is_loopback(httpx.URL(base_url).host) else "gzip"
+        encoding = "identity" if is_loopback(httpx.URL(base_url).host) else "gzip"
         self._headers = {
             "Accept": "application/json",
             "Accept-Encoding": encoding,
@@ -234,13 +234,6 @@ class HaloClient:
             f"({fault.reason}{pause}); check HALO_API_URL, the network and the proxy settings "
             "(HTTPS_PROXY, NO_PROXY), or try again later"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _text(error: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.halo.decode import Malformed
+from tasks.time_window import as_utc
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -155,8 +156,7 @@ def _creation_times(events: list[Event]) -> Any:
 def parse_created(text: str) -> datetime | None:
     """An event's date as aware UTC, which it is without an offset; None where it is no date."""
     try:
-        moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return as_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         return None
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tasks.halo.paginator import Paginator
 
 _GROWTH = 1.5
-"""So many times as many events may be there after a window was read: others were added."""
+"""How many times as many events there may be after a window was read: others were added."""
 
 
 class OverflowReader:

@@ -36,7 +36,7 @@ class PageBudget:
 
     @asynccontextmanager
     async def reserve(self, expected: int) -> AsyncIterator[None]:
-        """Wait for so many bytes, or the whole budget where it is smaller, and release them."""
+        """Hold so many bytes during the body, at most the whole budget, once they are free."""
         wanted = min(expected, self._size) if expected > SMALL else 0
         if wanted:
             async with self._freed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 _SLACK = 1.02
-"""Requests are a little further apart than the rate says, for what the network bunches up."""
+"""Requests are a little further apart than the rate says: the network may bunch them up."""
 
 
 class RateLimit:

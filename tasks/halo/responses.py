@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tasks.errors import HaloInvalid, HaloRefused
 from tasks.redaction import LONGEST, foreign_text, redact_address
 from tasks.retry_policy import RETRYABLE_STATUSES, RetryableFault
+from tasks.time_window import as_utc
 
 if TYPE_CHECKING:
     import httpx
@@ -89,7 +90,6 @@ def retry_after(response: httpx.Response) -> float | None:
 def http_date(text: str) -> datetime | None:
     """An HTTP date (RFC 9110, section 5.6.7) as aware UTC; None where the text is no date."""
     try:
-        moment = parsedate_to_datetime(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return as_utc(parsedate_to_datetime(text))
     except (ValueError, TypeError, OverflowError):
         return None

@@ -203,7 +203,7 @@ def _can_be_asked_for(url: httpx.URL) -> bool:
 
 
 def _credentials(proxy: httpx.Proxy | None) -> dict[str, str]:
-    """What a proxy is told of who asks (RFC 7617, in UTF-8)."""
+    """The header that tells a proxy who asks (RFC 7617, in UTF-8)."""
     if proxy is None or not proxy.auth:
         return {}
     pair = base64.b64encode(":".join(proxy.auth).encode()).decode("ascii")

@@ -16,12 +16,12 @@ import pyarrow.compute as pc
 from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.staging import normalized_rows
 from tasks.staging.day_cache import DayCache
+from tasks.staging.day_files import current_files
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.deliveries.pending import states
 from tasks.staging.deliveries.settle import settle
 from tasks.staging.event_masks import columns_of, inside, taken, whole
 from tasks.staging.names.segments import surely_settled
-from tasks.staging.normalized import current_files
 from tasks.staging.storage.files import FileGone, read_stable
 from tasks.time_window import isoformat
 
@@ -161,7 +161,7 @@ class PendingDay:
         for segment, file in self.files(selection):
             for events, last in states(self.ledger, segment, file):
                 delivered = last.delivered & (last.at >= self.begun)
-                count += int((delivered & inside(events, first, selection.window)).sum())
+                count += int((delivered & inside(events, selection.window, first)).sum())
         return count
 
 
@@ -184,8 +184,8 @@ def pending_days(
     def wanted(day: date) -> bool:
         return selection.takes_day(day) and cache.must_list(day)
 
-    deliveries = store.tree("deliveries", account, destination, wanted=wanted)
-    normalized_days = store.tree("normalized", account, wanted=wanted)
+    deliveries = store.names_by_day("deliveries", account, destination, wanted=wanted)
+    normalized_days = store.names_by_day("normalized", account, wanted=wanted)
     for day in deliveries.keys() - normalized_days.keys():  # ledgers are kept for longer
         cache.keep(day, answer=True)
     for day, names in normalized_days.items():
@@ -198,7 +198,7 @@ def pending_days(
         segments = ledger.segments(normalized, in_ledger, selection.takes)
         if files := list(selection.files(segments, day)):
             rows = sum(file.rows for _, file in files)
-            sent = sum(part.counted for part in {part.since: part for part, _ in files}.values())
+            sent = sum(part.delivered for part in {part.since: part for part, _ in files}.values())
             yield PendingDay(
                 ledger, normalized, rows if selection.only == "all" else max(rows - sent, 0)
             )

@@ -21,12 +21,13 @@ from tasks.maintain.compaction_writer import merge_day, merge_ledger
 from tasks.maintain.left_days import REPLACED_MEANWHILE, LeftDays
 from tasks.maintain.maintenance_run import PartResult
 from tasks.maintain.replaced_files import remove_attempts, remove_replaced
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.coverage import read_coverage
+from tasks.staging.day_files import DayFiles
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.deliveries.settle import settle
 from tasks.staging.known_ids import KnownIds
-from tasks.staging.names.ledger_file_names import counting_names
+from tasks.staging.names.ledger_file_names import not_replaced_names
 from tasks.staging.orphans import describe, drop_orphans
 from tasks.staging.storage.files import FileGone
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
     from tasks.maintain.maintenance_run import LedgerNames, MaintenanceRun
     from tasks.staging.locks import Kind
-    from tasks.staging.normalized import DayFiles
 
 GRACE = 10.0
 """Seconds between the last change of names and the first removal.
@@ -53,13 +53,11 @@ class CompactionResult(PartResult):
     Attributes:
         days: Days whose events were merged.
         ledgers: Days of ledgers that were.
-        merged: Files that became one in all of them.
         removed: Files that were removed, since others replace them.
     """
 
     days: int = 0
     ledgers: int = 0
-    merged: int = 0
     removed: int = 0
 
 
@@ -121,12 +119,12 @@ class _Compaction:
         store, account = self.store, self.account
         self.begin = read_coverage(store, account).begin
         ledgers = self.run.ledgers()
-        days = normalized.days(store, account)
+        days = day_files.days(store, account)
         for day in sorted({*days, *ledgers}):
             if self.run.stop.is_set():
                 break
             if self.run.is_over(day):
-                state = days.get(day) or normalized.read_day((), (), ())
+                state = days.get(day) or DayFiles()
                 with self._reported(day):
                     self._compact(day, state, ledgers.get(day, {}))
         if self.done.days and not self.run.dry_run:
@@ -139,7 +137,7 @@ class _Compaction:
         attempts = {}
         for name, names in ledgers.items():
             attempts[name], _ = Ledger(self.store, name, self.account, day).files(names)
-            if len(counting_names(names)) < len(names):
+            if len(not_replaced_names(names)) < len(names):
                 self.replaced[day, name] = set()
         if state.replaced:
             self.replaced[day, ""] = set()
@@ -153,7 +151,6 @@ class _Compaction:
         if self.run.dry_run:
             self.done.days += plan.worth_it
             self.done.ledgers += len(several)
-            self.done.merged += plan.files + sum(len(attempts[name]) for name in several)
             return
         if plan.worth_it:
             with self._reported(day), self._locked("account", self.account):
@@ -171,11 +168,11 @@ class _Compaction:
 
     def _merge(self, day: date) -> None:
         """Merge the files of a day; its account is locked."""
-        state = normalized.day_of(self.store, self.account, day)
+        state = day_files.day_of(self.store, self.account, day)
         if any(file.compacted for file in state.orphans):  # a compaction was killed
             if dropped := drop_orphans(self.store, self.account, day):
                 self.done.notes.append(describe(self.account, dropped))
-            state = normalized.day_of(self.store, self.account, day)
+            state = day_files.day_of(self.store, self.account, day)
         plan = plan_day(day, state, self.begin)
         if plan.obstacle:
             self.left.add(day, plan.obstacle)
@@ -183,7 +180,6 @@ class _Compaction:
             merged = self.replaced.setdefault((day, ""), set())
             merged |= merge_day(self.store, self.account, plan)
             self.done.days += 1
-            self.done.merged += plan.files
             self.changed_at = time.monotonic()
 
     def _merge_ledger(self, day: date, name: str) -> None:
@@ -194,10 +190,9 @@ class _Compaction:
             merged = self.replaced.setdefault((day, name), set())
             merged |= merge_ledger(ledger, attempts, notes)
             self.done.ledgers += 1
-            self.done.merged += len(attempts)
             self.changed_at = time.monotonic()
         if name in self.takes:
-            current = normalized.current_files(self.store, self.account, day)
+            current = day_files.current_files(self.store, self.account, day)
             settle(ledger, ledger.segments(current, ledger.names(), self.takes[name]))
 
     def remove(self, grace: float, pause: Callable[[float], bool]) -> None:

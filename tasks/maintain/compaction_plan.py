@@ -14,14 +14,14 @@ from tasks.time_window import Window
 if TYPE_CHECKING:
     from datetime import date, datetime
 
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.names.file_names import NormalizedFile, RawFile
     from tasks.staging.names.rejected_file_names import RejectedFile
-    from tasks.staging.normalized import DayFiles
 
 
 @dataclass(frozen=True)
 class DayPlan:
-    """What of an account's day is merged into one file each.
+    """The files of an account's day that are merged, into one of each kind.
 
     Attributes:
         day: The day.
@@ -59,15 +59,9 @@ class DayPlan:
         """Whether anything is to be merged."""
         return self.of_events or self.of_malformed
 
-    @property
-    def files(self) -> int:
-        """How many files are merged."""
-        events = len(self.raw) + len(self.normalized) + len(self.rejected)
-        return self.of_events * events + self.of_malformed * len(self.malformed)
-
 
 def plan_day(day: date, state: DayFiles, begin: datetime | None) -> DayPlan:
-    """What of a day is to be merged; `begin` is where its account begins."""
+    """Which files of a day are to be merged; `begin` is where its account begins."""
     covered = _covered(day, state.raw, begin)
     window = covered or Window.of_day(day)
     since, until = file_names.span(window).split("-")
@@ -94,7 +88,7 @@ def plan_day(day: date, state: DayFiles, begin: datetime | None) -> DayPlan:
 
 
 def _covered(day: date, raw: list[RawFile], begin: datetime | None) -> Window | None:
-    """What of a day is covered, if that is all of it but for what is lost or before the account."""
+    """What is covered up to a day's end, if all before is lost or older than the account."""
     whole = Window.of_day(day)
     covered = covered_by(raw, day)
     if len(covered) != 1 or covered[0].until != whole.until:

@@ -6,19 +6,18 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from tasks.maintain.merge import Source, merged
 from tasks.staging.names import file_names, ledger_file_names, rejected_file_names
 from tasks.staging.names.compacted_names import highest
-from tasks.staging.normalized import ANEW_KEY
-from tasks.staging.normalized_rows import conform
+from tasks.staging.normalized_rows import ANEW_KEY, conform
 from tasks.staging.schemas import schema_of
 from tasks.time_window import MICROSECOND, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
+
+    import pyarrow as pa
 
     from tasks.maintain.compaction_plan import DayPlan
     from tasks.staging.deliveries.ledger import Ledger
@@ -34,7 +33,9 @@ ATTEMPT_KEY = ("event_id", "attempt", "attempted_at")
 
 
 def merge_day(store: Store, account: str, plan: DayPlan) -> set[str]:
-    """Merge the files of a day; the names of those that are replaced. Its account is locked.
+    """Merge the files of a day, and return the names of those that are replaced.
+
+    The account is locked.
 
     Raises:
         StagingError: A file cannot be read, is not as its name says, or cannot be written.
@@ -58,16 +59,16 @@ def _merge_events(store: Store, account: str, plan: DayPlan) -> None:
     key = name.removesuffix(file_names.SUFFIX)
     with ExitStack() as stack:
 
-        def merge(stage: str, files: Sequence[RawFile | NormalizedFile | RejectedFile]) -> Writer:
-            bare = schema_of(stage).remove_metadata()  # the files say what version they are of
-            writer = stack.enter_context(store.writer(bare, stage, account, plan.day, compact=True))
-            folder = store.folder(stage, account, plan.day)
+        def merge(tree: str, files: Sequence[RawFile | NormalizedFile | RejectedFile]) -> Writer:
+            bare = schema_of(tree).remove_metadata()  # the files say what version they are of
+            writer = stack.enter_context(store.writer(bare, tree, account, plan.day, compact=True))
+            folder = store.folder(tree, account, plan.day)
             sources = [
                 Source(f"{folder}/{file.name}", _microseconds(file.since, plan.day), file.rows)
                 for file in files
                 if file.rows
             ]
-            reader = _Reader(store, schema_of(stage))
+            reader = _Reader(store, schema_of(tree))
             for table in merged(sources, reader.read, _EVENT_KEY):
                 writer.write(table)
             writer.describe(reader.metadata())
@@ -107,7 +108,7 @@ def _merge_malformed(store: Store, account: str, plan: DayPlan) -> None:
 def merge_ledger(
     ledger: Ledger, attempts: list[AttemptsFile], notes: list[SettledNote]
 ) -> set[str]:
-    """Merge the files of a ledger; their names. Its destination is locked.
+    """Merge the files of a ledger, and return their names. The destination is locked.
 
     Notes that were written for these files are void then, and removed at once: none is ever opened.
 
@@ -168,8 +169,7 @@ class _Reader:
 
     def read(self, path: str, rows: int = 16_384) -> Iterator[pa.Table]:
         """The rows of a file, at most so many at a time; see `Store.batches`."""
-        for batch in self._store.batches(path, rows=rows):
-            table = pa.Table.from_batches([batch])
+        for table in self._store.batches(path, rows=rows):
             told = table.schema.metadata or {}
             for key in {*(self._schema.metadata or {}), *({ANEW_KEY.encode()} & told.keys())}:
                 value = told.get(key, b"unknown")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import date, datetime
 
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.locks import Kind
-    from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
     from tasks.syslog.destination import Destination
 
@@ -67,22 +67,10 @@ class MaintenanceRun:
         """
         found: dict[date, dict[str, list[str]]] = {}
         for destination in self.store.destinations():
-            tree = self.store.tree("deliveries", self.account, destination)
-            for day, names in tree.items():
+            days = self.store.names_by_day("deliveries", self.account, destination)
+            for day, names in days.items():
                 found.setdefault(day, {})[destination] = names
         return found
-
-    def ledgers_of(self, day: date) -> dict[str, list[str]]:
-        """Names of the ledger's files of a day as they are now, by destination.
-
-        Raises:
-            StagingError: They cannot be listed.
-        """
-        return {
-            name: names
-            for name in self.store.destinations()
-            if (names := self.store.files("deliveries", self.account, day, name))
-        }
 
     def pending(
         self, day: date, state: DayFiles, ledgers: LedgerNames

@@ -1,9 +1,9 @@
 """Removing files that compacted ones replace, once each of their rows is known to be kept.
 
-What this run merged itself is kept. Any other replaced file was merged by a run that was killed; or
-it was written by a run that had lost its lease, under the number of before, or restored from a
-backup after the day was read anew. So its rows are looked for in what counts, and those that are
-missing there are staged anew before it is removed: an event is never lost with it.
+The rows of the files that this run merged are kept. Any other replaced file was merged by a run
+that was killed, or written by one that had lost its lease, or restored from a backup. So its rows
+are looked up in the files that count, and those that are missing there are staged anew before it is
+removed: no event is lost with it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.maintain.compaction_writer import ATTEMPT_KEY
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.deliveries.last_attempts import last_of
-from tasks.staging.names import file_names, ledger_file_names
+from tasks.staging.event_masks import span_of
+from tasks.staging.names import ledger_file_names
 from tasks.staging.names.compacted_names import highest
 from tasks.staging.raw import publish
 from tasks.staging.rejected import reject
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import date
 
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.deliveries.ledger import Ledger
-    from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
 
 
 def remove_replaced(store: Store, account: str, day: date, merged: Collection[str]) -> int:
-    """Remove the replaced files of an account's day; how many. The account is locked.
+    """Remove the replaced files of an account's day, and return how many. The account is locked.
 
     Args:
         store: The staging.
@@ -42,12 +43,12 @@ def remove_replaced(store: Store, account: str, day: date, merged: Collection[st
     Raises:
         StagingError: A file cannot be read, written or removed.
     """
-    state = normalized.day_of(store, account, day)
+    state = day_files.day_of(store, account, day)
     # raw last: what is there of a day without its compacted file comes from raw
-    for stage, name in state.replaced:
-        path = f"{store.folder(stage, account, day)}/{name}"
+    for tree, name in state.replaced:
+        path = f"{store.folder(tree, account, day)}/{name}"
         if name not in merged:
-            if stage == "raw":
+            if tree == "raw":
                 _keep_events(store, account, day, state, name)
             elif name.startswith("extract-"):
                 reject(store, account, day, store.read(path))
@@ -64,13 +65,11 @@ def _keep_events(store: Store, account: str, day: date, state: DayFiles, name: s
             ids = store.read(f"{folder}/{file.name}", ["event_id"])["event_id"].combine_chunks()
             rows = rows.filter(pc.invert(pc.is_in(rows["event_id"], value_set=ids)))
     if rows.num_rows:
-        bounds = pc.min_max(rows["created_at"]).as_py()
-        window = file_names.around(bounds["min"], bounds["max"])
-        publish(store, account, window, rows, "beside", highest(state.raw))
+        publish(store, account, span_of(rows["created_at"]), rows, "beside", highest(state.raw))
 
 
 def remove_attempts(ledger: Ledger, merged: Collection[str]) -> int:
-    """Remove the replaced files of a ledger; how many. Its destination is locked.
+    """Remove the replaced files of a ledger, and return how many. Its destination is locked.
 
     Args:
         ledger: The ledger.
@@ -80,8 +79,8 @@ def remove_attempts(ledger: Ledger, merged: Collection[str]) -> int:
         StagingError: A file cannot be read, written or removed.
     """
     names = ledger.names()
-    counting = set(ledger_file_names.counting_names(names))
-    replaced = [name for name in names if name not in counting]
+    current = set(ledger_file_names.not_replaced_names(names))
+    replaced = [name for name in names if name not in current]
     for name in replaced:
         if name not in merged:
             _keep_attempts(ledger, name)

@@ -1,8 +1,8 @@
 """Retention: drop the days that are older than it says.
 
-A day is dropped whole: raw, normalized, rejected. First a mark says so (`tasks.staging.dropped`),
-then its raw files go, and with each of them what came of it counts no more; then the rest. Who is
-killed in between leaves a day that the next maintenance drops further.
+A day is dropped as a whole: raw, normalized, rejected. First a mark says so
+(`tasks.staging.dropped`). Then its raw files are removed, and what came of them no longer counts.
+Then the rest is removed. Where a run is killed in between, the next maintenance goes on.
 
 A day is kept where something of it is still to be done: it has a gap, waits for a transform, or a
 destination has not got all that it takes. The ledger is kept for longer, and never shorter than the
@@ -21,8 +21,9 @@ from tasks.maintain import left_days
 from tasks.maintain.compaction_plan import plan_day
 from tasks.maintain.left_days import LeftDays
 from tasks.maintain.maintenance_run import PartResult
-from tasks.staging import dropped, normalized
+from tasks.staging import day_files, dropped
 from tasks.staging.coverage import coverage_by_names
+from tasks.staging.deliveries.ledger import ledger_names
 from tasks.staging.names import file_names
 from tasks.staging.names.compacted_names import MERGED
 from tasks.staging.raw import publish
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     from datetime import date
 
     from tasks.maintain.maintenance_run import MaintenanceRun
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.locks import Kind
-    from tasks.staging.normalized import DayFiles
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class _Retention:
 
     def __post_init__(self) -> None:
         self.store, self.account = self.run.store, self.run.account
-        days = self.store.tree("raw", self.account)
+        days = self.store.names_by_day("raw", self.account)
         self.known = coverage_by_names(self.account, days)
         self.marks = [*dropped.marks(days)]
 
@@ -146,16 +147,19 @@ class _Retention:
         oldest = self.run.now - timedelta(days=self.rules.days)
         days = {
             day: state
-            for day, state in normalized.days(self.store, self.account).items()
+            for day, state in day_files.days(self.store, self.account).items()
             if Window.of_day(day).until <= oldest and self.run.is_over(day) and _has_data(state)
         }
+        names = sorted(destination.name for destination in self.run.destinations)
+        owners: list[tuple[Kind, str]] = [("account", self.account)]
+        owners += [("destination", name) for name in names]
         for index, (day, listed) in enumerate(days.items()):
             if self.run.stop.is_set():
                 return
-            with self._locked(("account", self.account), *self._sensors()), self._reported(day):
+            with self._locked(*owners), self._reported(day):
                 state = listed
                 if not self.run.dry_run:  # now that nobody else changes it
-                    state = normalized.day_of(self.store, self.account, day, dropped=listed.dropped)
+                    state = day_files.day_of(self.store, self.account, day, dropped=listed.dropped)
                 self._drop_day(day, state)
             if progress is not None:
                 progress(index + 1, len(days))
@@ -177,11 +181,12 @@ class _Retention:
     def _drop_day(self, day: date, state: DayFiles) -> None:
         if not _has_data(state):
             return
-        part = self._read(day)
+        part = self._known_part(day)
         if reason := self._why_kept(part, state):
             self.left.add(day, reason)
             return
-        pending = dict(self.run.pending(day, state, self.run.ledgers_of(day)))
+        ledgers = ledger_names(self.store, self.account, day)
+        pending = dict(self.run.pending(day, state, ledgers))
         if pending and not self.rules.drop_undelivered:
             for name, count in pending.items():
                 self.undelivered.setdefault(name, {})[day] = count
@@ -190,9 +195,9 @@ class _Retention:
             self.left.add(day, left_days.NOT_SEALED)
             return
         if part is not None:
-            self._mark(part)
-        for stage in ("raw", "normalized", "rejected"):  # raw first: it decides what counts
-            self._remove(stage, day)
+            self._mark_dropped(part)
+        for tree in ("raw", "normalized", "rejected"):  # raw first: it decides what counts
+            self._remove(tree, day)
         self.gone.add(day)
         self.done.days += 1
         self.done.undelivered += sum(pending.values())
@@ -216,14 +221,14 @@ class _Retention:
         """Whether a day is sealed once it is compacted: not where time of it was never read."""
         return plan_day(day, state, self.known.begin).obstacle != left_days.GAP
 
-    def _read(self, day: date) -> Window | None:
+    def _known_part(self, day: date) -> Window | None:
         """The part of a day between where the account begins and what was read last."""
         bounds, known = Window.of_day(day), self.known
         since = max(bounds.since, known.begin or bounds.until)
         until = min(bounds.until, known.end or bounds.since)
         return Window(since, until) if since < until else None
 
-    def _mark(self, part: Window) -> None:
+    def _mark_dropped(self, part: Window) -> None:
         """Say that a part of a day was dropped, in one mark with the time that touches it."""
         if self.run.dry_run:
             return
@@ -241,14 +246,14 @@ class _Retention:
             self.store.backend.remove_folder(folder)
         self.marks = [mark, *(one for one in self.marks if one.window.since not in whole)]
 
-    def _remove(self, stage: str, day: date, destination: str = "") -> None:
+    def _remove(self, tree: str, day: date, destination: str = "") -> None:
         """Remove a day's files of a tree; of raw, marks stay."""
         if self.run.dry_run:
             return
-        names = self.store.files(stage, self.account, day, destination)
-        if stage == "raw":
+        names = self.store.files(tree, self.account, day, destination)
+        if tree == "raw":
             names = [file.name for file in file_names.raw_files(names) if file.mark in MERGED]
-        folder = self.store.folder(stage, self.account, day, destination)
+        folder = self.store.folder(tree, self.account, day, destination)
         for name in names:
             self.store.remove(f"{folder}/{name}")
         self.store.backend.remove_folder(folder)
@@ -260,10 +265,6 @@ class _Retention:
         raw, made = (self.store.files(tree, self.account, day) for tree in ("raw", "normalized"))
         return bool(made) or any(file.rows for file in file_names.raw_files(raw))
 
-    def _sensors(self) -> Iterator[tuple[Kind, str]]:
-        for name in sorted(destination.name for destination in self.run.destinations):
-            yield "destination", name
-
     @contextmanager
     def _locked(self, *owners: tuple[Kind, str]) -> Iterator[None]:
         """Hold some locks, in a dry run none."""
@@ -274,7 +275,7 @@ class _Retention:
 
     @contextmanager
     def _reported(self, day: date) -> Iterator[None]:
-        """Report what of a day cannot be read or removed, and go on with the others."""
+        """Report a day that cannot be read or removed, and go on with the others."""
         try:
             yield
         except StagingError as fault:
@@ -283,5 +284,5 @@ class _Retention:
 
 def _has_data(state: DayFiles) -> bool:
     """Whether there is something of a day to be dropped."""
-    others = (state.current, state.rejected, state.malformed, state.leftovers, state.orphaned)
-    return any(file.mark in MERGED for file in state.raw) or any((*others, state.replaced))
+    others = (state.current, state.rejected, state.malformed, state.leftovers, state.replaced)
+    return any(file.mark in MERGED for file in state.raw) or any(others)

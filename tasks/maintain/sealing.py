@@ -17,12 +17,12 @@ from tasks.maintain.compaction_plan import plan_day
 from tasks.maintain.left_days import NOT_COMPACTED, REPLACED_MEANWHILE, LeftDays
 from tasks.maintain.maintenance_run import PartResult
 from tasks.plurals import counted
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.coverage import read_coverage
-from tasks.staging.deliveries.ledger import Ledger
+from tasks.staging.deliveries.ledger import Ledger, ledger_names
 from tasks.staging.footers import footer_of, sha256_of_file
 from tasks.staging.names.compacted_names import MERGED
-from tasks.staging.seals.day_sums import by_tree, counting_rows, sums_of
+from tasks.staging.seals.day_sums import by_tree, rows_of_files, sums_of
 from tasks.staging.seals.seal import Seal, SealedFile
 from tasks.staging.seals.seal_chain import SealChain
 from tasks.staging.storage.files import FileGone
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from datetime import date
 
     from tasks.maintain.maintenance_run import LedgerNames, MaintenanceRun
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.footers import Footer
-    from tasks.staging.normalized import DayFiles
     from tasks.staging.seals.seal_chain import SealInFile
     from tasks.staging.seals.signatures import SigningKey
 
@@ -110,7 +110,7 @@ class _Sealing:
 
     def plan(self) -> list[date]:
         """Read the chain; the days to be sealed, oldest first, none where it is not continued."""
-        days = normalized.days(self.store, self.account)
+        days = day_files.days(self.store, self.account)
         unsealed = self.done.unsealed
         unsealed.update(days)  # as long as nobody knows which are sealed
         self.chain.refresh()
@@ -138,7 +138,7 @@ class _Sealing:
         is_empty = not any(file.mark in MERGED for file in state.raw)
         if not self.run.is_over(day) or state.dropped or is_empty:
             return {}
-        rows = counting_rows(self.store, self.account, day, state, ledgers)
+        rows = rows_of_files(self.store, self.account, day, state, ledgers)
         if newest and newest.seal.paths == rows.keys():
             return {}
         if not self._is_compacted(day, state, ledgers):
@@ -167,8 +167,8 @@ class _Sealing:
         if why := self.chain.why_not_continued():
             raise StagingError(why)
         before = self.chain.newest().get(day)
-        state = normalized.day_of(self.store, self.account, day)
-        ledgers = self.run.ledgers_of(day)
+        state = day_files.day_of(self.store, self.account, day)
+        ledgers = ledger_names(self.store, self.account, day)
         seal = None
         with self._reported(day):
             rows = self._files_to_seal(day, state, ledgers, before)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tasks.reports.answer import Answer
 from tasks.reports.reconciliation import DayDeliveries, DayEvents
 from tasks.reports.status import known_destinations
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.deliveries.pending import DeliveryCounts
 from tasks.staging.dropped import days_within, dropped_time
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from datetime import date
 
     from tasks.event_filter import EventFilter
-    from tasks.reports.status import KnownDestination
-    from tasks.staging.normalized import DayFiles
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.store import Store
+    from tasks.syslog.destination import Destination
     from tasks.time_window import Window
 
 
@@ -65,7 +65,7 @@ class RangeAudit(Answer):
 def audit_range(
     store: Store,
     window: Window,
-    destinations: Sequence[KnownDestination] = (),
+    destinations: Sequence[Destination] = (),
     on_day: Callable[[date, str, DeliveryCounts], None] | None = None,
 ) -> RangeAudit:
     """Count the events of a range by their ids, and check that nothing is missing or twice.
@@ -83,24 +83,24 @@ def audit_range(
         StagingError: The staging cannot be read at all.
     """
     found = RangeAudit(problems=store.unexpected_entries())
-    names = known_destinations(store, destinations)
+    filters = known_destinations(store, destinations)
     dropped: set[date] = set()
-    counts = {name: DeliveryCounts() for name, _ in names}
+    counts = {name: DeliveryCounts() for name in filters}
     for account in store.known_accounts():
         days: dict[date, DayFiles] = {}
         with skip_unreadable(found.problems, f"account {account}"):
-            days = normalized.days(store, account, window)
+            days = day_files.days(store, account, window)
             dropped |= days_within(dropped_time(store, account, window), window)
         for day, state in days.items():
-            part, got = _day(DayEvents(store, window, account, day, state), names)
+            part, got = _day(DayEvents(store, window, account, day, state), filters)
             found.staged += part.staged
             found.normalized += part.normalized
             found.rejected += part.rejected
             found.problems += part.problems
-            for name, its in got.items():
-                counts[name] += its
+            for name, its_counts in got.items():
+                counts[name] += its_counts
                 if on_day is not None:
-                    on_day(day, name, its)
+                    on_day(day, name, its_counts)
     found.dropped_days = len(dropped)
     found.destinations = {
         name: RangeCounts(got.delivered, got.pending, got.failed, got.excluded)
@@ -111,32 +111,32 @@ def audit_range(
 
 
 def _day(
-    events: DayEvents, destinations: list[tuple[str, EventFilter]]
+    events: DayEvents, filters: dict[str, EventFilter]
 ) -> tuple[RangeAudit, dict[str, DeliveryCounts]]:
-    """Audit a day, again where its files were replaced meanwhile; what each destination got."""
+    """Audit a day and what each destination got; again where its files were replaced meanwhile."""
     listed: DayEvents | None = events
 
     def compare() -> tuple[RangeAudit, dict[str, DeliveryCounts]]:
         nonlocal listed
-        its, listed = listed or events.listed_again(), None
+        now, listed = listed or events.listed_again(), None
         part = RangeAudit()
         got: dict[str, DeliveryCounts] = {}
-        with skip_unreadable(part.problems, f"account {its.account}, {its.day}"):
-            got = _compare(its, destinations, part.problems)
-            part.staged, part.normalized = its.staged, its.normalized
-            part.rejected = its.rejected
+        with skip_unreadable(part.problems, f"account {now.account}, {now.day}"):
+            got = _compare(now, filters, part.problems)
+            part.staged, part.normalized = now.staged, now.normalized
+            part.rejected = now.rejected
         return part, got
 
     return read_stable(compare)
 
 
 def _compare(
-    events: DayEvents, destinations: list[tuple[str, EventFilter]], problems: list[str]
+    events: DayEvents, filters: dict[str, EventFilter], problems: list[str]
 ) -> dict[str, DeliveryCounts]:
-    """Compare a day in all trees; what those destinations got whose ledger can be read."""
+    """Compare a day in all trees, and count what each destination whose ledger can be read got."""
     ledgers: dict[str, DayDeliveries] = {}
     where = f"{events.account}, {events.day}"
-    for name, takes in destinations:
+    for name, takes in filters.items():
         with skip_unreadable(problems, f"destination {name}, {where}"):
             ledger = Ledger(events.store, name, events.account, events.day)
             ledgers[name] = DayDeliveries(ledger, takes, events)

@@ -89,7 +89,7 @@ def verify_day(
 
 
 def _hash(store: Store, seal: Seal, counts: DayCounts) -> list[SealedFile]:
-    """Compare the hashes of the sealed files; those that are not there."""
+    """Compare the hashes of the sealed files, and return the files that are missing."""
     missing = []
     for file in seal.files:
         try:
@@ -133,7 +133,7 @@ def _kind(path: str) -> str:
 def _compare_sums(
     store: Store, seal: Seal, footers: Collection[Footer], gone: Collection[str]
 ) -> None:
-    """Compare the rows of files and the sums of all trees, but for those that are gone."""
+    """Compare the rows of files and the sums of all trees, except those that are gone."""
     sealed = {file.path: file.rows for file in seal.files}
     for footer in footers:
         if footer.rows != sealed[footer.path]:

@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 
 from tasks.redaction import foreign_text
 from tasks.reports.answer import Answer
-from tasks.staging import normalized
+from tasks.staging import day_files
+from tasks.staging.day_files import DayFiles
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.dropped import describe, dropped_days
-from tasks.staging.event_masks import IDS
+from tasks.staging.event_masks import IDS, span_of
 from tasks.staging.known_ids import Candidates
 from tasks.staging.names import file_names
 from tasks.staging.storage.files import read_stable, skip_unreadable
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from tasks.staging.names.ledger_file_names import AttemptsFile
-    from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
 
     Row = dict[str, Any]
@@ -117,22 +117,22 @@ class _Search:
 
     def _days_newest_first(self) -> list[tuple[str, date]]:
         """Every account's days, those first where an event is most likely asked for."""
-        trees = [(stage, "") for stage in ("raw", "normalized", "rejected")]
+        trees = [(tree, "") for tree in ("raw", "normalized", "rejected")]
         trees += [("deliveries", destination) for destination in self.store.destinations()]
         found: set[tuple[str, date]] = set()
         for account in self.store.known_accounts():
-            for stage, destination in trees:
+            for tree, destination in trees:
                 where = f"destination {destination}" if destination else f"account {account}"
                 with skip_unreadable(self.problems, where):
-                    days = self.store.dates(stage, account, destination)
+                    days = self.store.dates(tree, account, destination)
                     found.update((account, day) for day in days)
         return sorted(found, key=lambda entry: (entry[1], entry[0]), reverse=True)
 
     def _state(self, account: str, day: date) -> DayFiles:
         """What the names of a day say; nothing where one is foreign."""
         with skip_unreadable(self.problems, f"account {account}"):
-            return normalized.day_of(self.store, account, day)
-        return normalized.read_day((), (), ())
+            return day_files.day_of(self.store, account, day)
+        return DayFiles()
 
     def staged(self, account: str, day: date) -> EventHistory | None:
         """What raw has of the event, and what came of it."""
@@ -202,14 +202,13 @@ class _Search:
         """The event's rows in a file, and the file's path; only their row groups are read whole."""
         with skip_unreadable(self.problems):
             for ids in self.store.batches(path, IDS):
-                ours = pa.Table.from_batches([ids.filter(pc.equal(ids["event_id"], self.event_id))])
+                ours = ids.filter(pc.equal(ids["event_id"], self.event_id))
                 if ours.num_rows:
                     return [*self._whole_rows(path, ours["created_at"])]
         return []
 
     def _whole_rows(self, path: str, created_at: pa.ChunkedArray) -> Iterator[Row]:
-        bounds = pc.min_max(created_at).as_py()
-        within = file_names.around(bounds["min"], bounds["max"]) if bounds["min"] else None
+        within = span_of(created_at) if created_at.null_count < len(created_at) else None
         rows = self.store.read(path, within=within)
         for row in rows.filter(pc.equal(rows["event_id"], self.event_id)).to_pylist():
             yield {**row, "file": path}

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from tasks.reports.output_file import output_file
 from tasks.retry_policy import REREADS_OF_REPLACED_FILES
-from tasks.staging import normalized, normalized_rows
-from tasks.staging.event_masks import inside
+from tasks.staging import day_files, normalized_rows
+from tasks.staging.event_masks import created_in
 from tasks.staging.storage.files import FileGone
 from tasks.time_window import Window
 
@@ -86,7 +86,7 @@ def _events(store: Store, window: Window) -> Iterator[pa.Table]:
 
 def _day(store: Store, account: str, day: date, window: Window) -> Iterator[pa.Table]:
     folder = store.folder("normalized", account, day)
-    for file in normalized.current_files(store, account, day):
+    for file in day_files.current_files(store, account, day):
         if file.rows and file.window(day).overlaps(window):
             for table in normalized_rows.batches(store, f"{folder}/{file.name}", rows=_ROWS):
-                yield table.filter(pa.array(inside(table, None, window)))
+                yield created_in(window, table)

@@ -15,8 +15,7 @@ import pyarrow.compute as pc
 
 from tasks.redaction import foreign_text
 from tasks.staging.footers import read_slice, slices
-from tasks.staging.normalized import ANEW_KEY
-from tasks.staging.normalized_rows import batches
+from tasks.staging.normalized_rows import ANEW_KEY, batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -106,7 +105,7 @@ def _lines(raw: pa.Table, addresses: Sequence[str]) -> pa.Table:
 
 
 def _compare(check: LineCheck, lines: pa.Table, attempts: pa.Table) -> pa.Table:
-    """Count the attempts that agree; those that do not, with the line that was expected."""
+    """Count the attempts that agree, and return the others with the hash that was expected."""
     attempts = attempts.filter(pc.is_valid(attempts["line_sha256"]))
     place = pc.index_in(attempts["event_id"], value_set=lines["event_id"].combine_chunks())
     agree = pa.repeat(pa.scalar(value=False), attempts.num_rows)

@@ -35,7 +35,7 @@ _OF_ACCOUNT = (
         "covered_until_timestamp_seconds",
         "Until when the events of the account were read from Halo, as Unix time; "
         "the age is time() minus this.",
-        lambda found: _unix(found.covered[-1].until if found.covered else None),
+        lambda found: _unix(found.covered_until),
     ),
     _Metric(
         "newest_event_timestamp_seconds",

@@ -1,7 +1,7 @@
-"""The events of a day counted by their ids, and what of it does not add up.
+"""The events of a day, counted by their ids, and what does not add up.
 
-Ids are held in memory to be compared: of a large day a share of them at a time, told by a hash, for
-which its files are read once for each share. An id lies in one share, so nothing is less exact.
+Ids are held in memory to be compared. Of a large day a share of them is held at a time, chosen by a
+hash, and its files are read once for each share. An id lies in one share, so the counts are exact.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.plurals import counted
+from tasks.staging.day_files import DayFiles, days
 from tasks.staging.deliveries.last_attempts import LastAttempts, last_of
 from tasks.staging.deliveries.pending import DeliveryCounts, count_events, settled_windows
 from tasks.staging.event_masks import FILTERED, IDS, inside
 from tasks.staging.known_ids import id_hashes
-from tasks.staging.normalized import days, read_day
 from tasks.staging.normalized_rows import conform
-from tasks.staging.schemas import DELIVERIES_SCHEMA, schema_of
+from tasks.staging.schemas import schema_of
 from tasks.time_window import Window
 
 if TYPE_CHECKING:
@@ -34,16 +34,12 @@ if TYPE_CHECKING:
     from tasks.staging.deliveries.ledger import Ledger
     from tasks.staging.names.file_names import NormalizedFile, RawFile
     from tasks.staging.names.rejected_file_names import RejectedFile
-    from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
 
 EVENTS_AT_ONCE = 500_000
-"""So many events of a day are compared at a time, about: 200 bytes of memory each."""
+"""About how many events of a day are compared at a time: 200 bytes of memory each."""
 
 _ATTEMPTS = [*IDS, "attempt", "status", "error", "attempted_at"]
-
-_DROPPED = read_day((), (), (), dropped=True)
-"""A day that is there no more."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +91,7 @@ class DayEvents:
     def listed_again(self) -> DayEvents:
         """The day with the files that there are now, nothing counted yet."""
         within = Window.of_day(self.day)
-        state = days(self.store, self.account, within).get(self.day, _DROPPED)
+        state = days(self.store, self.account, within).get(self.day) or DayFiles(dropped=True)
         return DayEvents(self.store, self.window, self.account, self.day, state)
 
     def shares(self) -> Iterator[Share]:
@@ -104,7 +100,7 @@ class DayEvents:
         return (Share(number, of) for number in range(of))
 
     def add(self, share: Share) -> tuple[pa.Table, pa.Table]:
-        """Count a share of the events; its raw ones, with `IDS`, and its normalized, `FILTERED`.
+        """Count a share, and return its raw events with `IDS`, its normalized with `FILTERED`.
 
         Raises:
             FileGone: A file was replaced since it was listed.
@@ -162,24 +158,24 @@ class DayEvents:
         return found
 
     def _inside(self, events: pa.Table) -> int:
-        return int(inside(events, None, self.window).sum())
+        return int(inside(events, self.window).sum())
 
     def _ids(
         self,
-        stage: str,
+        tree: str,
         files: Iterable[RawFile | NormalizedFile | RejectedFile],
         share: Share,
         columns: list[str] = IDS,
     ) -> pa.Table:
         """Columns of a share of some files' rows, which are all counted against their names."""
-        folder = self.store.folder(stage, self.account, self.day)
-        schema = pa.schema([schema_of(stage).field(name) for name in columns])
+        folder = self.store.folder(tree, self.account, self.day)
+        schema = schema_of(tree, columns)
         tables = [schema.empty_table()]
         for file in files:
             rows = 0
             if not file.rows:
                 continue
-            for part in _parts(self.store, f"{folder}/{file.name}", columns):
+            for part in self.store.batches(f"{folder}/{file.name}", columns):
                 rows += part.num_rows
                 tables.append(share.take(conform(part, schema)))
             if rows != file.rows and not share.number:
@@ -253,17 +249,11 @@ class DayDeliveries:
 
     def _rows(self, share: Share) -> Iterator[pa.Table]:
         """The attempts of a share of the events."""
-        yield pa.schema([DELIVERIES_SCHEMA.field(name) for name in _ATTEMPTS]).empty_table()
+        yield schema_of("deliveries", _ATTEMPTS).empty_table()
         for file in self._attempts:
             path = f"{self.ledger.folder}/{file.name}"
-            for part in _parts(self.ledger.store, path, _ATTEMPTS):
+            for part in self.ledger.store.batches(path, _ATTEMPTS):
                 yield share.take(part)
-
-
-def _parts(store: Store, path: str, columns: list[str]) -> Iterator[pa.Table]:
-    """The rows of a file, some at a time."""
-    for batch in store.batches(path, columns):
-        yield pa.Table.from_batches([batch])
 
 
 def _among(events: pa.Table, others: pa.Table) -> npt.NDArray[np.bool_]:

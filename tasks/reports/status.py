@@ -10,38 +10,28 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from tasks.event_filter import EVERYTHING, EventFilter
+from tasks.event_filter import EVERYTHING
 from tasks.reports.answer import Answer
 from tasks.staging.coverage import coverage_of
+from tasks.staging.day_files import day_of
 from tasks.staging.days_by_names import days_by_names
 from tasks.staging.deliveries.pending import DeliveryCounts, count_account
-from tasks.staging.normalized import day_of
 from tasks.staging.seals.seal_chain import newest_sealed_day
 from tasks.staging.storage.files import read_stable, skip_unreadable
-from tasks.time_window import Window, difference, union
+from tasks.time_window import Window, subtract, union
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date, datetime
 
+    from tasks.event_filter import EventFilter
     from tasks.staging.days_by_names import DayByNames
     from tasks.staging.store import Store
-
-
-class KnownDestination(Protocol):
-    """What is to be known of a destination; `tasks.syslog.destination.Destination` is one."""
-
-    @property
-    def name(self) -> str:
-        """The ledger's folder."""
-
-    @property
-    def takes(self) -> EventFilter:
-        """Which events are delivered there."""
+    from tasks.syslog.destination import Destination
 
 
 @dataclass(frozen=True)
@@ -69,6 +59,11 @@ class AccountStatus:
     dropped: list[Window]
     sealed_until: datetime | None
 
+    @property
+    def covered_until(self) -> datetime | None:
+        """The end of what is covered; None where nothing is."""
+        return self.covered[-1].until if self.covered else None
+
 
 @dataclass(frozen=True)
 class DestinationStatus(DeliveryCounts):
@@ -94,7 +89,7 @@ class Status(Answer):
 
 def status(
     store: Store,
-    destinations: Sequence[KnownDestination] = (),
+    destinations: Sequence[Destination] = (),
     unread: Mapping[str, Window] = MappingProxyType({}),
 ) -> Status:
     """The state of a staging, as `halo-usm status --json` shows it.
@@ -111,16 +106,14 @@ def status(
     return read_stable(lambda: _status(store, destinations, unread))
 
 
-def known_destinations(
-    store: Store, destinations: Sequence[KnownDestination]
-) -> list[tuple[str, EventFilter]]:
-    """The destinations and what they take, or those that have a ledger where none is given."""
+def known_destinations(store: Store, destinations: Sequence[Destination]) -> dict[str, EventFilter]:
+    """What each destination takes, by name; where none is given, of those that have a ledger."""
     if destinations:
-        return [(destination.name, destination.takes) for destination in destinations]
-    return [(name, EVERYTHING) for name in store.destinations()]
+        return {destination.name: destination.takes for destination in destinations}
+    return dict.fromkeys(store.destinations(), EVERYTHING)
 
 
-def not_set_up(store: Store, destinations: Sequence[KnownDestination]) -> list[str]:
+def not_set_up(store: Store, destinations: Sequence[Destination]) -> list[str]:
     """A note about ledgers whose destinations are not set up; none where no destination is."""
     others = sorted(set(store.destinations()) - {one.name for one in destinations})
     if not destinations or not others:
@@ -132,10 +125,10 @@ def not_set_up(store: Store, destinations: Sequence[KnownDestination]) -> list[s
 
 
 def _status(
-    store: Store, destinations: Sequence[KnownDestination], unread: Mapping[str, Window]
+    store: Store, destinations: Sequence[Destination], unread: Mapping[str, Window]
 ) -> Status:
     answer = Status(problems=store.unexpected_entries(), notes=not_set_up(store, destinations))
-    staged = {name for stage in ("raw", "normalized", "rejected") for name in store.accounts(stage)}
+    staged = {name for tree in ("raw", "normalized", "rejected") for name in store.accounts(tree)}
     days: dict[str, dict[date, DayByNames]] = {}
     unknown: Counter[str] = Counter()
     for name in sorted(staged | set(unread)):
@@ -145,7 +138,7 @@ def _status(
             unknown += _unknown_types(store, name, its_days)
             days[name] = its_days
     answer.unknown_types = dict(sorted(unknown.items(), key=lambda item: (-item[1], item[0])))
-    for name, takes in known_destinations(store, destinations):
+    for name, takes in known_destinations(store, destinations).items():
         accounts: dict[str, DeliveryCounts] = {}
         for account, its_days in days.items():
             with skip_unreadable(answer.problems, f"destination {name}, account {account}"):
@@ -164,7 +157,7 @@ def _account(
     if unread and (only_ranges or not read):
         read = union([unread, *read])
     bounds = [Window(read[0].since, read[-1].until)] if read else []
-    gaps = [gap for span in bounds for gap in difference(span, [*known.covered, *known.dropped])]
+    gaps = subtract(bounds, [*known.covered, *known.dropped])
     return AccountStatus(
         known.covered,
         gaps,

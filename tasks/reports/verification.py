@@ -19,7 +19,7 @@ from tasks.reports.answer import Answer
 from tasks.reports.day_verification import DayCounts, verify_day
 from tasks.retry_policy import REREADS_OF_REPLACED_FILES
 from tasks.staging.dropped import runs_by_names
-from tasks.staging.seals.day_sums import counting_now
+from tasks.staging.seals.day_sums import rows_of_files_now
 from tasks.staging.seals.seal_chain import SealChain
 from tasks.staging.storage.files import FileGone, skip_unreadable
 from tasks.time_window import Window
@@ -186,7 +186,7 @@ class _AccountVerification:
 
     def _days(self) -> None:
         newest = self.chain.newest()
-        self.dropped = runs_by_names(self.store.tree("raw", self.account))
+        self.dropped = runs_by_names(self.store.names_by_day("raw", self.account))
         for day in sorted({*newest, *self.store.dates("raw", self.account)}):
             if self.window and not self.window.overlaps(Window.of_day(day)):
                 continue
@@ -209,7 +209,7 @@ class _AccountVerification:
                     self.store,
                     sealed.seal,
                     counts,
-                    partial(counting_now, self.store, self.account, day),
+                    partial(rows_of_files_now, self.store, self.account, day),
                     partial(self._is_dropped, day),
                 )
                 if not counts.replaced_days:
@@ -226,7 +226,7 @@ class _AccountVerification:
         whole = Window.of_day(day)
         known = any(run.overlaps(whole) for run in self.dropped)
         if not known and just_now:
-            self.dropped = runs_by_names(self.store.tree("raw", self.account))
+            self.dropped = runs_by_names(self.store.names_by_day("raw", self.account))
             return self._is_dropped(day, just_now=False)
         return known
 

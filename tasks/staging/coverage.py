@@ -15,7 +15,7 @@ from tasks.staging.names import file_names
 from tasks.staging.names.clock_spans import merge_spans
 from tasks.staging.raw import publish
 from tasks.staging.schemas import RAW_SCHEMA
-from tasks.time_window import MICROSECOND, Window, difference, union
+from tasks.time_window import Window, subtract, union
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,8 +38,7 @@ class Coverage:
             and never as covered.
         begin: Where the account begins, which may be covered or a gap; None before its first
             event.
-        synced: Whether a sync began there; if not, only ranges were extracted by themselves, or
-            nothing.
+        synced: Whether a sync began there; if not, only single ranges were extracted, or nothing.
     """
 
     covered: list[Window]
@@ -59,7 +58,7 @@ class DayCoverage(NamedTuple):
 
     Attributes:
         covered: The time that they cover, merged.
-        marked: The mark and the window of each file that tells something else of time.
+        marked: The mark and the window of each file that says something else about time.
     """
 
     covered: list[Window]
@@ -74,7 +73,7 @@ class DayCoverage(NamedTuple):
 def read_coverage(store: Store, account: str, *, cached: bool = False) -> Coverage:
     """What raw knows of an account's time, from one listing. No file is opened.
 
-    With `cached` days are not listed that did not change; who asks so holds the account's lock.
+    With `cached`, days that did not change are not listed; the caller holds the account's lock.
 
     Raises:
         StagingError: A name is not one of ours.
@@ -82,7 +81,7 @@ def read_coverage(store: Store, account: str, *, cached: bool = False) -> Covera
     parent = store.folder("raw", account)
     cache = DayCache(store, f"account={account}", "coverage", [parent], use=cached)
     days = []
-    for day, names in store.tree("raw", account, wanted=cache.must_list).items():
+    for day, names in store.names_by_day("raw", account, wanted=cache.must_list).items():
         parts = file_names.raw_parts(names, file_names.partition(account, day))
         days.append(known := day_coverage(parts, day))
         if not known.marked:
@@ -94,7 +93,7 @@ def read_coverage(store: Store, account: str, *, cached: bool = False) -> Covera
 
 
 def coverage_by_names(account: str, days: Mapping[date, Sequence[str]]) -> Coverage:
-    """The same, by the names of each day's raw files."""
+    """What is known of an account's time, by the names of each day's raw files."""
     return coverage_of(
         day_coverage(file_names.raw_parts(names, file_names.partition(account, day)), day)
         for day, names in days.items()
@@ -102,8 +101,10 @@ def coverage_by_names(account: str, days: Mapping[date, Sequence[str]]) -> Cover
 
 
 def day_coverage(parts: Sequence[RawParts], day: date) -> DayCoverage:
-    """What the parts of the names of a day's raw files tell, those of replaced ones among them."""
-    covered = merge_spans([part[:2] for part in parts if not part[4]], day)
+    """What a day's raw files say about time, replaced ones included."""
+    covered = merge_spans(
+        [(since, until) for since, until, _, _, mark, _ in parts if not mark], day
+    )
     marked = [
         (mark, Window(file_names.moment(since, day), file_names.moment(until, day)))
         for since, until, _, _, mark, _ in parts
@@ -113,26 +114,17 @@ def day_coverage(parts: Sequence[RawParts], day: date) -> DayCoverage:
 
 
 def coverage_of(days: Iterable[DayCoverage]) -> Coverage:
-    """What is known of an account's time by what is known of its days; without their names."""
+    """What is known of an account's time, from what is known of each of its days."""
     days = list(days)
     marked = [one for day in days for one in day.marked]
     lost = union(window for mark, window in marked if mark == "lost")
     runs = union(run for one in marked if (run := dropped.run_of(*one)))
-    covered = [
-        piece
-        for window in union(window for day in days for window in day.covered)
-        for piece in difference(window, runs)
-    ]
-    gone = [piece for run in runs for piece in difference(run, lost)]
+    covered = subtract(union(window for day in days for window in day.covered), runs)
+    gone = subtract(runs, lost)
     starts = [window.since for window in (*covered[:1], *runs[:1])]
     starts += [window.since for mark, window in marked if mark in _BEGINNINGS]
     synced = bool(starts) and not any(mark == "range" for mark, _ in marked)
     return Coverage(covered, lost, gone, min(starts, default=None), synced)
-
-
-def covered_windows(store: Store, account: str) -> list[Window]:
-    """The time that raw covers, sorted, nothing overlapping or touching. No file is opened."""
-    return read_coverage(store, account).covered
 
 
 def mark_lost(store: Store, account: str, window: Window) -> None:
@@ -157,11 +149,11 @@ def mark_beginning(store: Store, account: str, moment: datetime, *, synced: bool
     Raises:
         StagingError: The staging cannot be written.
     """
-    window = Window(moment, moment + MICROSECOND)
+    window = Window.around(moment, moment)
     publish(store, account, window, RAW_SCHEMA.empty_table(), "begin" if synced else "range")
     if not synced:
         return
-    for day, names in store.tree("raw", account).items():
+    for day, names in store.names_by_day("raw", account).items():
         for file in file_names.raw_files(names, file_names.partition(account, day)):
             if file.mark == "range":
                 store.remove(f"{store.folder('raw', account, day)}/{file.name}")

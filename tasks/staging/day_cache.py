@@ -11,8 +11,8 @@ states of the folders that it came from, and holds while these are the same, as 
 It may be removed at any time: it tells nothing that names do not. Because a wrong answer would
 leave an event undelivered, it holds only where there is no doubt:
 
-- A state is taken before its folder is listed, and has the inode and the time of its last change
-  (`ctime`), which nobody can set: of a copy, or of a folder in the place of another, they differ.
+- A state is taken before its folder is listed. It has the inode and the time of the last change
+  (`ctime`), which nobody can set: a copy, or a folder in the place of another, has other ones.
 - Only an answer of a day that is over is kept, and of folders that did not change for an hour:
   where times are coarse, a change right after the listing may leave the time as it was.
 - Nothing is kept where the file system leaves a folder's time alone when an entry is added, as
@@ -61,7 +61,7 @@ _MTIME = 2
 class DayCache:
     """The answers to one question about each day of an account.
 
-    Who saves it holds the lock of its owner.
+    The caller of `save` holds the owner's lock.
 
     Args:
         store: The staging.
@@ -69,7 +69,7 @@ class DayCache:
         name: Which question.
         parents: The folders of the account whose folders of days tell the answer.
         asked: What else the answer depends on.
-        use: Whether anything is taken from it and kept in it; off: every day is to be listed.
+        use: Whether the cache is used; if not, every day must be listed.
 
     Attributes:
         unchanged: The answers of the days that `must_list` found unchanged.
@@ -126,7 +126,7 @@ class DayCache:
             self._kept[str(day)] = [answer, *states]
 
     def save(self) -> None:
-        """Write what is kept, where anything of it is new. That it cannot be written is logged."""
+        """Write what is kept, if that has changed. A failure to write it is logged."""
         if self._root is None or self._kept == self._known:
             return
         body = json.dumps([self._begun, self._kept], separators=(",", ":")).encode()
@@ -135,11 +135,11 @@ class DayCache:
             os.utime(written_in, (0, 0))
         try:
             before = _state(written_in)
-            with self._store.backend.create(f"{FOLDER}/{self._owner}", self._owner) as pending:
+            with self._store.backend.create(f"{FOLDER}/{self._owner}", self._owner) as file:
                 # there is a new entry now
                 if self._tells_of_changes(before, _state(written_in)):
-                    pending.sink.write(self._checksum(body) + body)
-                    pending.name = self._name
+                    file.sink.write(self._checksum(body) + body)
+                    file.name = self._name
         except StagingError as fault:
             _LOG.warning("days without changes will be listed again by the next run: %s", fault)
 

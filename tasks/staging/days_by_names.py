@@ -1,8 +1,8 @@
 """What names say of each day of an account, for a report that goes through years of days.
 
-Where each raw file with rows was normalized once and all of it, as nearly always, the sums are read
-off all names of a day at a time. The files of any other day are sorted out one by one
-(`tasks.staging.normalized`).
+Nearly always, each raw file with rows was normalized once and completely: the sums are then read
+from all names of a day at once. The files of any other day are sorted out one by one
+(`tasks.staging.day_files`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.coverage import day_coverage
 from tasks.staging.names import file_names
 from tasks.staging.names.segments import first_generation_rows, surely_delivered
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from tasks.event_filter import EventFilter
     from tasks.staging.coverage import DayCoverage
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.names.file_names import NormalizedFile
-    from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
 
 _WITH_UNKNOWN = f"u{file_names.SUFFIX}"
@@ -78,23 +78,23 @@ def days_by_names(store: Store, account: str) -> dict[date, DayByNames]:
         StagingError: A name is not one of ours.
     """
     found = {}
-    for day, dropped, names in normalized.listed(store, account):
-        raw, rows, rejected = names
+    for day, dropped, names in day_files.list_days(store, account):
+        raw, normalized, rejected = names
         parts = file_names.raw_parts(raw, file_names.partition(account, day))
         time = day_coverage(parts, day)
-        count = first_generation_rows(rows)
-        replacing = len(parts) > 1 and any(part[3] for part in parts)
-        if count is None or replacing or rejected or not normalized.plainly_done(raw, rows):
-            state = normalized.sorted_out(store, account, day, names, dropped=dropped)
-            found[day] = _sorted_out(state, time)
+        count = first_generation_rows(normalized)
+        replacing = len(parts) > 1 and any(compaction for _, _, _, compaction, _, _ in parts)
+        if count is None or replacing or rejected or not day_files.plainly_done(raw, normalized):
+            state = day_files.day_from_listing(store, account, day, names, dropped=dropped)
+            found[day] = _from_files(state, time)
         else:
-            staged = sum([int(part[2]) for part in parts])
-            unknown = [name for name in rows if name.endswith(_WITH_UNKNOWN)]
-            found[day] = DayByNames(time, staged, count, 0, rows, unknown)
+            staged = sum([int(rows) for _, _, rows, _, _, _ in parts])
+            unknown = [name for name in normalized if name.endswith(_WITH_UNKNOWN)]
+            found[day] = DayByNames(time, staged, count, 0, normalized, unknown)
     return found
 
 
-def _sorted_out(files: DayFiles, time: DayCoverage) -> DayByNames:
+def _from_files(files: DayFiles, time: DayCoverage) -> DayByNames:
     current = files.current.values()
     return DayByNames(
         time,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tasks.plurals import counted
 from tasks.staging.names import file_names
-from tasks.time_window import MICROSECOND, Window, difference, union
+from tasks.time_window import MICROSECOND, Window, subtract, union
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -40,31 +40,31 @@ class DroppedMark(NamedTuple):
 
 
 def mark_for(window: Window) -> tuple[Window, str]:
-    """The window and the mark of the raw file that says that a window of any length was dropped."""
+    """The window and the mark of the raw file that records a dropped window of any length."""
     day = Window.of_day((window.until - MICROSECOND).date())
     here = Window(max(window.since, day.since), window.until)
     return here, f"{_MARK}{window.since:{_STAMP}}"
 
 
 def run_of(mark: str, window: Window) -> Window | None:
-    """The time that the mark and the window of a raw file say was dropped; None where neither."""
+    """The dropped time that a raw file's mark and window record; None for any other mark."""
     if not mark.startswith(_MARK):
         return None
     since = datetime.strptime(mark[len(_MARK) :], _STAMP).replace(tzinfo=UTC)
     return Window(since, window.until)
 
 
-def marks(tree: Mapping[date, Collection[str]]) -> Iterator[DroppedMark]:
+def marks(names_by_day: Mapping[date, Collection[str]]) -> Iterator[DroppedMark]:
     """The marks among the names of an account's raw files."""
-    for day, names in tree.items():
+    for day, names in names_by_day.items():
         for file in file_names.raw_files([name for name in names if _MARK in name]):
             if run := run_of(file.mark, file.window(day)):
                 yield DroppedMark(run, day, file.name)
 
 
-def runs_by_names(tree: Mapping[date, Collection[str]]) -> list[Window]:
+def runs_by_names(names_by_day: Mapping[date, Collection[str]]) -> list[Window]:
     """The runs of dropped time, by the names of an account's raw files."""
-    return union(mark.window for mark in marks(tree))
+    return union(mark.window for mark in marks(names_by_day))
 
 
 def dropped_time(store: Store, account: str, bounds: Window = ALL_TIME) -> list[Window]:
@@ -77,12 +77,12 @@ def dropped_time(store: Store, account: str, bounds: Window = ALL_TIME) -> list[
         StagingError: The names of raw files cannot be read.
     """
     first = bounds.since.date()
-    tree = store.tree("raw", account, wanted=lambda day: day >= first)
-    named = {day: [name for name in names if _LOST in name] for day, names in tree.items()}
+    names_by_day = store.names_by_day("raw", account, wanted=lambda day: day >= first)
+    named = {day: [name for name in names if _LOST in name] for day, names in names_by_day.items()}
     lost = [
         file.window(day) for day, names in named.items() for file in file_names.raw_files(names)
     ]
-    return [piece for run in runs_by_names(tree) for piece in difference(run, lost)]
+    return subtract(runs_by_names(names_by_day), lost)
 
 
 def days_within(windows: Iterable[Window], bounds: Window = ALL_TIME) -> set[date]:
@@ -109,13 +109,13 @@ def dropped_days(store: Store, bounds: Window = ALL_TIME) -> set[date]:
 
 
 def describe(days: Collection[date], of: str = "of the range") -> str:
-    """That days are no longer staged: a sentence."""
+    """A sentence that says that days are no longer staged."""
     many = counted(len(days), f"day {of} is", f"days {of} are")
     return f"{many} no longer staged ({span_of(days)}): retention dropped what was there"
 
 
 def no_longer_staged(store: Store, bounds: Window) -> list[str]:
-    """What is to be said where days within bounds were dropped: a sentence, or none.
+    """A sentence about the days within bounds that were dropped; none where there are none.
 
     Raises:
         StagingError: The names of raw files cannot be read.

@@ -1,4 +1,4 @@
-"""Which of some normalized events lie in a range, and which a destination takes."""
+"""Which of some events lie in a range, and which a destination takes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.time_window import Window
+
 if TYPE_CHECKING:
     from datetime import datetime
 
     import numpy.typing as npt
 
     from tasks.event_filter import EventFilter
-    from tasks.time_window import Window
 
 IDS = ["event_id", "created_at"]
 FILTERED = [*IDS, "event_type", "event_severity"]
@@ -30,7 +31,7 @@ def taken(
     events: pa.Table, takes: EventFilter, window: Window | None = None
 ) -> npt.NDArray[np.bool_]:
     """Which events of a window a destination takes; `events` has the columns of `columns_of`."""
-    chosen = inside(events, takes.since, window)
+    chosen = inside(events, window, takes.since)
     if takes.types:
         types = pa.array(sorted(takes.types), pa.string())
         chosen &= pc.is_in(events["event_type"], value_set=types).to_numpy()
@@ -43,9 +44,9 @@ def taken(
 
 
 def inside(
-    events: pa.Table, since: datetime | None, window: Window | None
+    events: pa.Table, window: Window | None, since: datetime | None = None
 ) -> npt.NDArray[np.bool_]:
-    """Which events were created at `since` or later and in `window`."""
+    """Which events were created in `window` and at `since` or later; none without a time."""
     created = created_at(events)
     chosen = np.ones(len(created), np.bool_)
     if since is not None:
@@ -53,6 +54,19 @@ def inside(
     if window is not None:
         chosen &= (created >= _instant(window.since)) & (created < _instant(window.until))
     return chosen
+
+
+def created_in(window: Window, events: pa.Table) -> pa.Table:
+    """The events that were created in a window."""
+    chosen = inside(events, window)
+    # mostly all are, and texts are large to copy
+    return events if chosen.all() else events.filter(chosen)
+
+
+def span_of(created_at: pa.ChunkedArray) -> Window:
+    """The smallest window that holds some times, of which one at least is not null."""
+    bounds = pc.min_max(created_at).as_py()
+    return Window.around(bounds["min"], bounds["max"])
 
 
 def whole(bounds: Window, since: datetime | None, window: Window | None) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tasks.staging.event_masks import inside
+from tasks.staging.event_masks import created_in
 from tasks.staging.schemas import schema_of
 from tasks.staging.storage.writer import ROW_GROUP, ROW_GROUP_BYTES
 from tasks.time_window import Window
@@ -42,7 +42,7 @@ class Footer:
         path: Its path in the staging.
         rows: How many it has.
         metadata: Its keys and values.
-        groups: Its row groups, but for those without a time.
+        groups: Its row groups, except those without a time.
     """
 
     path: str
@@ -112,9 +112,9 @@ def read_slice(
         FileGone: A file is not there any more.
         StagingError: One cannot be read.
     """
-    tables = [pa.schema([schema_of(tree).field(name) for name in columns]).empty_table()]
+    tables = [schema_of(tree, columns).empty_table()]
     for file in files:
         if file.reaches(window):
             table = store.read(file.path, columns, within=window)
-            tables.append(table.filter(pa.array(inside(table, None, window))))
+            tables.append(created_in(window, table))
     return pa.concat_tables(tables)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 FOLDER = ".ids"
 _SCHEMA = pa.schema([("file", pa.string()), ("ids", pa.list_(pa.uint64()))])
 _DAY = slice(10)
-"""Where in what is kept of a file its day stands."""
+"""The part of a file's path, as it is kept, that is its day."""
 _FEW_FILES = 8
 _USUAL_LENGTH = 32
 _FACTORS = np.array(
@@ -54,7 +54,7 @@ _WRITTEN_MEANWHILE = 4_000
 class KnownIds:
     """The ids of an account's raw events, by their hashes.
 
-    Whoever uses it holds the account's lock, and tells of every file that is published.
+    The caller holds the account's lock, and adds every file that is published.
 
     Args:
         store: The staging.
@@ -98,7 +98,7 @@ class KnownIds:
         self._not_saved += 1
 
     def save(self) -> None:
-        """Keep what is known, where it is worth its time.
+        """Write what is known, where enough is new to be worth the time.
 
         Raises:
             StagingError: It cannot be written.
@@ -110,7 +110,7 @@ class KnownIds:
         self._save()
 
     def renew(self) -> None:
-        """Keep what is known of the files that are there now, as after a compaction.
+        """Write what is known of the files that are there now, for example after a compaction.
 
         Raises:
             StagingError: It cannot be written.
@@ -126,10 +126,10 @@ class KnownIds:
             pa.array([0, *self._ends], pa.int32()), pa.concat_arrays(self._hashes)
         )
         owner = f"account={self._account}"
-        with self._store.backend.create(FOLDER, owner) as pending:
+        with self._store.backend.create(FOLDER, owner) as file:
             table = pa.table([pa.array(self._files), ids], schema=_SCHEMA)
-            pq.write_table(table, pending.sink, compression="none", use_dictionary=False)
-            pending.name = f"{owner}{file_names.SUFFIX}"
+            pq.write_table(table, file.sink, compression="none", use_dictionary=False)
+            file.name = f"{owner}{file_names.SUFFIX}"
         self._not_saved = 0
 
     def _load(self) -> None:
@@ -155,9 +155,9 @@ class KnownIds:
             self._not_saved += 1
 
     def _there(self, known: list[str]) -> set[str]:
-        """The files with rows that are there; `known` are those of which something is kept, sorted.
+        """The files with rows that are there; `known` are those whose hashes are kept, sorted.
 
-        A day that did not change is not listed where just its files are known.
+        A day that did not change is not listed where exactly its files are known.
         """
         ours = {day: [*files] for day, files in groupby(known, itemgetter(_DAY))}
         parent = self._store.folder("raw", self._account)
@@ -167,7 +167,7 @@ class KnownIds:
             return cache.must_list(day) or cache.unchanged[day] != _digest(ours.get(str(day), []))
 
         there: set[str] = set()
-        listed = self._store.tree("raw", self._account, wanted=wanted)
+        listed = self._store.names_by_day("raw", self._account, wanted=wanted)
         for day, names in listed.items():
             folder = file_names.partition(self._account, day)
             files = [f"{day}/{name}" for name in file_names.raw_with_rows(names, folder)]
@@ -196,10 +196,10 @@ class KnownIds:
 class Candidates:
     """The raw files of an account that may have an event, by the hashes that are kept.
 
-    Takes no lock, for what is kept of a file that is there is always right.
+    It takes no lock, because what is kept of an existing file is always right.
 
     Attributes:
-        days: The days of those that have its hash, gone or not.
+        days: The days of the files that have its hash, whether these are still there or not.
     """
 
     def __init__(self, store: Store, account: str, event_id: str) -> None:

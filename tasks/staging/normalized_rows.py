@@ -6,14 +6,23 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from tasks.staging.schemas import schema_of
+from tasks.staging.storage.writer import ROW_GROUP
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tasks.staging.store import Store
 
+ANEW_KEY = "halo_usm.normalized_anew"
+"""In the metadata of a compacted file of which something was normalized anew.
+
+Its name does not tell that any more. What was sent before that may have been another line.
+"""
+
 
 def batches(
-    store: Store, path: str, columns: list[str] | None = None, rows: int = 65_536
+    store: Store, path: str, columns: list[str] | None = None, rows: int = ROW_GROUP
 ) -> Iterator[pa.Table]:
     """Normalized rows, at most `rows` at a time, whichever mapping version wrote them.
 
@@ -23,13 +32,9 @@ def batches(
         FileGone: It was normalized anew since it was listed.
         StagingError: It cannot be read.
     """
-    from tasks.plugin.fields import NORMALIZED_SCHEMA
-
-    schema = NORMALIZED_SCHEMA
-    if columns is not None:
-        schema = pa.schema([schema.field(name) for name in columns])
-    for batch in store.batches(path, columns, rows):
-        yield conform(pa.Table.from_batches([batch]), schema)
+    schema = schema_of("normalized", columns)
+    for table in store.batches(path, columns, rows):
+        yield conform(table, schema)
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:

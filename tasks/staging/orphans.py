@@ -1,7 +1,7 @@
 """Orphans: normalized and rejected files whose raw file was moved out of the staging.
 
 That is what is to be done with a damaged raw file, whose range is then extracted anew. Orphans
-count for nothing (`tasks.staging.normalized`) and are dropped here, once the raw files that took
+count for nothing (`tasks.staging.day_files`) and are dropped here, once the raw files that took
 their place are normalized. Events of theirs that did not come back may have been delivered, and are
 remembered as `lost` in the name of a file without rows, for as long as the ledger counts them.
 """
@@ -15,21 +15,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.errors import StagingError
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.names import file_names
-from tasks.time_window import isoformat, union
+from tasks.time_window import describe_windows, isoformat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import date
 
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.names.file_names import NormalizedFile
-    from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
     from tasks.time_window import Window
-
-_NAMED = 3
-"""So many ranges are named."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +47,15 @@ class Dropped:
 
 
 def drop_orphans(store: Store, account: str, day: date) -> list[Dropped]:
-    """Drop the orphans of a day; who calls holds the account's lock.
+    """Drop the orphans of a day; the caller holds the account's lock.
 
-    One that a raw file may still replace, which is not normalized yet, is left for the next time.
-    What a compaction that was killed left of itself is dropped, too, and no word is said of it.
+    An orphan stays while a raw file of its time is not normalized, which may have its events. What
+    a killed compaction left is dropped, too, and not reported.
 
     Raises:
         StagingError: The staging cannot be read or written.
     """
-    state = normalized.day_of(store, account, day)  # listed anew: what is dropped is surely gone
+    state = day_files.day_of(store, account, day)  # listed anew: what is dropped is surely gone
     dropped = [
         (orphan, _drop(store, account, day, state, orphan))
         for orphan in state.orphans
@@ -68,14 +65,11 @@ def drop_orphans(store: Store, account: str, day: date) -> list[Dropped]:
 
 
 def describe(account: str, dropped: list[Dropped]) -> str:
-    """What was dropped of an account, and what to do for what of it is missing; a sentence."""
-    ranges = union(one.window for one in dropped)
-    named = ", ".join(map(str, ranges[:_NAMED]))
-    if len(ranges) > _NAMED:
-        named += f" and {len(ranges) - _NAMED} more"
+    """A sentence: what was dropped of an account, and what to do about events that are missing."""
+    ranges = describe_windows(one.window for one in dropped)
     note = (
         f"account {account}: {sum(one.normalized for one in dropped):,} normalized and "
-        f"{sum(one.rejected for one in dropped):,} rejected events of {named} were dropped, "
+        f"{sum(one.rejected for one in dropped):,} rejected events of {ranges} were dropped, "
         "for their raw file is gone"
     )
     if missing := [one for one in dropped if one.missing]:
@@ -92,12 +86,12 @@ def _drop(
     store: Store, account: str, day: date, state: DayFiles, orphan: NormalizedFile
 ) -> Dropped:
     folder, of_rejected = (store.folder(tree, account, day) for tree in ("normalized", "rejected"))
-    refused = [file for file in state.orphaned if file.key == orphan.key]
     here = [
         file.name
         for file in state.current.values()
         if file.rows and file.overlaps(orphan.since, orphan.until)
     ]
+    refused = state.orphans[orphan]
     rejected = sum(file.rows for file in refused)
     kept = _ids(store, folder, here)
     kept_or_rejected = kept + _ids(store, of_rejected, [file.name for file in state.rejected])

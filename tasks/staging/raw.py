@@ -15,12 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.staging.event_masks import created_in, span_of
 from tasks.staging.known_ids import KnownIds
 from tasks.staging.names import file_names
 from tasks.staging.names.clock_spans import merge_spans
 from tasks.staging.names.compacted_names import highest
 from tasks.staging.rejected import malformed_rows, reject
-from tasks.staging.schemas import RAW_SCHEMA, TIME
+from tasks.staging.schemas import RAW_SCHEMA, TIME, schema_of
 from tasks.time_window import Window, difference, union
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from tasks.staging.store import Store
 
 
-_STAGED = pa.schema([RAW_SCHEMA.field("event_id"), RAW_SCHEMA.field("created_at")])
+_STAGED = schema_of("raw", ["event_id", "created_at"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def stage_window(  # noqa: PLR0917 - what a reading found, in the order it is kn
             none), `reason`, `event`.
         run_id: The run that read them; kept with what is rejected.
         now: The time of extraction; this machine's by default.
-        mark: Why this does not cover the window, where it doesn't; see `file_names.RawFile`.
+        mark: Why the window is not covered, where it is not; see `file_names.RawFile`.
         ids: What is known of the account's ids, kept up to date; read anew by default.
 
     Raises:
@@ -92,19 +93,21 @@ def stage_window(  # noqa: PLR0917 - what a reading found, in the order it is kn
         names = store.files("raw", account, window.day)
         files = file_names.raw_files(names, file_names.partition(account, window.day))
         number = highest(files)
-        listed = _inside(_conform(events, now), window)
+        listed = created_in(window, _conform(events, now))
         inside = _once(listed)
         near = _near(store, account, window.day, files, inside)
         fresh, moved = _unknown(inside, near, ids)
         redated = len(pc.unique(pa.concat_arrays([moved, _of_several_dates(listed, inside)])))
         missing = difference(window, covered_by(files, window.day))
         for piece in difference(window, missing):
-            late = _inside(fresh, piece)
+            late = created_in(piece, fresh)
             if late.num_rows:
-                _publish_events(store, account, _bounds(late), late, ids, "beside", number)
+                _publish_events(
+                    store, account, span_of(late["created_at"]), late, ids, "beside", number
+                )
         idle = []
         for piece in missing:
-            rows = _inside(fresh, piece)
+            rows = created_in(piece, fresh)
             if rows.num_rows:
                 _publish_events(store, account, piece, rows, ids, mark, number)
             elif not mark:
@@ -133,10 +136,9 @@ def stage_beside(  # noqa: PLR0917 - as `stage_window`
     """
     new = wrong = redated = 0
     times = pa.chunked_array([*events["created_at"].chunks, *malformed["created_at"].chunks], TIME)
-    bounds = pc.min_max(times).as_py()
-    found = [file_names.around(bounds["min"], bounds["max"])] if bounds["min"] else []
+    found = [span_of(times)] if times.null_count < len(times) else []
     for outside in (piece for window in found for piece in difference(window, [listed])):
-        rows, bad = _inside(events, outside), _inside(malformed, outside)
+        rows, bad = created_in(outside, events), created_in(outside, malformed)
         if rows.num_rows or bad.num_rows:
             for day in outside.days():
                 staged = stage_window(
@@ -164,16 +166,6 @@ def _conform(events: pa.Table, now: datetime) -> pa.Table:
     return events
 
 
-def _inside(events: pa.Table, window: Window) -> pa.Table:
-    created = events["created_at"]
-    inside = pc.and_(
-        pc.greater_equal(created, pa.scalar(window.since, TIME)),
-        pc.less(created, pa.scalar(window.until, TIME)),
-    )
-    # mostly all are, and texts are large to copy
-    return events if pc.all(inside, skip_nulls=False).as_py() else events.filter(inside)
-
-
 def _once(events: pa.Table) -> pa.Table:
     """The first row of each id, in order of creation."""
     ids = events["event_id"].combine_chunks().dictionary_encode()
@@ -190,7 +182,7 @@ def _near(
     found = [_STAGED.empty_table()]
     if not events.num_rows:
         return found[0]
-    bounds = _bounds(events)
+    bounds = span_of(events["created_at"])
     since, until = file_names.clock(bounds.since, day), file_names.clock(bounds.until, day)
     folder = store.folder("raw", account, day)
     found += [
@@ -230,16 +222,10 @@ def _of_several_dates(listed: pa.Table, once: pa.Table) -> pa.StringArray:
     return dates.filter(several)["event_id"].combine_chunks()
 
 
-def _bounds(events: pa.Table) -> Window:
-    """The smallest window that holds events in order of creation."""
-    created = events["created_at"]
-    return file_names.around(created[0].as_py(), created[-1].as_py())
-
-
 def publish(  # noqa: PLR0917 - whose, where and what, and the parts of its name
     store: Store, account: str, window: Window, rows: pa.Table, mark: str = "", number: int = 0
 ) -> str:
-    """Write a file about a window of a day whose highest number is `number`; its name."""
+    """Write a raw file about a window, and return its name; see `file_names.raw_name`."""
     name = file_names.raw_name(window, rows.num_rows, mark, number)
     store.publish(rows, "raw", account, window.day, name)
     return name
@@ -261,7 +247,7 @@ def _publish_events(  # noqa: PLR0917 - as `publish`
 def _publish_idle(
     store: Store, account: str, idle: list[Window], files: Iterable[RawFile], number: int
 ) -> None:
-    """Mark windows as without events, each together with its neighbours that are so too."""
+    """Mark windows as without events, each merged with the empty windows next to it."""
     if not idle:
         return
     day = idle[0].day
@@ -285,5 +271,5 @@ def _reject(  # noqa: PLR0917 - as `stage_window`
         return 0
     rows = malformed_rows(malformed, run_id, now)
     dateless = rows.filter(pc.is_null(rows["created_at"]))
-    ours = pa.concat_tables([_inside(rows, window), dateless])
+    ours = pa.concat_tables([created_in(window, rows), dateless])
     return reject(store, account, window.day, ours)

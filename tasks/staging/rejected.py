@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.staging.names import file_names, rejected_file_names
-from tasks.staging.names.compacted_names import counting_in_folder, highest
+from tasks.staging.names.compacted_names import highest, not_replaced_in_folder
 from tasks.staging.schemas import REJECTED_SCHEMA, TIME
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ def malformed_rows(malformed: pa.Table, run_id: str, now: datetime) -> pa.Table:
 
 
 def reject(store: Store, account: str, day: date, malformed: pa.Table) -> int:
-    """Put malformed events into rejected, but for those that are there; how many were put.
+    """Put those malformed events into rejected that are not there yet, and return how many.
 
     Args:
         store: The staging.
         account: Whose events they are.
-        day: When those with a date were created, and those without one at the earliest.
+        day: When those with a date were created. Those without one were not created earlier.
         malformed: `REJECTED_SCHEMA`, each id once.
 
     Raises:
@@ -92,4 +92,4 @@ def _malformed(store: Store, account: str, day: date) -> list[RejectedFile]:
     names = store.files("rejected", account, day)
     folder = file_names.partition(account, day)
     files = rejected_file_names.rejected_files(names, folder)
-    return counting_in_folder([file for file in files if file.key is None])
+    return not_replaced_in_folder([file for file in files if file.key is None])

@@ -5,7 +5,12 @@ That of normalized is `tasks.plugin.fields.NORMALIZED_SCHEMA`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 TIME = pa.timestamp("us", tz="UTC")
 """The type of every time column."""
@@ -61,18 +66,21 @@ KEYS = ("event_id", "created_at")
 """Every row has both, but in rejected, where either may be what is wrong."""
 
 
-def schema_of(path: str) -> pa.Schema:
-    """The schema of a file by its path in the staging."""
-    stage = path.partition("/")[0]
-    if stage == "normalized":
+def schema_of(path: str, columns: Iterable[str] | None = None) -> pa.Schema:
+    """The schema of a file by its path in the staging, or of some of its columns."""
+    tree = path.partition("/")[0]
+    if tree == "normalized":
         from tasks.plugin.fields import NORMALIZED_SCHEMA
 
-        return NORMALIZED_SCHEMA
-    return {"raw": RAW_SCHEMA, "rejected": REJECTED_SCHEMA, "deliveries": DELIVERIES_SCHEMA}[stage]
+        schema = NORMALIZED_SCHEMA
+    else:
+        schemas = {"raw": RAW_SCHEMA, "rejected": REJECTED_SCHEMA, "deliveries": DELIVERIES_SCHEMA}
+        schema = schemas[tree]
+    return schema if columns is None else pa.schema([schema.field(name) for name in columns])
 
 
 def what_is_foreign(path: str, found: pa.Schema) -> str:
-    """What of a file's schema is not as its tree has it, in words; nothing where all is.
+    """How a file's schema differs from that of its tree, in words; empty where it does not.
 
     A normalized file of another version of the mapping may lack columns that this one has.
     """

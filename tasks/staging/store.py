@@ -23,7 +23,7 @@ import pyarrow as pa
 from tasks.errors import SettingsError, StagingError
 from tasks.redaction import foreign_text, redact_address
 from tasks.staging.day_folders import day_of_folder, every_day, unexpected_folder
-from tasks.staging.names.file_names import STAGES
+from tasks.staging.names.file_names import TREES
 from tasks.staging.schemas import required, what_is_foreign
 from tasks.staging.storage.local_files import LocalFiles
 from tasks.staging.storage.reader import read_batches, read_table
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import date
 
-    from tasks.staging.storage.files import Files, Pending
+    from tasks.staging.storage.files import Files, NewFile
     from tasks.time_window import Window
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
@@ -59,12 +59,12 @@ class Store:
 
     @staticmethod
     def folder(
-        stage: str, account: str | None = None, day: date | None = None, destination: str = ""
+        tree: str, account: str | None = None, day: date | None = None, destination: str = ""
     ) -> str:
-        """The relative path of a stage's folder, of all it has or of an account and day."""
-        if stage not in STAGES or (stage == "deliveries") != bool(destination):
-            raise ValueError(f"no such tree: {stage!r} of destination {destination!r}")
-        parts = [stage, f"destination={destination}"] if destination else [stage]
+        """The relative path of a tree's folder, of all it has or of an account and day."""
+        if tree not in TREES or (tree == "deliveries") != bool(destination):
+            raise ValueError(f"no such tree: {tree!r} of destination {destination!r}")
+        parts = [tree, f"destination={destination}"] if destination else [tree]
         if account is not None:
             parts.append(f"account={account}")
         if day is not None:
@@ -75,23 +75,23 @@ class Store:
         """Names of the destinations that have a ledger."""
         return self._named("deliveries", "destination")[0]
 
-    def accounts(self, stage: str, destination: str = "") -> list[str]:
-        """Accounts that a stage knows."""
-        return self._named(self.folder(stage, destination=destination), "account")[0]
+    def accounts(self, tree: str, destination: str = "") -> list[str]:
+        """Accounts that a tree knows."""
+        return self._named(self.folder(tree, destination=destination), "account")[0]
 
     def sealed_accounts(self) -> list[str]:
         """Accounts that have seals."""
         return self._named("seals", "account")[0]
 
-    def unexpected_entries(self, stage: str = "", destination: str = "") -> list[str]:
-        """What is foreign beside a stage's accounts: a sentence each, with what to do.
+    def unexpected_entries(self, tree: str = "", destination: str = "") -> list[str]:
+        """The folders beside a tree's accounts that are not ours: a sentence each, with a remedy.
 
-        It belongs to no account, and so it fails none. Without `stage`, all of the staging is
-        looked through, and the folders beside destinations too.
+        They belong to no account, so no account fails because of them. Without `tree`, the whole
+        staging is searched, the folders beside destinations included.
         """
-        if stage:
-            return self._named(self.folder(stage, destination=destination), "account")[1]
-        found = [text for name in STAGES[:3] for text in self.unexpected_entries(name)]
+        if tree:
+            return self._named(self.folder(tree, destination=destination), "account")[1]
+        found = [text for name in TREES[:3] for text in self.unexpected_entries(name)]
         destinations, beside = self._named("deliveries", "destination")
         inside = [
             text for name in destinations for text in self.unexpected_entries("deliveries", name)
@@ -99,7 +99,7 @@ class Store:
         return [*found, *beside, *inside, *self._named("seals", "account")[1]]
 
     def _named(self, parent: str, key: str) -> tuple[list[str], list[str]]:
-        """The values of a folder's `key=value` folders, and what is said of all others."""
+        """The values of a folder's `key=value` folders, and a sentence about each other folder."""
         values, unexpected_entries = [], []
         for folder in self.backend.folders(parent):
             name, _, value = folder.partition("=")
@@ -109,23 +109,23 @@ class Store:
                 unexpected_entries.append(unexpected_folder(parent, folder, f"{key}=…"))
         return values, unexpected_entries
 
-    def dates(self, stage: str, account: str, destination: str = "") -> list[date]:
-        """Days of which a stage has a folder, oldest first."""
-        parent = self.folder(stage, account, destination=destination)
+    def dates(self, tree: str, account: str, destination: str = "") -> list[date]:
+        """Days of which a tree has a folder, oldest first."""
+        parent = self.folder(tree, account, destination=destination)
         return [day_of_folder(parent, folder) for folder in self.backend.folders(parent)]
 
     def files(
-        self, stage: str, account: str, day: date | None = None, destination: str = ""
+        self, tree: str, account: str, day: date | None = None, destination: str = ""
     ) -> list[str]:
         """Names of a day's files, sorted; of every day's without `day`. No file is opened."""
         if day is None:
-            days = self.tree(stage, account, destination).values()
+            days = self.names_by_day(tree, account, destination).values()
             return [name for names in days for name in names]
-        return self.backend.names(self.folder(stage, account, day, destination))
+        return self.backend.names(self.folder(tree, account, day, destination))
 
-    def tree(
+    def names_by_day(
         self,
-        stage: str,
+        tree: str,
         account: str,
         destination: str = "",
         *,
@@ -135,14 +135,16 @@ class Store:
 
         No file is opened.
         """
-        parent = self.folder(stage, account, destination=destination)
-        found = self.backend.tree(parent, lambda folder: wanted(day_of_folder(parent, folder)))
+        parent = self.folder(tree, account, destination=destination)
+        found = self.backend.names_by_folder(
+            parent, lambda folder: wanted(day_of_folder(parent, folder))
+        )
         return {day_of_folder(parent, folder): names for folder, names in found.items()}
 
     def publish(
         self,
         table: pa.Table,
-        stage: str,
+        tree: str,
         account: str,
         day: date,
         name: str,
@@ -154,7 +156,7 @@ class Store:
         Raises:
             StagingError: It cannot be written; the message says where and why.
         """
-        with self.writer(table.schema, stage, account, day, destination=destination) as writer:
+        with self.writer(table.schema, tree, account, day, destination=destination) as writer:
             writer.write(table)
             writer.name = name
 
@@ -162,7 +164,7 @@ class Store:
     def writer(
         self,
         schema: pa.Schema,
-        stage: str,
+        tree: str,
         account: str,
         day: date,
         *,
@@ -173,8 +175,8 @@ class Store:
 
         Nothing is published where the body raises. `compact`: see `Writer`.
         """
-        with self.pending(stage, account, day, destination=destination) as pending:
-            writer = Writer(pending, schema, compact=compact)
+        with self.new_file(tree, account, day, destination=destination) as file:
+            writer = Writer(file, schema, compact=compact)
             try:
                 yield writer
             except BaseException:
@@ -182,16 +184,16 @@ class Store:
                 raise
             writer.close()
 
-    def pending(
-        self, stage: str, account: str, day: date, *, destination: str = ""
-    ) -> AbstractContextManager[Pending]:
+    def new_file(
+        self, tree: str, account: str, day: date, *, destination: str = ""
+    ) -> AbstractContextManager[NewFile]:
         """A file to be filled with bytes, published at the end under the `name` it is given.
 
         Raises:
             StagingError: It cannot be written; the message says where and why.
         """
         owner = f"destination={destination}" if destination else f"account={account}"
-        return self.backend.create(self.folder(stage, account, day, destination), owner)
+        return self.backend.create(self.folder(tree, account, day, destination), owner)
 
     def read(
         self, path: str, columns: list[str] | None = None, *, within: Window | None = None
@@ -212,7 +214,7 @@ class Store:
 
     def batches(
         self, path: str, columns: list[str] | None = None, rows: int = ROW_GROUP
-    ) -> Iterator[pa.RecordBatch]:
+    ) -> Iterator[pa.Table]:
         """The rows of a file, at most `rows` at a time, and never of more than one row group.
 
         Raises:
@@ -220,9 +222,9 @@ class Store:
             StagingError: It cannot be read.
         """
         with self._open(path) as file:
-            for batch in read_batches(file, columns, rows):
-                self._require_keys(path, batch)
-                yield batch
+            for table in read_batches(file, columns, rows):
+                self._require_keys(path, table)
+                yield table
 
     @contextmanager
     def _open(self, path: str) -> Iterator[Any]:
@@ -235,14 +237,14 @@ class Store:
                 raise self._foreign(path, fault)
             yield file
 
-    def _require_keys(self, path: str, rows: Any) -> None:
+    def _require_keys(self, path: str, rows: pa.Table) -> None:
         for name in required(path):
-            if name in rows.schema.names and rows.column(name).null_count:
+            if name in rows.column_names and rows[name].null_count:
                 raise self._foreign(path, f"a row has no {name}")
 
     def _foreign(self, path: str, fault: str) -> StagingError:
-        stage = path.partition("/")[0]
-        return StagingError(f"{self}/{path} is no {stage} file: {fault}; {how_to_repair(path)}")
+        tree = path.partition("/")[0]
+        return StagingError(f"{self}/{path} is no {tree} file: {fault}; {how_to_repair(path)}")
 
     def remove(self, path: str) -> None:
         """Remove a file, by its path in the staging; one that is not there is fine."""
@@ -250,7 +252,7 @@ class Store:
 
     def known_accounts(self) -> list[str]:
         """Every account that any of the trees knows."""
-        names = {name for stage in STAGES[:3] for name in self.accounts(stage)}
+        names = {name for tree in TREES[:3] for name in self.accounts(tree)}
         for destination in self.destinations():
             names.update(self.accounts("deliveries", destination))
         return sorted(names)

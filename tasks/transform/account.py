@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tasks.errors import InUseError, StagingError
 from tasks.plurals import counted
 from tasks.results import StageResult
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.locks import hold
 from tasks.staging.orphans import describe, drop_orphans
 from tasks.staging.unfinished import unfinished
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import date
 
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.names.file_names import RawFile
-    from tasks.staging.normalized import DayFiles
     from tasks.staging.orphans import Dropped
     from tasks.staging.store import Store
     from tasks.time_window import Window
-    from tasks.transform.conversion import Made
+    from tasks.transform.conversion import FileResult
 
 
 @dataclass
@@ -87,7 +87,7 @@ def transform_account(
         with hold(store, "account", account, run_id=run_id, wait=wait, stop=stop):
             if account == min(store.accounts("raw"), default=""):  # one of them names it for all
                 done.problems += store.unexpected_entries("raw")
-            days = normalized.days(store, account) if window else unfinished(store, account)
+            days = day_files.days(store, account) if window else unfinished(store, account)
             work = [
                 run.file(day, file, state)
                 for day, state in days.items()
@@ -99,9 +99,9 @@ def transform_account(
                     + ("no event is staged in the range" if window else "every event is normalized")
                 )
             with mapping(len(work), sum(file.raw.rows for file in work)) as each:
-                for index, made in enumerate(each(run.normalize, work)):
-                    run.count(made)
-                    if progress is not None and made is not None:
+                for index, result in enumerate(each(run.normalize, work)):
+                    run.count(result)
+                    if progress is not None and result is not None:
                         progress(index + 1, len(work))
             run.drop_orphans(days)
     except InUseError as held:
@@ -138,8 +138,8 @@ class _AccountTransform:
 
     def select(self, day: date, state: DayFiles, window: Window | None) -> list[RawFile]:
         """The raw files of a day to be normalized; what an earlier crash left over is removed."""
-        for stage, name in state.leftovers:
-            self.store.remove(f"{self.store.folder(stage, self.account, day)}/{name}")
+        for tree, name in state.leftovers:
+            self.store.remove(f"{self.store.folder(tree, self.account, day)}/{name}")
         if window is None:
             return state.waiting
         return [file for file in state.raw if file.rows and file.window(day).overlaps(window)]
@@ -157,7 +157,7 @@ class _AccountTransform:
             state.dropped,
         )
 
-    def normalize(self, file: FileToNormalize) -> Made | str | None:
+    def normalize(self, file: FileToNormalize) -> FileResult | str | None:
         """Normalize a raw file, or say why it cannot be; None where the run is to end.
 
         May be called in several threads. A file that cannot be normalized stops no other.
@@ -169,18 +169,18 @@ class _AccountTransform:
         except StagingError as fault:
             return f"account {self.account}, {file.day}: {fault}"
 
-    def count(self, made: Made | str | None) -> None:
+    def count(self, result: FileResult | str | None) -> None:
         """Count what came of a raw file."""
-        if made is None:
+        if result is None:
             self.done.interrupted = True
-        elif isinstance(made, str):
-            self.done.problems.append(made)
+        elif isinstance(result, str):
+            self.done.problems.append(result)
         else:
             self.done.files += 1
-            self.done.normalized += made.rows
-            self.done.rejected += made.rejected
-            self.done.unknown_types += made.unknown_types
-            self.done.warnings += [f"account {self.account}: {text}" for text in made.warnings]
+            self.done.normalized += result.normalized
+            self.done.rejected += result.rejected
+            self.done.unknown_types += result.unknown_types
+            self.done.warnings += [f"account {self.account}: {text}" for text in result.warnings]
 
     def drop_orphans(self, days: Mapping[date, DayFiles]) -> None:
         """Drop what came of raw files that are gone, and note it."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from tasks.errors import StagingError
 from tasks.staging.schemas import REJECTED_SCHEMA, TIME
-from tasks.staging.storage.files import Pending, reading
+from tasks.staging.storage.files import NewFile, reading
 from tasks.staging.storage.local_files import LocalFiles
 from tasks.staging.storage.writer import Writer
 from tasks.staging.store import Store
@@ -25,27 +25,25 @@ RAW_COLUMNS = ["event_id", "created_at", "type", "name", "critical", "event"]
 
 
 @dataclass
-class Made:
+class FileResult:
     """What came of one raw file.
 
     Attributes:
-        rows: Events that were normalized.
+        normalized: Events that were normalized.
         rejected: Events that could not be.
         unknown_types: Events of each type that the catalogue does not know.
-        keep_ids: Whether `ids` are needed.
-        ids: Of what was normalized.
+        ids: Of what was normalized, where they are needed.
         warnings: What went wrong on the way and did no harm.
     """
 
-    rows: int = 0
+    normalized: int = 0
     rejected: int = 0
     unknown_types: Counter[str] = field(default_factory=Counter)
-    keep_ids: bool = False
     ids: list[pa.ChunkedArray] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
-class Request(NamedTuple):
+class ConversionRequest(NamedTuple):
     """A raw file to be normalized.
 
     Attributes:
@@ -63,40 +61,45 @@ class Request(NamedTuple):
     keep_ids: bool
 
 
-class Contents(NamedTuple):
+class ConvertedFile(NamedTuple):
     """What a raw file becomes: the bytes of its normalized file, and of a rejected one."""
 
     normalized: pa.Buffer
     rejected: pa.Buffer | None
-    made: Made
+    result: FileResult
 
 
 def fill(
-    batches: Iterable[pa.RecordBatch],
+    batches: Iterable[pa.Table],
     rows: Writer,
     new_rejects: Callable[[], Writer],
-    made: Made,
     *,
     device_address: str,
     run_id: str,
-) -> Writer | None:
-    """Normalize raw events, some at a time, into `rows` and, if need be, a writer of rejects."""
+    keep_ids: bool,
+) -> tuple[FileResult, Writer | None]:
+    """Normalize raw events, some at a time, into `rows` and, if need be, a writer of rejects.
+
+    Returns:
+        What came of them, and the writer of rejects if there are any.
+    """
     from tasks.plugin.catalogue import unknown_types
     from tasks.plugin.normalize import normalize
 
+    result = FileResult()
     rejects: Writer | None = None
-    for batch in batches:
-        result = normalize(pa.Table.from_batches([batch]), device_address)
-        rows.write(result.rows)
-        made.rows += result.rows.num_rows
-        made.unknown_types.update(unknown_types(result.rows))
-        if made.keep_ids:
-            made.ids.append(result.rows["event_id"])
-        if result.rejected.num_rows:
+    for events in batches:
+        converted = normalize(events, device_address)
+        rows.write(converted.rows)
+        result.normalized += converted.rows.num_rows
+        result.unknown_types.update(unknown_types(converted.rows))
+        if keep_ids:
+            result.ids.append(converted.rows["event_id"])
+        if converted.rejected.num_rows:
             rejects = rejects or new_rejects()
-            rejects.write(_rejected(result.rejected, run_id))
-            made.rejected += result.rejected.num_rows
-    return rejects
+            rejects.write(_rejected(converted.rejected, run_id))
+            result.rejected += converted.rejected.num_rows
+    return result, rejects
 
 
 def _rejected(rejected: pa.Table, run_id: str) -> pa.Table:
@@ -116,21 +119,20 @@ def _rejected(rejected: pa.Table, run_id: str) -> pa.Table:
     ).cast(REJECTED_SCHEMA)
 
 
-def contents_of(request: Request) -> Contents | None:
+def convert_file(request: ConversionRequest) -> ConvertedFile | None:
     """What a raw file becomes; None where it is damaged."""
     from tasks.plugin.fields import NORMALIZED_SCHEMA
 
-    made = Made(keep_ids=request.keep_ids)
-    rows, rejects = (Pending(pa.BufferOutputStream()) for _ in range(2))
+    rows, rejects = (NewFile(pa.BufferOutputStream()) for _ in range(2))
     writer = Writer(rows, NORMALIZED_SCHEMA)
     try:
-        rejected = fill(
+        result, rejected = fill(
             Store(_OneFile(request.content)).batches(request.path, RAW_COLUMNS),
             writer,
             lambda: Writer(rejects, REJECTED_SCHEMA),
-            made,
             device_address=request.device_address,
             run_id=request.run_id,
+            keep_ids=request.keep_ids,
         )
     except StagingError:  # the process that asked finds the same fault, and reports it
         return None
@@ -138,7 +140,7 @@ def contents_of(request: Request) -> Contents | None:
         if one is not None:
             one.close()
     refused = rejects.sink.getvalue() if rejected is not None else None
-    return Contents(rows.sink.getvalue(), refused, made)
+    return ConvertedFile(rows.sink.getvalue(), refused, result)
 
 
 class _OneFile(LocalFiles):

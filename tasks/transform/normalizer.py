@@ -13,18 +13,18 @@ import sys
 
 
 def main() -> None:
-    """Answer each `Request` with its `Contents`; None where it cannot be normalized."""
+    """Answer each `ConversionRequest` with what `convert_file` returns."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the process that started it ends in order
         signal.signal(number, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
     sys.meta_path.insert(0, _WithoutPandas)
-    from tasks.transform.conversion import contents_of
+    from tasks.transform.conversion import convert_file
 
     try:
         while True:
             request = pickle.load(sys.stdin.buffer)  # noqa: S301 - of our own process
-            pickle.dump(contents_of(request), answers, pickle.HIGHEST_PROTOCOL)
+            pickle.dump(convert_file(request), answers, pickle.HIGHEST_PROTOCOL)
             answers.flush()
     except (EOFError, pickle.UnpicklingError, BrokenPipeError):  # it is not needed any more
         os._exit(0)

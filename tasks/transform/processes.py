@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from tasks.transform.conversion import Contents, Request
+    from tasks.transform.conversion import ConversionRequest, ConvertedFile
 
 _LOG = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
@@ -88,7 +88,7 @@ def has_process() -> bool:
     return getattr(_OF_THREAD, "process", None) is not None
 
 
-def convert(request: Request, warnings: list[str]) -> Contents | None:
+def convert(request: ConversionRequest, warnings: list[str]) -> ConvertedFile | None:
     """What a raw file becomes, by the process of this thread; None where it cannot say.
 
     Args:
@@ -122,7 +122,7 @@ class _Process:
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
 
-    def convert(self, request: Request) -> Contents | None:
+    def convert(self, request: ConversionRequest) -> ConvertedFile | None:
         """Have a raw file normalized.
 
         Raises:
@@ -132,7 +132,7 @@ class _Process:
         assert self._process.stdout is not None
         pickle.dump(request, self._process.stdin, pickle.HIGHEST_PROTOCOL)
         self._process.stdin.flush()
-        answer: Contents | None = pickle.load(self._process.stdout)  # noqa: S301 - our own process
+        answer: ConvertedFile | None = pickle.load(self._process.stdout)  # noqa: S301 - our own process
         return answer
 
     def how_it_ended(self) -> str:

@@ -14,14 +14,14 @@ from tasks.staging.names.rejected_file_names import rejected_files, rejected_nam
 from tasks.staging.schemas import REJECTED_SCHEMA
 from tasks.staging.storage.repair import how_to_repair
 from tasks.transform import processes
-from tasks.transform.conversion import RAW_COLUMNS, Made, Request, fill
+from tasks.transform.conversion import RAW_COLUMNS, ConversionRequest, FileResult, fill
 
 if TYPE_CHECKING:
     from datetime import date
 
     from tasks.staging.names.file_names import NormalizedFile, RawFile
     from tasks.staging.store import Store
-    from tasks.transform.conversion import Contents
+    from tasks.transform.conversion import ConvertedFile
 
 
 _IN_MEMORY = 16 * 1024 * 1024
@@ -57,27 +57,27 @@ class FileToNormalize:
         """Of what comes of it now."""
         return self.previous.generation + 1 if self.previous else 1
 
-    def path(self, stage: str, name: str) -> str:
+    def path(self, tree: str, name: str) -> str:
         """The path of a file of its day."""
-        return f"{self.store.folder(stage, self.account, self.day)}/{name}"
+        return f"{self.store.folder(tree, self.account, self.day)}/{name}"
 
 
-def publish(file: FileToNormalize) -> Made:
+def publish(file: FileToNormalize) -> FileResult:
     """Write the rejected, then the normalized file of a raw file, then remove older ones.
 
     Raises:
         StagingError: The raw file cannot be read or was altered, or a file cannot be written.
     """
-    contents, warnings = _from_process(file)
-    made = _publish_contents(file, contents) if contents else _publish_here(file)
+    converted, warnings = _from_process(file)
+    result = _publish_converted(file, converted) if converted else _publish_here(file)
     if file.previous:
         _remove_older(file, file.previous)
-    made.ids.clear()
-    made.warnings += warnings
-    return made
+    result.ids.clear()
+    result.warnings += warnings
+    return result
 
 
-def _from_process(file: FileToNormalize) -> tuple[Contents | None, list[str]]:
+def _from_process(file: FileToNormalize) -> tuple[ConvertedFile | None, list[str]]:
     """What the process of this thread makes of a raw file, if it has one; and what went wrong."""
     warnings: list[str] = []
     if not processes.has_process():
@@ -88,64 +88,63 @@ def _from_process(file: FileToNormalize) -> tuple[Contents | None, list[str]]:
             return None, warnings
         content = source.read_buffer()
     keep_ids = file.previous is not None
-    request = Request(content, path, file.device_address, file.run_id, keep_ids)
+    request = ConversionRequest(content, path, file.device_address, file.run_id, keep_ids)
     return processes.convert(request, warnings), warnings
 
 
-def _publish_contents(file: FileToNormalize, contents: Contents) -> Made:
+def _publish_converted(file: FileToNormalize, converted: ConvertedFile) -> FileResult:
     """Publish what a process has made of a raw file."""
-    made = contents.made
-    _require_all(file, made)
-    if contents.rejected is not None:
-        with file.store.pending("rejected", file.account, file.day) as pending:
-            pending.sink.write(contents.rejected)
-            pending.name = rejected_name(file.raw.key, file.generation, made.rejected)
-    with file.store.pending("normalized", file.account, file.day) as pending:
-        pending.sink.write(contents.normalized)
-        pending.name = _normalized_name(file, made)
-    return made
+    result = converted.result
+    _require_all(file, result)
+    if converted.rejected is not None:
+        with file.store.new_file("rejected", file.account, file.day) as new_file:
+            new_file.sink.write(converted.rejected)
+            new_file.name = rejected_name(file.raw.key, file.generation, result.rejected)
+    with file.store.new_file("normalized", file.account, file.day) as new_file:
+        new_file.sink.write(converted.normalized)
+        new_file.name = _normalized_name(file, result)
+    return result
 
 
-def _publish_here(file: FileToNormalize) -> Made:
+def _publish_here(file: FileToNormalize) -> FileResult:
     """Normalize a raw file in this process, whatever its size, and publish what came of it."""
     from tasks.plugin.fields import NORMALIZED_SCHEMA
 
-    made = Made(keep_ids=file.previous is not None)
     with file.store.writer(NORMALIZED_SCHEMA, "normalized", file.account, file.day) as rows:
         with ExitStack() as stack:  # entered last, the rejected file is published first
-            rejects = fill(
+            result, rejects = fill(
                 file.store.batches(file.path("raw", file.raw.name), RAW_COLUMNS),
                 rows,
                 lambda: stack.enter_context(
                     file.store.writer(REJECTED_SCHEMA, "rejected", file.account, file.day)
                 ),
-                made,
                 device_address=file.device_address,
                 run_id=file.run_id,
+                keep_ids=file.previous is not None,
             )
-            _require_all(file, made)
+            _require_all(file, result)
             if rejects is not None:
-                rejects.name = rejected_name(file.raw.key, file.generation, made.rejected)
-        rows.name = _normalized_name(file, made)
-    return made
+                rejects.name = rejected_name(file.raw.key, file.generation, result.rejected)
+        rows.name = _normalized_name(file, result)
+    return result
 
 
-def _require_all(file: FileToNormalize, made: Made) -> None:
-    if made.rows + made.rejected != file.raw.rows:
+def _require_all(file: FileToNormalize, result: FileResult) -> None:
+    if result.normalized + result.rejected != file.raw.rows:
         raise StagingError(
             f"{file.path('raw', file.raw.name)} has {file.raw.rows} events by its name, and "
-            f"{made.rows} normalized and {made.rejected} rejected ones came of it: the file was "
-            f"altered; {how_to_repair(file.path('raw', file.raw.name))}"
+            f"{result.normalized} normalized and {result.rejected} rejected ones came of it: "
+            f"the file was altered; {how_to_repair(file.path('raw', file.raw.name))}"
         )
 
 
-def _normalized_name(file: FileToNormalize, made: Made) -> str:
+def _normalized_name(file: FileToNormalize, result: FileResult) -> str:
     return file_names.normalized_name(
         file.raw.key,
         file.generation,
-        made.rows,
-        lost=_lost(file, made.ids),
-        unknown=bool(made.unknown_types),
+        result.normalized,
+        lost=_lost(file, result.ids),
+        unknown=bool(result.unknown_types),
     )
 
 

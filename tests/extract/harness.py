@@ -12,7 +12,7 @@ from tasks.accounts import Account, read_accounts
 from tasks.extract.account import extract_account
 from tasks.retry_policy import RetryPolicy
 from tasks.settings import Settings
-from tasks.staging.coverage import covered_windows
+from tasks.staging.coverage import read_coverage
 from tasks.staging.store import open_store
 from tasks.time_window import Window
 
@@ -96,7 +96,7 @@ class Harness:
 
     def coverage(self, name: str = "alpha") -> list[Window]:
         """What raw covers."""
-        return covered_windows(self.store, name)
+        return read_coverage(self.store, name).covered
 
     def assert_exact(self, name: str = "alpha") -> None:
         """Raw has every event that the API lists, once, no value changed."""

@@ -113,7 +113,7 @@ def test_an_account_of_an_earlier_version_has_begun(halo: HaloStandIn, harness: 
     """Coverage without any mark of where it begins was synced: nothing older is read."""
     halo["alpha"].add(events(300, START, NOW))
     harness.sync()
-    for day, names in harness.store.tree("raw", "alpha").items():
+    for day, names in harness.store.names_by_day("raw", "alpha").items():
         for file in file_names.raw_files(names):
             if file.mark:
                 harness.store.remove(f"{harness.store.folder('raw', 'alpha', day)}/{file.name}")

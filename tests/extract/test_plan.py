@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.extract.plan import Plan, plan_range, plan_sync
+from tasks.staging.coverage import Coverage
 from tasks.time_window import Window, difference, union
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -24,10 +25,21 @@ windows = (
 coverages = st.lists(windows, max_size=5).map(union)
 
 
+def known(
+    covered: list[Window],
+    begin: datetime | None = None,
+    *,
+    synced: bool = True,
+    dropped: list[Window] | None = None,
+) -> Coverage:
+    """What is known of an account's time."""
+    return Coverage(covered, [], dropped or [], begin, synced)
+
+
 def sync(covered: list[Window], start: datetime = NOW - timedelta(days=6)) -> Plan:
     """What a sync reads of an account that begins where its coverage does."""
     begin = covered[0].since if covered else None
-    return plan_sync(covered, begin, start=start, now=NOW, lookback=LOOKBACK)
+    return plan_sync(known(covered, begin), start=start, now=NOW, lookback=LOOKBACK)
 
 
 def windows_of(plan: Plan) -> list[Window]:
@@ -87,7 +99,7 @@ def test_a_beginning_is_to_be_remembered_once() -> None:
     assert sync([], start).begin == start
     assert sync([Window(start, NOW - MINUTE)], start).begin is None
     assert sync([], NOW).ranges == []
-    begun = plan_sync([], start, start=NOW - MINUTE, now=NOW, lookback=LOOKBACK)
+    begun = plan_sync(known([], start), start=NOW - MINUTE, now=NOW, lookback=LOOKBACK)
     assert windows_of(begun) == [Window(start, NOW)]
 
 
@@ -95,7 +107,7 @@ def test_a_beginning_that_is_no_coverage_is_a_gap() -> None:
     """What lies between where the account begins and its first coverage is read."""
     begin = NOW - timedelta(days=6)
     covered = [Window(NOW - timedelta(days=2), NOW - 5 * MINUTE)]
-    plan = plan_sync(covered, begin, start=NOW, now=NOW, lookback=LOOKBACK)
+    plan = plan_sync(known(covered, begin), start=NOW, now=NOW, lookback=LOOKBACK)
     assert windows_of(plan) == [Window(begin, covered[0].since), Window(NOW - 20 * MINUTE, NOW)]
 
 
@@ -103,12 +115,11 @@ def test_a_beginning_that_is_no_coverage_is_a_gap() -> None:
 def test_a_first_sync_reads_what_no_extract_covered(covered: list[Window], start: datetime) -> None:
     """From the start or the first extracted range, what is not covered, and the usual looks."""
     begin = min(start, covered[0].since)
-    plan = plan_sync(
-        covered, covered[0].since, start=start, now=NOW, lookback=LOOKBACK, synced=False
-    )
+    before = known(covered, covered[0].since, synced=False)
+    plan = plan_sync(before, start=start, now=NOW, lookback=LOOKBACK)
     assert plan.begin == begin
     assert plan.synced
-    later = plan_sync(covered, begin, start=NOW, now=NOW, lookback=LOOKBACK)
+    later = plan_sync(known(covered, begin), start=NOW, now=NOW, lookback=LOOKBACK)
     assert windows_of(plan) == windows_of(later)
     assert later.begin is None
 
@@ -117,9 +128,8 @@ def test_what_no_sync_wanted_is_not_expired() -> None:
     """However old: what lies before all that was extracted is read as any beginning is."""
     covered = [Window(NOW - timedelta(days=1), NOW)]
     start = NOW - timedelta(days=100)
-    plan = plan_sync(
-        covered, covered[0].since, start=start, now=NOW, lookback=LOOKBACK, synced=False
-    )
+    before = known(covered, covered[0].since, synced=False)
+    plan = plan_sync(before, start=start, now=NOW, lookback=LOOKBACK)
     assert plan.ranges[0].window == Window(start, covered[0].since)
     assert not plan.ranges[0].expired
 
@@ -148,7 +158,7 @@ def test_gaps_beyond_what_halo_keeps_are_overdue() -> None:
 @given(coverages, windows)
 def test_a_range_is_read_whole(covered: list[Window], window: Window) -> None:
     """A range is read whether it is covered or not, and nothing else but the looks before it."""
-    plan = plan_range(covered, None, window, now=NOW, lookback=LOOKBACK)
+    plan = plan_range(known(covered), window, now=NOW, lookback=LOOKBACK)
     read = union([run.window for run in plan.ranges])
     assert difference(window, read) == []
     beyond = [piece for part in read for piece in difference(part, [window])]
@@ -159,9 +169,9 @@ def test_a_range_is_read_whole(covered: list[Window], window: Window) -> None:
 def test_a_range_ends_now() -> None:
     """No window reaches into the future."""
     window = Window(NOW - MINUTE, NOW + MINUTE)
-    assert plan_range([], None, window, now=NOW, lookback=LOOKBACK).ranges[0].window.until == NOW
+    assert plan_range(known([]), window, now=NOW, lookback=LOOKBACK).ranges[0].window.until == NOW
     future = Window(NOW, NOW + MINUTE)
-    assert plan_range([], None, future, now=NOW, lookback=LOOKBACK).ranges == []
+    assert plan_range(known([]), future, now=NOW, lookback=LOOKBACK).ranges == []
 
 
 @given(coverages, coverages, windows)
@@ -172,12 +182,10 @@ def test_dropped_time_is_never_read_again(
     covered = [piece for window in covered for piece in difference(window, dropped)]
     start = NOW - timedelta(days=6)
     begin = min((window.since for window in (*covered, *dropped)), default=start)
+    before = known(covered, begin, dropped=dropped)
     for bounds, plan in (
-        (
-            Window(begin, NOW),
-            plan_sync(covered, begin, start=start, now=NOW, lookback=LOOKBACK, dropped=dropped),
-        ),
-        (wanted, plan_range(covered, begin, wanted, now=NOW, lookback=LOOKBACK, dropped=dropped)),
+        (Window(begin, NOW), plan_sync(before, start=start, now=NOW, lookback=LOOKBACK)),
+        (wanted, plan_range(before, wanted, now=NOW, lookback=LOOKBACK)),
     ):
         read = windows_of(plan)
         assert not [window for window in read for gone in dropped if window.overlaps(gone)]

@@ -137,7 +137,7 @@ def test_a_sync_of_nothing_new_looks_up_no_id(halo: HaloStandIn, harness: Harnes
     """Known ids are found about their time; no other file is opened, however many there are."""
     halo["alpha"].add(events(300, START, NOW))
     harness.sync()
-    for day, names in list(harness.store.tree("raw", "alpha").items())[:-1]:
+    for day, names in list(harness.store.names_by_day("raw", "alpha").items())[:-1]:
         for name in names:
             path = harness.folder / "data" / harness.store.folder("raw", "alpha", day) / name
             path.write_bytes(b"cannot be opened")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def test_gzip_is_unpacked(halo: HaloStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     """Off loopback packed answers are asked for, and read."""
-    monkeypatch.setattr("tasks.halo.client._is_loopback", lambda _: False)
+    monkeypatch.setattr("tasks.halo.client.is_loopback", lambda _: False)
     halo.switches.gzip = True
     assert len(set(read(halo))) == 250
 

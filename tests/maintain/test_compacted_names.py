@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tasks.maintain.compaction_plan import plan_day
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.names import file_names, ledger_file_names, rejected_file_names
 from tasks.staging.names.compacted_names import highest
 from tasks.staging.raw import covered_by
+from tasks.time_window import Window
 from tests.staging.staged_data import DAY, at, window
 
 TODAY = DAY.date()
@@ -40,7 +41,7 @@ class Histories(RuleBasedStateMachine):
         self.malformed = 0
         self.begin = at(0 if whole else 5)
         if not whole:
-            mark = file_names.around(self.begin, self.begin)
+            mark = Window.around(self.begin, self.begin)
             self.trees.raw[file_names.raw_name(mark, 0, "begin")] = set()
         self._write(window(0 if whole else 5, 24), "", 3)
 
@@ -79,7 +80,7 @@ class Histories(RuleBasedStateMachine):
     @rule(count=st.integers(1, 3))
     def reject(self, count: int) -> None:
         """Malformed events are put aside."""
-        number = highest(normalized.read_day((), (), self.trees.rejected).malformed)
+        number = highest(day_files.sort_names((), (), self.trees.rejected).malformed)
         name = rejected_file_names.extract_name(count, number)
         self.trees.rejected[name] = {-1 - self.malformed - n for n in range(count)}
         self.malformed += count
@@ -144,10 +145,10 @@ class Histories(RuleBasedStateMachine):
         state = self._state()
         for stage, name in state.leftovers:
             del getattr(self.trees, stage)[name]
-        for orphan in state.orphans:
+        for orphan, refused in state.orphans.items():
             del self.trees.normalized[orphan.name]
-        for beside in state.orphaned:
-            del self.trees.rejected[beside.name]
+            for beside in refused:
+                del self.trees.rejected[beside.name]
         keys = {file.key: file for file in state.current.values() if file not in state.orphans}
         ours = sorted(keys.keys() & {file.key for file in state.raw})
         if ours:
@@ -159,14 +160,14 @@ class Histories(RuleBasedStateMachine):
     def remove(self, data: st.DataObject) -> None:
         """Some of what is replaced is removed."""
         replaced = self._state().replaced
-        kept = ledger_file_names.counting_names([*self.trees.deliveries])
+        kept = ledger_file_names.not_replaced_names([*self.trees.deliveries])
         replaced += [("deliveries", name) for name in self.trees.deliveries if name not in kept]
         for stage, name in replaced:
             if data.draw(st.booleans()):
                 del getattr(self.trees, stage)[name]
 
-    def _state(self) -> normalized.DayFiles:
-        return normalized.read_day(self.trees.raw, self.trees.normalized, self.trees.rejected)
+    def _state(self) -> day_files.DayFiles:
+        return day_files.sort_names(self.trees.raw, self.trees.normalized, self.trees.rejected)
 
     @invariant()
     def every_event_counts_once(self) -> None:
@@ -176,7 +177,7 @@ class Histories(RuleBasedStateMachine):
         state = self._state()
         trees = self.trees
         assert not state.waiting
-        assert not state.crossed
+        assert not state.compacted_meanwhile
         raw = [event for file in state.raw for event in trees.raw[file.name]]
         assert sorted(raw) == sorted(self.events)
         current = [file for file in state.current.values() if file.rows]

@@ -11,7 +11,7 @@ import pytest
 from tasks.errors import StagingError
 from tasks.load.replay import replay_destination
 from tasks.load.replay_plan import plan_replay
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.storage.remote_files import RemoteFiles
 from tasks.staging.store import open_store
 from tasks.staging.unfinished import unfinished
@@ -151,7 +151,7 @@ def test_readers_beside_many_compactions(
         load(store, sensor)
 
 
-@pytest.mark.parametrize("listing", ["tree", "names"])
+@pytest.mark.parametrize("listing", ["names_by_folder", "names"])
 def test_compaction_while_names_are_listed(
     store: Store, listing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,15 +172,15 @@ def test_compaction_while_names_are_listed(
     monkeypatch.setattr(store.backend, listing, list_and_compact)
     day = at(0).date()
     states = []
-    if listing == "tree":
+    if listing == "names_by_folder":
         assert unfinished(store, "alpha") == {}
-        states = [normalized.days(store, "alpha")[day]]
+        states = [day_files.days(store, "alpha")[day]]
     else:
-        states = [normalized.day_of(store, "alpha", day)]
-        current = normalized.current_files(store, "alpha", day)
+        states = [day_files.day_of(store, "alpha", day)]
+        current = day_files.current_files(store, "alpha", day)
         assert sum(file.rows for file in current) == events
     for state in states:
-        assert (state.waiting, state.orphans, state.leftovers) == ([], [], [])
+        assert (state.waiting, state.orphans, state.leftovers) == ([], {}, [])
         assert sum(file.rows for file in state.current.values()) == events
     assert len(files(other, "raw")) == 1
 

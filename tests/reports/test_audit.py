@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
+from tasks.event_filter import EVERYTHING
 from tasks.reports.audit import RangeAudit, RangeCounts, audit_range
 from tasks.reports.event_history import audit_event
+from tasks.staging.day_files import current_files
 from tasks.staging.deliveries.ledger import Ledger
-from tasks.staging.normalized import current_files
 from tests.load.helpers import load, replay
 from tests.reports.shown import shown
 from tests.staging.staged_data import (
@@ -83,7 +84,7 @@ def test_note_that_lies(store: Store, receiver: RejectingReceiver) -> None:
     normalized(store, 10)
     ledger = Ledger(store, "rejecting", "alpha", DAY.day)
     files = current_files(store, "alpha", DAY.day)
-    [segment] = ledger.segments(files, ledger.names())
+    [segment] = ledger.segments(files, ledger.names(), EVERYTHING)
     ledger.note_settled(segment, 10)
     assert load(store, receiver.url()).delivered == 0
     found = audit(store, receiver)

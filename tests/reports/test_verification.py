@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flows.cli.app import run
 from tasks.reports.verification import verify
-from tasks.staging.normalized import ANEW_KEY
+from tasks.staging.normalized_rows import ANEW_KEY
 from tasks.staging.seals.signatures import read_signing_key, read_verifying_key
 from tasks.staging.store import open_store
 from tasks.transform.account import transform_account

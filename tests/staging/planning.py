@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tasks.load.pending_days import now, pending_days
-from tasks.staging import coverage, normalized
+from tasks.staging import coverage, day_files
 from tasks.staging.deliveries.pending import Selection
 from tasks.staging.known_ids import KnownIds
 from tasks.staging.unfinished import unfinished
@@ -29,7 +29,7 @@ def plan(store: Store, *sensors: Destination, cached: bool) -> list[Any]:
     else:
         days = {
             day: state
-            for day, state in normalized.days(store, "alpha").items()
+            for day, state in day_files.days(store, "alpha").items()
             if state.waiting or state.leftovers or state.orphans
         }
     return [

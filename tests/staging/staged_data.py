@@ -134,7 +134,7 @@ def normalized(
 def read(store: Store, stage: str, account: str = "alpha", destination: str = "") -> pa.Table:
     """Every row of an account's tree, and the file it lies in."""
     tables = []
-    for day, names in store.tree(stage, account, destination).items():
+    for day, names in store.names_by_day(stage, account, destination).items():
         folder = store.folder(stage, account, day, destination)
         for name in names:
             table = store.read(f"{folder}/{name}")

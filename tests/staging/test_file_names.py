@@ -53,7 +53,7 @@ def test_normalized_name(
     [file] = file_names.normalized_files([name])
     assert file.key == source.key
     assert file.window(DAY) == window
-    assert (file.raw_rows, file.generation) == (raw_rows, generation)
+    assert file.generation == generation
     assert (file.rows, file.lost, file.unknown) == (rows, lost, unknown)
 
 
@@ -104,7 +104,7 @@ def test_note_names(
     assert attempts == []
     assert (note.since, note.until) == (since, until)
     assert (note.events, note.total, note.rows) == sums
-    assert (note.after, note.delivered, note.fingerprint) == (after, delivered, fingerprint)
+    assert (note.takes_from, note.delivered, note.fingerprint) == (after, delivered, fingerprint)
 
 
 @pytest.mark.parametrize(
@@ -171,4 +171,4 @@ def test_window_over_midnight() -> None:
 )
 def test_after(since: datetime | None, text: str) -> None:
     """A destination's `since` admits all of a later day, part of its own, none of an earlier."""
-    assert file_names.after(since, DAY) == text
+    assert file_names.clock_from(since, DAY) == text

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tasks.staging.coverage import covered_windows
+from tasks.staging.coverage import read_coverage
 from tasks.staging.names import file_names
 from tasks.staging.raw import stage_window
 from tasks.staging.store import Store, open_store
@@ -71,7 +71,7 @@ class Staging(RuleBasedStateMachine):
         where = window(bounds[0] / 4, bounds[1] / 4)
         events = raw(self.visible.items())
         rows = malformed(*((event_id, made, "{") for event_id, made in self.broken.items()))
-        before = covered_windows(self.store, "alpha")
+        before = read_coverage(self.store, "alpha").covered
         try:
             with crashing(self.store, crash):
                 stage_window(self.store, "alpha", where, events, rows, "run", at(30 + 24 * later))
@@ -88,7 +88,7 @@ class Staging(RuleBasedStateMachine):
     def newly_covered_is_staged(self, before: list[Window]) -> None:
         """What became covered just now, by a finished look or not, has all its events."""
         staged, rejected = set(ids(self.store, "raw")), set(ids(self.store, "rejected"))
-        for covered in covered_windows(self.store, "alpha"):
+        for covered in read_coverage(self.store, "alpha").covered:
             for new in difference(covered, before):
                 assert {name for name, made in self.visible.items() if made in new} <= staged
                 assert {
@@ -115,7 +115,7 @@ class Staging(RuleBasedStateMachine):
     def covered(self) -> None:
         """Every finished look is covered."""
         if hasattr(self, "store"):
-            covered = covered_windows(self.store, "alpha")
+            covered = read_coverage(self.store, "alpha").covered
             assert union([*covered, *self.looked_at]) == covered
 
     @invariant()

@@ -73,7 +73,7 @@ def test_few_files_are_opened_for_a_new_event(store: Store) -> None:
         table = MALFORMED.empty_table()
         stage_window(store, "alpha", window(0, 24, number), events, table, "run", ids=ids)
     ids.save()
-    for day, names in store.tree("raw", "alpha").items():
+    for day, names in store.names_by_day("raw", "alpha").items():
         for name in names:
             store.remove(f"{store.folder('raw', 'alpha', day)}/{name}")
             store.publish(pa.table({"no": pa.array([], pa.int64())}), "raw", "alpha", day, name)

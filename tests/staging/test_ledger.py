@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 
 from tasks.event_filter import EventFilter
+from tasks.staging.day_files import current_files
 from tasks.staging.deliveries.last_attempts import FAILED_ALONE, FAILED_BETWEEN
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.deliveries.pending import DeliveryCounts, count_segment
 from tasks.staging.names import ledger_file_names
-from tasks.staging.normalized import current_files
 from tasks.staging.schemas import DELIVERIES_SCHEMA
 from tests.staging.staged_data import DAY, at, normalized
 
@@ -139,7 +139,7 @@ def test_segments(store: Store, ledger: Ledger) -> None:
     normalized(store, 10, first=600)
     assert [(part.rows, part.settled) for part in segments(ledger)] == [(10, False)] * 3
     record(ledger, attempts([(f"alpha-0-{n:05}", at(n / 60)) for n in range(20)], "sent", 1), 20)
-    found = [(part.rows, part.counted, part.settled) for part in segments(ledger)]
+    found = [(part.rows, part.delivered, part.settled) for part in segments(ledger)]
     assert found == [(20, 20, True), (10, 0, False)]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.store import open_store
 from tasks.staging.unfinished import unfinished
 from tests.staging.staged_data import DAY, at, stage, transform, window
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EVENTS = [(f"e{n}", at(2 + n / 20)) for n in range(10)]
 
 
-@pytest.mark.parametrize("listing", ["tree", "names"])
+@pytest.mark.parametrize("listing", ["names_by_folder", "names"])
 def test_what_appears_while_names_are_listed_is_no_orphan(
     store: Store, listing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,12 +37,12 @@ def test_what_appears_while_names_are_listed_is_no_orphan(
 
     monkeypatch.setattr(store.backend, listing, list_and_go_on)
     day = DAY.date()
-    if listing == "tree":
-        days = [normalized.days(store, "alpha")[day], unfinished(store, "alpha")[day]]
+    if listing == "names_by_folder":
+        days = [day_files.days(store, "alpha")[day], unfinished(store, "alpha")[day]]
     else:
-        days = [normalized.day_of(store, "alpha", day)]
-        assert not any(file.gone for file in normalized.current_files(store, "alpha", day))
+        days = [day_files.day_of(store, "alpha", day)]
+        assert not any(file.gone for file in day_files.current_files(store, "alpha", day))
     for state in days:
-        assert state.orphans == []
+        assert not state.orphans
         assert state.leftovers == []
     assert appeared > 3

@@ -55,7 +55,7 @@ def test_staging_is_its_owners_alone(tmp_path: Path) -> None:
     normalized(store, 10)
     transform(store, anew=window(0, 24))
     load(store, f"tcp://127.0.0.1:{closed_port()}?name=away")
-    with hold(store, "account", "beta"), store.pending("raw", "beta", at(0).date()):
+    with hold(store, "account", "beta"), store.new_file("raw", "beta", at(0).date()):
         assert len(list((tmp_path / "above" / "staging" / ".tmp").iterdir())) == 1
         assert modes(tmp_path / "above") == {}
     assert {path.name for path in (tmp_path / "above" / "staging").iterdir()} == {

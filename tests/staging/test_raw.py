@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pytest
 
-from tasks.staging.coverage import covered_windows
+from tasks.staging.coverage import read_coverage
 from tasks.staging.names import file_names
 from tasks.staging.raw import Staged, stage_window
 from tasks.staging.schemas import REJECTED_SCHEMA
@@ -32,14 +32,14 @@ def test_window_is_covered_and_staged(store: Store) -> None:
     events = [("c", at(3)), ("b", at(2.5)), ("a", at(2)), ("x", at(1.99)), ("b", at(2.5))]
     assert stage(store, window(2, 3), events) == Staged(new=2, known=0, malformed=0)
     assert read(store, "raw")["event_id"].to_pylist() == ["a", "b"]
-    assert covered_windows(store, "alpha") == [window(2, 3)]
+    assert read_coverage(store, "alpha").covered == [window(2, 3)]
 
 
 def test_end_of_day(store: Store) -> None:
     """The last window of a day and the first of the next are one stretch of coverage."""
     stage(store, window(23, 24), [("a", at(23.9))])
     stage(store, window(0, 1, day=1), [("b", at(0, day=1))])
-    assert covered_windows(store, "alpha") == [Window(at(23), at(25))]
+    assert read_coverage(store, "alpha").covered == [Window(at(23), at(25))]
     assert [str(day) for day in store.dates("raw", "alpha")] == ["2026-03-01", "2026-03-02"]
 
 
@@ -58,7 +58,7 @@ def test_late_events(store: Store) -> None:
     staged = stage(store, window(2, 4), [("a", at(3)), ("late", at(2.5)), ("later", at(3.5))])
     assert staged == Staged(new=2, known=1, malformed=0)
     assert names(store) == ["0200-0400: 1", "0230-0330: 2"]
-    assert covered_windows(store, "alpha") == [window(2, 4)]
+    assert read_coverage(store, "alpha").covered == [window(2, 4)]
 
 
 def test_new_time_beside_covered_time(store: Store) -> None:
@@ -76,7 +76,7 @@ def test_idle_hours_do_not_pile_up(store: Store) -> None:
     stage(store, window(5.5, 7))
     assert names(store) == ["0100-0700: 0", "1000-1100: 1"]
     stage(store, window(0, 24))
-    assert covered_windows(store, "alpha") == [window(0, 24)]
+    assert read_coverage(store, "alpha").covered == [window(0, 24)]
     assert names(store) == ["0000-1000: 0", "1000-1100: 1", "1100-2400: 0"]
 
 
@@ -164,4 +164,4 @@ def test_overlapping_windows_at_once(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert ids(store, "raw") == sorted(event_id for event_id, _ in events)
-    assert covered_windows(store, "alpha") == [window(0, 10)]
+    assert read_coverage(store, "alpha").covered == [window(0, 10)]

@@ -53,7 +53,7 @@ def test_published_file(store: Store) -> None:
     assert store.accounts("raw") == ["alpha"]
     assert store.dates("raw", "alpha") == [TODAY]
     assert store.files("raw", "alpha", TODAY) == ["a.parquet"]
-    assert store.tree("raw", "alpha") == {TODAY: ["a.parquet"]}
+    assert store.names_by_day("raw", "alpha") == {TODAY: ["a.parquet"]}
     path = f"{store.folder('raw', 'alpha', TODAY)}/a.parquet"
     assert store.read(path).equals(some(3))
     assert store.read(path, ["event_id"]).column_names == ["event_id"]
@@ -68,7 +68,7 @@ def test_nothing_there(store: Store) -> None:
     """An empty staging lists nothing, and listing makes nothing."""
     assert store.accounts("raw") == []
     assert store.dates("raw", "alpha") == []
-    assert store.tree("deliveries", "alpha", "sensor") == {}
+    assert store.names_by_day("deliveries", "alpha", "sensor") == {}
     assert store.destinations() == []
     assert store.root is None or not store.root.exists()
 

@@ -15,6 +15,7 @@ from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.names import file_names, ledger_file_names
 from tasks.staging.names.segments import Segment, join, surely_delivered
 from tasks.staging.store import open_store
+from tasks.time_window import Window
 from tests.staging.staged_data import DAY, at, window
 
 TODAY = DAY.date()
@@ -109,7 +110,7 @@ class Sums(RuleBasedStateMachine):
         delta = sum(delivered - self.events[number].delivered for number in batch)
         for number in batch:
             self.events[number].delivered = delivered
-        bounds = file_names.around(min(times), max(times))
+        bounds = Window.around(min(times), max(times))
         self.deliveries.append(ledger_file_names.attempts_name(at(30), bounds, len(batch), delta))
 
     @precondition(lambda self: self.events)
@@ -130,7 +131,7 @@ class Sums(RuleBasedStateMachine):
                 part.rows,
                 part.total,
                 part.ledger_rows,
-                part.after,
+                part.takes_from,
                 delivered,
                 part.fingerprint,
             )
@@ -166,7 +167,7 @@ class Sums(RuleBasedStateMachine):
             for part, pending, delivered in found:
                 assert not (part.settled and pending)
                 if part.sums_tell:
-                    assert part.counted == delivered
+                    assert part.delivered == delivered
                 elif part.normalized and part.settled and not part.left_out:
                     assert delivered == (part.note.delivered if part.note else part.rows)
             names = [file.name for file in self.files]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.names import file_names
 from tests.staging.staged_data import (
     DAY,
@@ -35,7 +35,7 @@ def test_only_the_range_is_normalized_anew(store: Store) -> None:
     transform(store)
     stage(store, window(5, 6), [("new", at(5))])
     assert transform(store, anew=window(3, 4)).files == 1
-    generations = [file.generation for file in normalized.current_files(store, "alpha", TODAY)]
+    generations = [file.generation for file in day_files.current_files(store, "alpha", TODAY)]
     assert generations == [1, 2, 1]
 
 
@@ -92,7 +92,7 @@ def test_crash_while_normalizing_anew(
         _crash_after(patch, store, step)
         with pytest.raises(KeyboardInterrupt):
             transform(store, anew=window(2, 3))
-    day = normalized.days(store, "alpha")[TODAY]
+    day = day_files.days(store, "alpha")[TODAY]
     renewed = step != "rejected"
     assert [file.generation for file in day.current.values()] == [2 if renewed else 1]
     assert [file.generation for file in day.rejected] == [2 if renewed else 1]

@@ -107,7 +107,7 @@ def coverage(accounts: Sequence[AccountCoverage], window: Window) -> Markup:
 
 
 def _drawable(windows: list[Window]) -> list[Window]:
-    """So many windows that the picture stays small: of too many, neighbours are one."""
+    """Few enough windows for a small picture: of too many, neighbours are merged."""
     step = -(-len(windows) // _MOST_WINDOWS) or 1
     return [
         Window(windows[first].since, windows[min(first + step, len(windows)) - 1].until)

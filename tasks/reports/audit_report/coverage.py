@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tasks.staging.coverage import read_coverage
-from tasks.time_window import Window, difference, union
+from tasks.time_window import Window, difference, subtract, union
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AccountCoverage:
-    """What of a range's time was read of an account. Together the windows are the range.
+    """Which time of a range was read for an account. Together the windows are the range.
 
     Attributes:
         account: Its name.
         covered: What raw covers.
         gaps: What is not covered between the first and the last reading.
-        lost: What of it Halo had dropped before it was read; not in `gaps`.
+        lost: What Halo had dropped before it was read; not in `gaps`.
         outside: What lies before the first or after the last reading.
         dropped: What was covered, and retention has dropped; not in `gaps`.
     """
@@ -39,7 +39,7 @@ class AccountCoverage:
 def account_coverage(
     store: Store, account: str, window: Window, unread: Window | None
 ) -> AccountCoverage:
-    """What of a window was read of an account, from names alone.
+    """Which time of a window was read for an account, from names alone.
 
     Args:
         store: The staging.
@@ -60,7 +60,7 @@ def account_coverage(
         known = [Window(min(begins), max(part.until for part in read))]
     covered = _within(window, found.covered)
     outside = difference(window, known)
-    lost = _less(_within(window, found.lost), covered)
+    lost = subtract(_within(window, found.lost), covered)
     dropped = _within(window, found.dropped)
     gaps = difference(window, [*covered, *lost, *dropped, *outside])
     return AccountCoverage(account, covered, gaps, lost, outside, dropped)
@@ -77,7 +77,3 @@ def _within(window: Window, parts: Iterable[Window]) -> list[Window]:
         for part in parts
         if part.overlaps(window)
     )
-
-
-def _less(windows: Iterable[Window], taken: list[Window]) -> list[Window]:
-    return [part for window in windows for part in difference(window, taken)]

@@ -50,7 +50,7 @@ class Delays:
         return int(self.counts.sum())
 
     def percentile(self, percent: float) -> float | None:
-        """The delay in seconds that so many percent of the events had at most; None without any.
+        """The delay in seconds that `percent` of the events did not exceed; None without events.
 
         It is right to 1 %.
         """

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from tasks.reports.audit_report.delays import Delays
 from tasks.staging.deliveries.last_attempts import DELIVERED
-from tasks.staging.event_masks import inside
+from tasks.staging.event_masks import created_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -79,7 +79,7 @@ class Deliveries:
         times = np.zeros(events.num_rows, np.int64)
         ids = events["event_id"].combine_chunks()
         for rows in _batches(ledger, files):
-            ours = rows.filter(pa.array(inside(rows, None, window)))
+            ours = created_in(window, rows)
             self._count(ours)
             positions = pc.index_in(ours["event_id"], value_set=ids)
             self.not_staged += positions.null_count
@@ -112,8 +112,8 @@ def _batches(ledger: Ledger, files: Iterable[AttemptsFile]) -> Iterator[pa.Table
     """The rows of some files, those of small files together."""
     tables: list[pa.Table] = []
     for file in files:
-        for batch in ledger.store.batches(f"{ledger.folder}/{file.name}", _COLUMNS):
-            tables.append(pa.Table.from_batches([batch]))
+        for rows in ledger.store.batches(f"{ledger.folder}/{file.name}", _COLUMNS):
+            tables.append(rows)
             if sum(table.num_rows for table in tables) >= _ROWS:
                 yield pa.concat_tables(tables)
                 tables = []

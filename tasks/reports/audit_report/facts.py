@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -17,24 +18,23 @@ from tasks.reports.audit_report.deliveries import Deliveries
 from tasks.reports.audit_report.hashes import LedgerDay, hash_day
 from tasks.reports.audit_report.rejections import Rejections
 from tasks.reports.status import known_destinations
-from tasks.staging import normalized
+from tasks.staging import day_files
+from tasks.staging.day_files import DayFiles
 from tasks.staging.deliveries.ledger import Ledger
 from tasks.staging.deliveries.pending import DeliveryCounts
-from tasks.staging.event_masks import inside
-from tasks.staging.schemas import RAW_SCHEMA
+from tasks.staging.event_masks import created_in
+from tasks.staging.schemas import schema_of
 from tasks.staging.storage.files import read_stable, skip_unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import date
 
-    from tasks.reports.status import KnownDestination
-    from tasks.staging.normalized import DayFiles
     from tasks.staging.store import Store
+    from tasks.syslog.destination import Destination
     from tasks.time_window import Window
 
-_EVENTS = pa.schema([RAW_SCHEMA.field(name) for name in ("event_id", "created_at", "extracted_at")])
-_NO_FILES = normalized.read_day((), (), ())
+_EVENTS = schema_of("raw", ["event_id", "created_at", "extracted_at"])
 
 
 @dataclass
@@ -87,7 +87,7 @@ class AuditFacts:
 def gather(
     store: Store,
     window: Window,
-    destinations: Sequence[KnownDestination] = (),
+    destinations: Sequence[Destination] = (),
     unread: Mapping[str, Window] = MappingProxyType({}),
 ) -> AuditFacts:
     """Audit a range, and gather what its page says beside the counts.
@@ -109,11 +109,11 @@ def gather(
 def _gather(
     store: Store,
     window: Window,
-    destinations: Sequence[KnownDestination],
+    destinations: Sequence[Destination],
     unread: Mapping[str, Window],
 ) -> AuditFacts:
     began = datetime.now(UTC)
-    found = {name: DestinationFacts(name) for name, _ in known_destinations(store, destinations)}
+    found = {name: DestinationFacts(name) for name in known_destinations(store, destinations)}
     audit = audit_range(
         store, window, destinations, lambda day, name, counts: found[name].add_day(day, counts)
     )
@@ -132,21 +132,23 @@ def _gather(
 def _add_account(facts: AuditFacts, store: Store, account: str, problems: list[str]) -> None:
     days: dict[date, DayFiles] = {}
     with skip_unreadable(problems, f"account {account}"):
-        days = normalized.days(store, account, facts.window)
+        days = day_files.days(store, account, facts.window)
     ledgers: dict[str, dict[date, list[str]]] = {}
     for name in facts.destinations:
         with skip_unreadable(problems, f"destination {name}"):
-            ledgers[name] = store.tree("deliveries", account, name, wanted=facts.window.reaches)
-    for day in sorted({*days, *(day for tree in ledgers.values() for day in tree)}):
-        state = days.get(day, _NO_FILES)
+            ledgers[name] = store.names_by_day(
+                "deliveries", account, name, wanted=facts.window.reaches
+            )
+    for day in sorted({*days, *chain.from_iterable(ledgers.values())}):
+        state = days.get(day) or DayFiles()
         with skip_unreadable(problems, f"account {account}, {day}"):
             facts.rejections.add(store, account, day, state)
             _count_versions(facts.mapping_versions, store, account, day, state)
             events = _events(store, account, day, state, facts.window)
-            for name, tree in ledgers.items():
+            for name, its_days in ledgers.items():
                 with skip_unreadable(problems, f"destination {name}, {account}, {day}"):
                     ledger = Ledger(store, name, account, day)
-                    names = tree.get(day, [])
+                    names = its_days.get(day, [])
                     attempts, _ = ledger.files(names)
                     destination = facts.destinations[name]
                     destination.deliveries.add(ledger, attempts, events, facts.window)
@@ -160,7 +162,7 @@ def _events(store: Store, account: str, day: date, state: DayFiles, window: Wind
     for file in state.raw:
         if file.rows:
             table = store.read(f"{folder}/{file.name}", _EVENTS.names)
-            tables.append(table.filter(pa.array(inside(table, None, window))))
+            tables.append(created_in(window, table))
     return pa.concat_tables(tables)
 
 

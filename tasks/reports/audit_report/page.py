@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tasks.time_window import Window
 
 MOST_FILES = 5000
-"""Of so many files the hashes are listed one by one; of more only those of whole folders."""
+"""The most files whose hashes are listed one by one; of more, only those of whole folders are."""
 _MOST = {"gaps": 200, "reasons": 100, "strips": 60, "problems": 200}
 """How many of each are shown; the rest is counted."""
 _NONE = "-"

@@ -15,7 +15,7 @@ from tasks.staging.event_masks import inside
 if TYPE_CHECKING:
     from datetime import date
 
-    from tasks.staging.normalized import DayFiles
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.store import Store
     from tasks.time_window import Window
 
@@ -60,7 +60,7 @@ class Rejections:
             rows = store.read(
                 f"{folder}/{file.name}", ["event_id", "created_at", "stage", "reason"]
             )
-            dated = pa.array(inside(rows, None, self.window))
+            dated = pa.array(inside(rows, self.window))
             ours = pc.or_(dated, pc.is_null(rows["created_at"]))
             # an id in both counts as normalized: a crash came between the two files
             both = pc.and_(

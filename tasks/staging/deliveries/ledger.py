@@ -11,11 +11,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tasks.errors import StagingError
-from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.staging.deliveries.last_attempts import LastAttempts, last_of
+from tasks.staging.event_masks import span_of
 from tasks.staging.names import file_names, ledger_file_names
 from tasks.staging.names.compacted_names import highest
 from tasks.staging.names.segments import segments_of
@@ -26,12 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import date
 
+    from tasks.event_filter import EventFilter
     from tasks.staging.names.file_names import NormalizedFile
     from tasks.staging.names.ledger_file_names import AttemptsFile, SettledNote
     from tasks.staging.names.segments import Segment
-    from tasks.staging.storage.files import Pending
+    from tasks.staging.storage.files import NewFile
     from tasks.staging.store import Store
-    from tasks.time_window import Window
 
 
 class LedgerError(StagingError):
@@ -54,7 +53,7 @@ class AttemptWriter:
         expected: The rows that are written already.
     """
 
-    _pending: Pending
+    _file: NewFile
     _number: int
     expected: pa.Table
 
@@ -66,16 +65,16 @@ class AttemptWriter:
             delta: How many more events are delivered than before.
         """
         if rows is not self.expected:
-            self._pending.content = in_bytes(rows)
+            self._file.content = in_bytes(rows)
         attempted_at = rows["attempted_at"][0].as_py()
-        self._pending.name = ledger_file_names.attempts_name(
-            attempted_at, _bounds(rows), rows.num_rows, delta, self._number
+        self._file.name = ledger_file_names.attempts_name(
+            attempted_at, span_of(rows["created_at"]), rows.num_rows, delta, self._number
         )
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """One destination's ledger of one account and day. Who writes holds the destination's lock."""
+    """One destination's ledger of an account and day. A writer holds the destination's lock."""
 
     store: Store
     destination: str
@@ -117,7 +116,7 @@ class Ledger:
         self,
         normalized: Iterable[NormalizedFile],
         deliveries: Iterable[str],
-        takes: EventFilter = EVERYTHING,
+        takes: EventFilter,
     ) -> list[Segment]:
         """The day's segments in their order, from names alone.
 
@@ -150,7 +149,7 @@ class Ledger:
     def _attempts(self, files: Iterable[AttemptsFile], events: pa.Table) -> pa.Table | None:
         if not events.num_rows:
             return None
-        window = _bounds(events)
+        window = span_of(events["created_at"])
         since, until = (
             file_names.clock(window.since, self.day),
             file_names.clock(window.until, self.day),
@@ -179,8 +178,8 @@ class Ledger:
                 written, and what was delivered will be sent again.
         """
         owner, content = f"destination={self.destination}", in_bytes(expected)
-        with _recording(), self.store.backend.create(self.folder, owner, content) as pending:
-            yield AttemptWriter(pending, self._number, expected)
+        with _recording(), self.store.backend.create(self.folder, owner, content) as file:
+            yield AttemptWriter(file, self._number, expected)
 
     def note_settled(self, segment: Segment, delivered: int) -> None:
         """Note that a segment has nothing left to deliver, where its sums don't show it.
@@ -198,7 +197,7 @@ class Ledger:
             segment.rows,
             segment.total,
             segment.ledger_rows,
-            segment.after,
+            segment.takes_from,
             delivered,
             segment.fingerprint,
         )
@@ -215,6 +214,16 @@ class Ledger:
                 self.store.remove(f"{self.folder}/{note.name}")
 
 
+def ledger_names(store: Store, account: str, day: date) -> dict[str, list[str]]:
+    """Names of the files of each ledger that has some of a day, by destination.
+
+    Raises:
+        StagingError: They cannot be listed.
+    """
+    listed = {name: store.files("deliveries", account, day, name) for name in store.destinations()}
+    return {destination: names for destination, names in listed.items() if names}
+
+
 def most_delivered(store: Store, account: str, day: date) -> int:
     """How many events of a day were delivered, to the destination that got the most; by names.
 
@@ -223,8 +232,3 @@ def most_delivered(store: Store, account: str, day: date) -> int:
     """
     ledgers = (Ledger(store, name, account, day) for name in store.destinations())
     return max((sum(file.delta for file in ledger.files()[0]) for ledger in ledgers), default=0)
-
-
-def _bounds(events: pa.Table) -> Window:
-    bounds = pc.min_max(events["created_at"]).as_py()
-    return file_names.around(bounds["min"], bounds["max"])

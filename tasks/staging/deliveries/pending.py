@@ -3,8 +3,8 @@
 `status`, `audit`, `load` and `replay` all ask here. Names of files tell where they can
 (`tasks.staging.names.segments`); files are opened for what names leave open.
 
-Each normalized event is one of three for a destination: delivered, if its last attempt was, be it
-taken now or not; else pending, if the destination takes it; else excluded.
+For a destination, a normalized event is delivered if its last attempt delivered it, even if the
+destination would not take it now; else pending, if the destination takes it; else excluded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pyarrow.compute as pc
 
-from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.retry_policy import FIRST_DEFERRAL, LATER_DEFERRAL, RUNS_BEFORE_DEFERRAL
 from tasks.staging import normalized_rows
 from tasks.staging.deliveries.ledger import Ledger
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from tasks.event_filter import EventFilter
     from tasks.staging.days_by_names import DayByNames
     from tasks.staging.deliveries.last_attempts import LastAttempts
     from tasks.staging.names.file_names import NormalizedFile
@@ -149,7 +149,7 @@ def count_account(
         FileGone: A file was replaced since the names were listed.
         StagingError: A file cannot be read.
     """
-    deliveries = store.tree("deliveries", account, destination)
+    deliveries = store.names_by_day("deliveries", account, destination)
     found = DeliveryCounts()
     for day, named in days.items():
         names = deliveries.get(day, ())
@@ -175,10 +175,10 @@ def count_segment(ledger: Ledger, segment: Segment, *, oldest: bool = True) -> D
     rows = segment.rows
     if segment.note is not None:
         return DeliveryCounts(segment.note.delivered, excluded=rows - segment.note.delivered)
-    if segment.total == segment.counted:
+    if segment.total == segment.delivered:
         return DeliveryCounts(rows)
     if segment.left_out and segment.sums_tell:
-        return DeliveryCounts(segment.counted, excluded=rows - segment.counted)
+        return DeliveryCounts(segment.delivered, excluded=rows - segment.delivered)
     if segment.takes_all and not segment.attempts:
         first = _oldest(ledger, segment) if oldest else None
         return DeliveryCounts(pending=rows, oldest_pending=first)
@@ -200,7 +200,7 @@ def count_events(
         takes: What the destination takes.
         window: Only events created in it; None for all.
     """
-    here = inside(events, None, window)
+    here = inside(events, window)
     pending = ~last.delivered & taken(events, takes, window)
     created = created_at(events)[pending]
     oldest = created.min().item().replace(tzinfo=UTC) if len(created) else None
@@ -219,7 +219,7 @@ def settled_windows(
     ledger: Ledger,
     current: Collection[NormalizedFile],
     names: Sequence[str],
-    takes: EventFilter = EVERYTHING,
+    takes: EventFilter,
 ) -> list[Window]:
     """The parts of a day of which names say that nothing is left to deliver.
 

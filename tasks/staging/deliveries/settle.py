@@ -52,7 +52,7 @@ def settle(ledger: Ledger, segments: Iterable[Segment]) -> int:
         if segment.left_out:
             continue
         if segment.takes_all and segment.sums_tell:
-            pending, delivered = segment.total - segment.counted, segment.counted
+            pending, delivered = segment.total - segment.delivered, segment.delivered
         else:
             counts = count_segment(ledger, segment, oldest=False)
             pending, delivered = counts.pending, counts.delivered

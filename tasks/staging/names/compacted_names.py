@@ -11,9 +11,9 @@ not replaced by it. So the number of a file is n, or 0 where a day was never com
 - in a ledger, and among the rejected files of stage extract, a compacted file replaces every file
   of a lower number in its folder.
 
-Who writes a file holds the lock of its account or destination, and has listed the folder: compacted
-files do not appear meanwhile. Replaced files are removed later; until then no reader of ours counts
-them.
+A file is written under the lock of its account or destination, after its folder was listed:
+compacted files do not appear meanwhile. Replaced files are removed later; until then no reader of
+ours counts them.
 """
 
 from __future__ import annotations
@@ -68,12 +68,12 @@ def replaced(file: RawFile | NormalizedFile | RejectedFile, compacted: Iterable[
     )
 
 
-def counting(files: list[R], compacted: list[RawFile]) -> list[R]:
+def not_replaced(files: list[R], compacted: list[RawFile]) -> list[R]:
     """Those of a day's files that compacted raw files do not replace."""
     return [file for file in files if not replaced(file, compacted)] if compacted else files
 
 
-def counting_in_folder(files: list[F]) -> list[F]:
+def not_replaced_in_folder(files: list[F]) -> list[F]:
     """Those of a folder's files that count, where a compacted one replaces all before it."""
     last = highest(compacted_of(files))
     return [file for file in files if file.number >= last] if last else files

@@ -6,7 +6,7 @@
     rejected    {name of the raw file}-g{generation}-{rows}                   (stage transform)
                 extract-{unique}-{rows}[-a{n}|-c{n}]                          (stage extract)
     deliveries  {attempted at}-{unique}-{since}-{until}-{rows}-{delta}[-a{n}|-c{n}]
-                settled-{since}-{until}-{events}-{total}-{ledger rows}-{after}-{delivered}
+                settled-{since}-{until}-{events}-{total}-{ledger rows}-{takes from}-{delivered}
                        [-f{fingerprint}]-{unique}                             (a note, no rows)
 
 all of them followed by `.parquet`. `since` and `until` are `HHMMSSffffff` in the UTC day of the
@@ -31,11 +31,11 @@ from tasks.staging.names.compacted_names import (
     AFTER,
     COMPACTED,
     compacted_of,
-    counting,
+    not_replaced,
     numbered,
 )
 from tasks.staging.names.name_search import find_all
-from tasks.time_window import MICROSECOND, Window
+from tasks.time_window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     """Since, until, rows, compaction, mark and after, as in the name; empty what it lacks."""
 
 SUFFIX = ".parquet"
-STAGES = ("raw", "normalized", "rejected", "deliveries")
+TREES = ("raw", "normalized", "rejected", "deliveries")
 """The four trees of a staging."""
 
 MARKS = ("part", "beside", "lost", "begin", "range")
@@ -98,7 +98,7 @@ def moment(clock_text: str, day: date) -> datetime:
     )
 
 
-def after(since: datetime | None, day: date) -> str:
+def clock_from(since: datetime | None, day: date) -> str:
     """The clock text from which on `since` admits events of `day`; `240000000000` for none."""
     if since is None or since.date() < day:
         return "000000000000"
@@ -115,11 +115,6 @@ def span(window: Window) -> str:
     if window.until - Window.of_day(day).since > timedelta(days=1):
         raise ValueError(f"window {window} is not within one UTC day")
     return f"{clock(window.since, day)}-{clock(window.until, day)}"
-
-
-def around(first: datetime, last: datetime) -> Window:
-    """The smallest window that holds both times."""
-    return Window(first, last + MICROSECOND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +172,6 @@ class NormalizedFile(SpannedFile):
     """
 
     key: str
-    raw_rows: int
     generation: int
     lost: int
     unknown: bool
@@ -201,7 +195,7 @@ def window_of(name: str, day: date) -> Window | None:
 
 
 def partition(account: str, day: date, destination: str = "") -> str:
-    """The folder of an account's day in its tree; for the ledger of a destination's."""
+    """The folder of an account's day in its tree; in that of deliveries, of a destination's."""
     ours = f"account={account}/date={day.isoformat()}"
     return f"destination={destination}/{ours}" if destination else ours
 
@@ -251,7 +245,7 @@ def raw_files(names: Iterable[str], folder: str = "") -> list[RawFile]:
         StagingError: A name is not one of ours.
     """
     files = all_raw_files(names, folder)
-    return counting(files, compacted_of(files))
+    return not_replaced(files, compacted_of(files))
 
 
 def all_raw_files(names: Iterable[str], folder: str = "") -> list[RawFile]:
@@ -290,9 +284,9 @@ def normalized_files(names: Iterable[str], folder: str = "") -> list[NormalizedF
     ours = sorted(names)
     files = []
     for name, groups in zip(ours, find_all(_NORMALIZED, ours, "normalized", folder), strict=True):
-        key, since, until, raw_rows, compaction, mark, after, *numbers, unknown, gone = groups
+        key, since, until, _, compaction, mark, after, *numbers, unknown, gone = groups
         generation, rows, lost = (int(number or 0) for number in numbers)
-        of_result = (key, int(raw_rows), generation, lost, bool(unknown), bool(gone))
+        of_result = (key, generation, lost, bool(unknown), bool(gone))
         of_raw = (mark, int(compaction or after or 0), bool(compaction))
         files.append(NormalizedFile(name, since, until, rows, *of_result, *of_raw))
     return sorted(files, key=lambda file: (file.since, file.until, file.key, file.generation))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tasks.staging.names.compacted_names import (
     COMPACTED,
     NUMBERED,
-    counting_in_folder,
+    not_replaced_in_folder,
     number_of,
     numbered,
 )
@@ -38,7 +38,7 @@ _ATTEMPTS = name_pattern(
 _COMPACTED = re.compile(rf"{COMPACTED}{re.escape(SUFFIX)}")
 _SETTLED = name_pattern(
     rf"settled-{SPAN}-(?P<events>\d+)-(?P<total>\d+)-(?P<rows>\d+)"
-    rf"-(?P<after>all|{CLOCK})-(?P<delivered>\d+)(?:-f(?P<fingerprint>[0-9a-f]{{16}}))?"
+    rf"-(?P<takes_from>all|{CLOCK})-(?P<delivered>\d+)(?:-f(?P<fingerprint>[0-9a-f]{{16}}))?"
     r"-[0-9a-f]{8}"
 )
 
@@ -66,7 +66,7 @@ class SettledNote:
     """Says without rows that `[since, until)` had nothing left to deliver.
 
     It holds as long as names tell `events` normalized events, `total` of them with those that
-    once were, and `rows` attempts there, for a destination that takes events from `after` on
+    once were, and `rows` attempts there, for a destination that takes events from `takes_from` on
     (`all`: the whole span). `fingerprint` is that of the ledger's files; where the destination asks
     for types or for critical events, of its filter and of the normalized files, too. They have to
     be the same. It is empty where there is none of these.
@@ -78,7 +78,7 @@ class SettledNote:
     events: int
     total: int
     rows: int
-    after: str
+    takes_from: str
     delivered: int
     fingerprint: str
 
@@ -109,12 +109,12 @@ def settled_name(  # noqa: PLR0917 - in the order of the name
     events: int,
     total: int,
     rows: int,
-    after: str,
+    takes_from: str,
     delivered: int,
     fingerprint: str = "",
 ) -> str:
     """A new name for a note in the ledger; see `SettledNote`."""
-    sums = f"{events}-{total}-{rows}-{after}-{delivered}"
+    sums = f"{events}-{total}-{rows}-{takes_from}-{delivered}"
     mark = f"-f{fingerprint}" if fingerprint else ""
     return f"settled-{since}-{until}-{sums}{mark}-{unique()}{SUFFIX}"
 
@@ -128,10 +128,10 @@ def deliveries_files(
         StagingError: A name is not one of ours.
     """
     attempts, notes = all_deliveries_files(names, folder)
-    return counting_in_folder(attempts), notes
+    return not_replaced_in_folder(attempts), notes
 
 
-def counting_names(names: Sequence[str]) -> Sequence[str]:
+def not_replaced_names(names: Sequence[str]) -> Sequence[str]:
     """The names of a day's ledger without those of replaced files.
 
     Raises:
@@ -175,7 +175,7 @@ def all_deliveries_files(
                     events,
                     total,
                     rows,
-                    match["after"],
+                    match["takes_from"],
                     int(match["delivered"]),
                     match["fingerprint"] or "",
                 )

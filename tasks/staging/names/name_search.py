@@ -11,21 +11,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def foreign_name(name: str, stage: str, folder: str) -> StagingError:
+def foreign_name(name: str, tree: str, folder: str) -> StagingError:
     """The error for a name that is not one of ours."""
-    path = f"{stage}/{folder}/{name}" if folder else name
+    path = f"{tree}/{folder}/{name}" if folder else name
     return StagingError(
-        f"{path!r} is no name of a {stage} file of this version; "
+        f"{path!r} is no name of a {tree} file of this version; "
         "move it out of the staging, or use the version that wrote it"
     )
 
 
 def find_all(
-    pattern: re.Pattern[str], names: Sequence[str], stage: str, folder: str
+    pattern: re.Pattern[str], names: Sequence[str], tree: str, folder: str
 ) -> list[tuple[str, ...]]:
     """The groups of a `names_pattern` in each name, which begins with `SPAN`.
 
-    All are searched at once, for that takes a fifth of the time of one after the other.
+    All are searched at once, which takes a fifth of the time of searching one after the other.
 
     Raises:
         StagingError: A name is not one of ours.
@@ -37,5 +37,5 @@ def find_all(
         for name in names:
             parts = pattern.findall(f"{name}/")
             if not parts or parts[0] in backward:
-                raise foreign_name(name, stage, folder)
+                raise foreign_name(name, tree, folder)
     return found

@@ -23,10 +23,10 @@ _EXTRACT = name_pattern(rf"extract-[0-9a-f]{{8}}-(?P<rows>\d+){NUMBERED}")
 
 @dataclass(frozen=True, slots=True)
 class RejectedFile:
-    """Rejected events: `key` and `generation` are those of the normalized file beside it.
+    """Rejected events.
 
-    So are `since`, `until` and `mark`, and `number` but for a file of stage extract, which has a
-    number of its own, no key and generation 0.
+    All but `name` and `rows` are those of the normalized file beside it. A file of stage extract
+    has none beside it: it has a `number` of its own, no `key` and generation 0.
     """
 
     name: str

@@ -29,7 +29,6 @@ from functools import cached_property
 from itertools import filterfalse
 from typing import TYPE_CHECKING
 
-from tasks.event_filter import EVERYTHING, EventFilter
 from tasks.staging.names import file_names, ledger_file_names
 from tasks.staging.names.file_names import NormalizedFile
 from tasks.staging.names.ledger_file_names import AttemptsFile
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import date
 
+    from tasks.event_filter import EventFilter
     from tasks.staging.names.ledger_file_names import SettledNote
 
 _FIRST_GENERATION = re.compile(r"-g1-(\d+)u?\.parquet/")
@@ -51,7 +51,7 @@ def surely_settled(
     day: date,
     normalized: Sequence[str],
     deliveries: Sequence[str],
-    takes: EventFilter = EVERYTHING,
+    takes: EventFilter,
 ) -> bool:
     """Whether names show for a whole day that nothing is left to deliver."""
     return surely_delivered(day, normalized, deliveries, takes) is not None
@@ -61,7 +61,7 @@ def surely_delivered(
     day: date,
     normalized: Sequence[str],
     deliveries: Sequence[str],
-    takes: EventFilter = EVERYTHING,
+    takes: EventFilter,
     rows: int | None = None,
 ) -> int | None:
     """How many events are delivered of a day of which nothing is left to deliver.
@@ -70,7 +70,7 @@ def surely_delivered(
     it has a note of the same filter and files. None where there is more to know: something is
     pending, or was normalized anew. `rows` is what `first_generation_rows` tells, where known.
     """
-    listed = ledger_file_names.counting_names(deliveries)
+    listed = ledger_file_names.not_replaced_names(deliveries)
     names = "/".join([*listed, ""])
     rows = first_generation_rows(normalized) if rows is None else rows
     if rows is not None and rows == sum(map(int, _DELTA.findall(names))):
@@ -83,11 +83,11 @@ def surely_delivered(
     ours = (name for name in listed if mark in name)
     _, notes = ledger_file_names.deliveries_files(ours)
     tried = sum(map(int, _TRIED.findall(names)))
-    start = file_names.after(takes.since, day)
+    start = file_names.clock_from(takes.since, day)
     counts = (
         note.delivered
         for note in notes
-        if note.rows == tried and note.after == _after(start, note.since)
+        if note.rows == tried and note.takes_from == _takes_from(start, note.since)
     )
     return next(counts, None)
 
@@ -104,9 +104,9 @@ def first_generation_rows(normalized: Sequence[str]) -> int | None:
 def fingerprint(takes: EventFilter, normalized: Iterable[str], attempts: Iterable[str]) -> str:
     """What a note says of the files and the filter it was written for; 16 hex digits.
 
-    Of the ledger's files it says which they are: sums alone would let what failed take the place
-    of what was delivered, where a file was moved out. Of the normalized files (those without events
-    don't count) it does so where the filter asks for more than time: sums tell enough else.
+    It is always one of the names of the ledger's files: where one is moved out, sums alone would
+    let what failed take the place of what was delivered. Where the filter asks for more than time,
+    it is also one of the filter and of the names of the normalized files that have events.
     """
     names = sorted(attempts)
     if takes.by_content:
@@ -125,7 +125,7 @@ class Segment:
         normalized: Its normalized files that count, in order of windows.
         attempts: Its ledger files, in the order of the attempts.
         takes: What the destination takes.
-        after: The destination takes events of this day from here on; `all` for the whole segment.
+        takes_from: From when on the destination takes events; `all` for the whole segment.
         note: The note that holds for the segment as it is, if there is one.
     """
 
@@ -133,8 +133,8 @@ class Segment:
     until: str
     normalized: tuple[NormalizedFile, ...]
     attempts: tuple[AttemptsFile, ...]
-    takes: EventFilter = EVERYTHING
-    after: str = "all"
+    takes: EventFilter
+    takes_from: str
     note: SettledNote | None = None
 
     @cached_property
@@ -153,7 +153,7 @@ class Segment:
         return sum(file.rows for file in self.attempts)
 
     @cached_property
-    def counted(self) -> int:
+    def delivered(self) -> int:
         """Delivered events, lost ones among them."""
         return sum(file.delta for file in self.attempts)
 
@@ -168,35 +168,35 @@ class Segment:
     @property
     def left_out(self) -> bool:
         """Whether the destination takes nothing of it, for all of it is older than `since`."""
-        return self.after != "all" and self.until <= self.after
+        return self.takes_from != "all" and self.until <= self.takes_from
 
     @property
     def settled(self) -> bool:
         """Whether nothing is left to deliver."""
-        done = self.total == self.counted or self.note is not None
+        done = self.total == self.delivered or self.note is not None
         return done or self.left_out or not self.normalized
 
     @property
     def sums_tell(self) -> bool:
-        """Whether `counted` is just what is delivered."""
-        return self.total == self.rows and self.counted <= self.total
+        """Whether `delivered` is just what is delivered."""
+        return self.total == self.rows and self.delivered <= self.total
 
     @property
     def takes_all(self) -> bool:
         """Whether names show that the destination takes all events."""
-        return self.after == "all" and not self.takes.by_content
+        return self.takes_from == "all" and not self.takes.by_content
 
 
 def segments_of(
     day: date,
     normalized: Iterable[NormalizedFile],
     deliveries: Iterable[str],
-    takes: EventFilter = EVERYTHING,
-    folder: str = "",
+    takes: EventFilter,
+    folder: str,
 ) -> list[Segment]:
     """The segments of a day; see `Ledger.segments`."""
     attempts, notes = ledger_file_names.deliveries_files(deliveries, folder)
-    start = file_names.after(takes.since, day)
+    start = file_names.clock_from(takes.since, day)
     parts = _parts([*normalized, *attempts], start, takes)
     for note in sorted(notes, key=lambda note: (note.since, -int(note.until))):
         inside = [part for part in parts if note.since <= part.since and part.until <= note.until]
@@ -217,13 +217,13 @@ def join(parts: Sequence[Segment]) -> Segment:
         tuple(file for part in parts for file in part.normalized),
         tuple(sorted(attempts, key=lambda file: file.name)),
         parts[0].takes,
-        parts[0].after,
+        parts[0].takes_from,
     )
 
 
 def _holds(note: SettledNote, part: Segment) -> bool:
-    sums = (part.rows, part.total, part.ledger_rows, part.after)
-    return (note.events, note.total, note.rows, note.after) == sums and (
+    sums = (part.rows, part.total, part.ledger_rows, part.takes_from)
+    return (note.events, note.total, note.rows, note.takes_from) == sums and (
         note.fingerprint == part.fingerprint
     )
 
@@ -251,10 +251,10 @@ def _part(group: list[NormalizedFile | AttemptsFile], start: str, takes: EventFi
         tuple(file for file in group if isinstance(file, NormalizedFile)),
         tuple(sorted(attempts, key=lambda file: file.name)),
         takes,
-        _after(start, since),
+        _takes_from(start, since),
     )
 
 
-def _after(start: str, since: str) -> str:
+def _takes_from(start: str, since: str) -> str:
     """From where on a destination takes events of a segment that begins at `since`."""
     return start if start > since else "all"

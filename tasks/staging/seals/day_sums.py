@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.staging import normalized
+from tasks.staging import day_files
 from tasks.staging.deliveries.last_attempts import last_of
-from tasks.staging.deliveries.ledger import Ledger
+from tasks.staging.deliveries.ledger import Ledger, ledger_names
 from tasks.staging.footers import Footer, read_slice, slices
 from tasks.staging.seals.seal import DestinationSums, RejectedSums, Sums
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import date
 
-    from tasks.staging.normalized import DayFiles
+    from tasks.staging.day_files import DayFiles
     from tasks.staging.store import Store
 
 _LEDGER = "deliveries/destination="
@@ -23,7 +23,7 @@ _TEMPORARY = ("range", "dropped-")
 """The marks that go or move although nothing of the day changes; see `file_names.RawFile`."""
 
 
-def counting_rows(
+def rows_of_files(
     store: Store,
     account: str,
     day: date,
@@ -45,12 +45,12 @@ def counting_rows(
         StagingError: A name is not one of ours.
     """
     found: dict[str, int] = {}
-    for stage, files in (
+    for tree, files in (
         ("raw", [file for file in state.raw if not file.mark.startswith(_TEMPORARY)]),
         ("normalized", [*state.current.values()]),
         ("rejected", [*state.rejected, *state.malformed]),
     ):
-        folder = store.folder(stage, account, day)
+        folder = store.folder(tree, account, day)
         found |= {f"{folder}/{file.name}": file.rows for file in files}
     for destination, names in ledgers.items():
         ledger = Ledger(store, destination, account, day)
@@ -59,18 +59,14 @@ def counting_rows(
     return dict(sorted(found.items()))
 
 
-def counting_now(store: Store, account: str, day: date) -> dict[str, int]:
-    """The same of a day as it is now.
+def rows_of_files_now(store: Store, account: str, day: date) -> dict[str, int]:
+    """What `rows_of_files` tells of a day as it is now.
 
     Raises:
         StagingError: The day cannot be listed.
     """
-    ledgers = {
-        name: names
-        for name in store.destinations()
-        if (names := store.files("deliveries", account, day, name))
-    }
-    return counting_rows(store, account, day, normalized.day_of(store, account, day), ledgers)
+    ledgers = ledger_names(store, account, day)
+    return rows_of_files(store, account, day, day_files.day_of(store, account, day), ledgers)
 
 
 def sums_of(store: Store, day: date, files: Iterable[Footer]) -> Sums:

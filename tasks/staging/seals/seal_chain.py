@@ -1,6 +1,6 @@
 """The seals of an account in the order of writing, and what is wrong with them.
 
-Who adds one holds the account's lock, so that no number is given twice.
+A seal is added under the account's lock, so that no number is given twice.
 """
 
 from __future__ import annotations
@@ -166,9 +166,9 @@ class SealChain:
         number = max(of_day, default=0) + removed + 1
         name = f"{seal.day}.{number}{SUFFIX}" if number > 1 else f"{seal.day}{SUFFIX}"
         content = seal.to_bytes()
-        with self.store.backend.create(self.folder, f"account={self.account}") as pending:
-            pending.sink.write(content)
-            pending.name = name
+        with self.store.backend.create(self.folder, f"account={self.account}") as file:
+            file.sink.write(content)
+            file.name = name
         added = SealInFile(seal, name, sha256_of(content))
         self._found[name] = added
         return added

@@ -54,10 +54,10 @@ class FileGone(StagingError):  # noqa: N818 - reads as a sentence, as its siblin
 
 @contextlib.contextmanager
 def skip_unreadable(problems: list[str], where: str = "") -> Iterator[None]:
-    """Add to `problems` what of the staging cannot be read, and go on behind the body.
+    """Add what cannot be read in the body to `problems`, and go on after it.
 
     Raises:
-        FileGone: Whoever listed the files has to list them again.
+        FileGone: The files have to be listed again.
     """
     try:
         yield
@@ -80,7 +80,7 @@ def read_stable(work: Callable[[], T]) -> T:
 
 
 @dataclass
-class Pending:
+class NewFile:
     """A file that is being written; its `name` must be set in the end.
 
     Attributes:
@@ -107,16 +107,16 @@ class Files(Protocol):
             StagingError: The folder cannot be read, or what bears such a name is no file.
         """
 
-    def tree(self, path: str, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
+    def names_by_folder(self, path: str, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
         """Names of the Parquet files in each wanted folder in a folder, both sorted.
 
-        `wanted` is asked about the name of every folder. What of them is unwanted is not listed,
-        unless one listing for all costs less. See `names`.
+        A folder whose name is not `wanted` is not listed, unless one listing of all costs less. See
+        `names`.
         """
 
     def create(
         self, path: str, owner: str, expected: pa.Buffer | None = None
-    ) -> contextlib.AbstractContextManager[Pending]:
+    ) -> contextlib.AbstractContextManager[NewFile]:
         """A file to be filled, published in the folder `path` when the body is done.
 
         `owner` names the lock under which the file is written. Where its content is `expected`, it
@@ -141,7 +141,7 @@ class Files(Protocol):
     def remove_folder(self, path: str) -> None:
         """Remove a folder in which nothing is left; any other stays.
 
-        Who calls holds the lock under which files of that folder are written.
+        The caller holds the lock under which files of that folder are written.
         """
 
     def lock(

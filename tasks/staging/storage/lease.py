@@ -6,8 +6,8 @@ holder stops nobody for longer. Every write names the version that it replaces (
 `If-Match: <ETag>`): of two runs that take a lease at the same time, the server refuses one.
 
 Only the server's clock counts: it says when a lease was written, and it says when another object
-is written now. A lease is given back by a last write, not by a delete, for a delete would not ask
-whether the lease is still ours.
+is written now. A lease is given back by a last write, not by a delete, because a delete would not
+ask whether the lease is still ours.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from tasks.staging.storage.files import (
     OURS_ALONE,
     PRIVATE_FILE,
     PRIVATE_FOLDER,
-    Pending,
+    NewFile,
     faults,
     in_use,
     reading,
@@ -126,13 +126,13 @@ class LocalFiles:
             )
         return []
 
-    def tree(self, path: str, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
+    def names_by_folder(self, path: str, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
         """See `Files`."""
         chosen = filter(wanted, self.folders(path))
         return {folder: self.names(f"{path}/{folder}") for folder in chosen}
 
     @contextlib.contextmanager
-    def create(self, path: str, owner: str, expected: pa.Buffer | None = None) -> Iterator[Pending]:
+    def create(self, path: str, owner: str, expected: pa.Buffer | None = None) -> Iterator[NewFile]:
         """See `Files`: written in `.tmp`, synced, renamed, and the folder synced."""
         aside = self._aside(owner)
         folder = self.root / path
@@ -143,9 +143,9 @@ class LocalFiles:
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
             try:
                 with create_private(aside) as sink:
-                    pending = Pending(sink, content=expected)
+                    new_file = NewFile(sink, content=expected)
                     if expected is None:
-                        yield pending
+                        yield new_file
                         force(sink)
                     else:
                         with self._reserves.room(
@@ -153,12 +153,12 @@ class LocalFiles:
                         ) as reserve:
                             sink.write(expected)
                             force(sink)
-                            yield pending
-                            if pending.content is not expected:
+                            yield new_file
+                            if new_file.content is not expected:
                                 reserve.unlink()
-                                _write_anew(sink, pending.content)
-                if pending.name:
-                    aside.rename(folder / pending.name)
+                                _write_anew(sink, new_file.content)
+                if new_file.name:
+                    aside.rename(folder / new_file.name)
                 else:
                     aside.unlink()
             except BaseException:

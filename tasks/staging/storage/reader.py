@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from tasks.time_window import Window
@@ -23,13 +24,12 @@ def read_table(file: pq.ParquetFile, columns: list[str] | None, within: Window |
     return file.read_row_groups(_groups_within(file, within), columns)
 
 
-def read_batches(
-    file: pq.ParquetFile, columns: list[str] | None, rows: int
-) -> Iterator[pa.RecordBatch]:
+def read_batches(file: pq.ParquetFile, columns: list[str] | None, rows: int) -> Iterator[pa.Table]:
     """Its rows, at most `rows` at a time, and never of more than one row group."""
     threads = file.metadata.num_rows > _FEW_ROWS
     for group in range(file.num_row_groups):
-        yield from file.iter_batches(rows, [group], columns, use_threads=threads)
+        for batch in file.iter_batches(rows, [group], columns, use_threads=threads):
+            yield pa.Table.from_batches([batch])
 
 
 def _groups_within(file: pq.ParquetFile, window: Window) -> list[int]:

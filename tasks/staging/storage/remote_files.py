@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tasks.staging.names.file_names import SUFFIX
-from tasks.staging.storage.files import Pending, faults, in_use, reading
+from tasks.staging.storage.files import NewFile, faults, in_use, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,7 +64,7 @@ class RemoteFiles:
             if info.is_file and info.base_name.endswith(suffix)
         )
 
-    def tree(self, path: str, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
+    def names_by_folder(self, path: str, wanted: Callable[[str], bool]) -> dict[str, list[str]]:
         """See `Files`: few folders one by one, else one listing for all."""
         folders = self.folders(path)
         chosen = [folder for folder in folders if wanted(folder)]
@@ -77,25 +77,20 @@ class RemoteFiles:
         return {folder: sorted(found[folder]) for folder in sorted(found) if wanted(folder)}
 
     @contextlib.contextmanager
-    def create(
-        self,
-        path: str,
-        owner: str,
-        expected: pa.Buffer | None = None,
-    ) -> Iterator[Pending]:
+    def create(self, path: str, owner: str, expected: pa.Buffer | None = None) -> Iterator[NewFile]:
         """See `Files`: filled in memory, then put at once, unless the owner's lease was lost."""
-        pending = Pending(pa.BufferOutputStream(), content=expected)
-        yield pending
-        if not pending.name:
+        new_file = NewFile(pa.BufferOutputStream(), content=expected)
+        yield new_file
+        if not new_file.name:
             return
         if lease := self._held.get(f"{self}/{owner}"):
             lease.ensure()
         with faults(self._path(path)):
             if self.filesystem.type_name not in self._FLAT:
                 self.filesystem.create_dir(self._path(path), recursive=True)
-            target = self._path(f"{path}/{pending.name}")
+            target = self._path(f"{path}/{new_file.name}")
             with self.filesystem.open_output_stream(target) as stream:
-                stream.write(pending.content or pending.sink.getvalue())
+                stream.write(new_file.content or new_file.sink.getvalue())
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[Any]:

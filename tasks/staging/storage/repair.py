@@ -15,16 +15,16 @@ _ALL_THAT_HALO_KEEPS = HALO_KEEPS // timedelta(minutes=1)
 
 def how_to_repair(path: str) -> str:
     """What to do about a file that cannot be read, by its path in the staging."""
-    stage, name = path.partition("/")[0], path.rpartition("/")[2]
-    if stage == "deliveries":
+    tree, name = path.partition("/")[0], path.rpartition("/")[2]
+    if tree == "deliveries":
         return "restore it, or move it out of the staging: its events are then sent again"
-    if stage == "rejected" and name.startswith("extract-"):
+    if tree == "rejected" and name.startswith("extract-"):
         # what has no date lies in the day of its extraction, and may be older
         return (
             "restore it, or move it out of the staging and run "
             f"`halo-usm sync --lookback {_ALL_THAT_HALO_KEEPS}`, which reads again what Halo keeps"
         )
-    if stage == "raw":
+    if tree == "raw":
         return (
             f"restore it, or move it out of the staging and run `halo-usm extract{_range(path)}`, "
             "which stages its range again"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tasks.staging.storage.files import Pending
+from tasks.staging.storage.files import NewFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,16 +29,16 @@ class Writer:
         rows: How many rows were written so far.
     """
 
-    def __init__(self, pending: Pending, schema: pa.Schema, *, compact: bool = False) -> None:
+    def __init__(self, new_file: NewFile, schema: pa.Schema, *, compact: bool = False) -> None:
         import pyarrow.parquet as pq
 
-        self._pending = pending
+        self._file = new_file
         self._schema = schema
         # ids and texts hardly repeat: a dictionary of them costs time and saves nothing
         unique_columns = {"event_id", "event", "event_description", "extras", "line_sha256"}
         repeating = [name for name in schema.names if name not in unique_columns]
         self._parquet = pq.ParquetWriter(
-            pending.sink,
+            new_file.sink,
             schema,
             compression="zstd",
             compression_level=_COMPACT_LEVEL if compact else 1,
@@ -76,7 +76,7 @@ class Writer:
     def close(self) -> None:
         """Write the footer; called by `Store.writer`."""
         self._parquet.close()
-        self._pending.name = self.name
+        self._file.name = self.name
 
 
 def _row_groups(table: pa.Table) -> Iterator[pa.Table]:
@@ -96,8 +96,8 @@ def _row_groups(table: pa.Table) -> Iterator[pa.Table]:
 
 def in_bytes(table: pa.Table) -> pa.Buffer:
     """A table as the bytes of such a file."""
-    pending = Pending(pa.BufferOutputStream())
-    writer = Writer(pending, table.schema)
+    new_file = NewFile(pa.BufferOutputStream())
+    writer = Writer(new_file, table.schema)
     writer.write(table)
     writer.close()
-    return pending.sink.getvalue()
+    return new_file.sink.getvalue()
