@@ -17,8 +17,10 @@ from tests.syslog_daemon import LISTENERS, SyslogDaemon, find_program, require_t
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["LISTENERS", "SyslogNG", "command", "find", "require"]
+__all__ = ["LISTENERS", "WINDOW", "SyslogNG", "command", "find", "require"]
 
+WINDOW = 100
+"""Messages of a connection that it holds at most, read and not written: its `log-iw-size`."""
 _HEAD = """\
 @version: 3.35
 options {
