@@ -40,9 +40,7 @@ def load_through_kills(
     once each; and a kill repeats at most a batch a connection.
     """
     store = open_store(str(folder / "staging"))
-    options: dict[str, object] = {"name": "sensor", "batch": BATCH, "timeout": 3}
-    if connections > 1:  # which RELP does not know
-        options["connections"] = connections
+    options = {"name": "sensor", "batch": BATCH, "timeout": 3, "connections": connections}
     to = destination(sensor.url(listener, **options))
     chance = random.Random(f"{listener} {kills}")
     staged: list[str] = []
@@ -90,12 +88,12 @@ def test_syslog_ng_killed(tmp_path: Path, listener: str, connections: int) -> No
         load_through_kills(tmp_path, sensor, listener, 3, connections)
 
 
-@pytest.mark.parametrize("listener", ["tcp-rfc5424", "relps-rfc5424"])
-def test_rsyslog_killed(tmp_path: Path, listener: str) -> None:
+@pytest.mark.parametrize(("listener", "connections"), [("tcp-rfc5424", 1), ("relps-rfc5424", 8)])
+def test_rsyslog_killed(tmp_path: Path, listener: str, connections: int) -> None:
     """The same with a rsyslog, over RELP, too."""
     rsyslog.require()
     with RSyslog(tmp_path / "sensor") as sensor:
-        load_through_kills(tmp_path, sensor, listener, 3)
+        load_through_kills(tmp_path, sensor, listener, 3, connections)
 
 
 @pytest.mark.soak
@@ -112,9 +110,11 @@ def test_syslog_ng_killed_a_hundred_times(tmp_path: Path, listener: str, connect
 
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("listener", ["tls-rfc5424", "relp-rfc3164"])
-def test_rsyslog_killed_a_hundred_times(tmp_path: Path, listener: str) -> None:
+@pytest.mark.parametrize(
+    ("listener", "connections"), [("tls-rfc5424", 1), ("relp-rfc3164", 1), ("relp-rfc3164", 8)]
+)
+def test_rsyslog_killed_a_hundred_times(tmp_path: Path, listener: str, connections: int) -> None:
     """A hundred times the same with a rsyslog."""
     rsyslog.require()
     with RSyslog(tmp_path / "sensor") as sensor:
-        load_through_kills(tmp_path, sensor, listener, 100)
+        load_through_kills(tmp_path, sensor, listener, 100, connections)

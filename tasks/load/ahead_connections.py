@@ -10,16 +10,16 @@ import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
 from tasks.errors import SensorError
+from tasks.syslog.transport import AnyConnection
 
 if TYPE_CHECKING:
-    from tasks.syslog.connection import Connection
     from tasks.syslog.transport import StreamTransport
 
 
-class AheadConnections:
+class AheadConnections(Generic[AnyConnection]):
     """The connections made ahead to one destination. Safe in several threads.
 
     Args:
@@ -30,11 +30,11 @@ class AheadConnections:
         most: The same; it may be changed.
     """
 
-    def __init__(self, transport: StreamTransport, most: int) -> None:
+    def __init__(self, transport: StreamTransport[AnyConnection], most: int) -> None:
         self.most = most
         self._transport = transport
         self._pool = ThreadPoolExecutor(1, "ahead")  # one after the other: their order is known
-        self._made: deque[Future[Connection]] = deque()
+        self._made: deque[Future[AnyConnection]] = deque()
         self._taking = 0
         self._lock = threading.Lock()
 
@@ -47,7 +47,7 @@ class AheadConnections:
             while not self._taking and len(self._made) < min(wanted, self.most):
                 self._made.append(self._pool.submit(self._transport.connect))
 
-    def take(self) -> tuple[Connection, bool]:
+    def take(self) -> tuple[AnyConnection, bool]:
         """A connection, and whether it was made ahead, or none was.
 
         It is only a gain of time: where one failed, or the receiver ended it meanwhile, another one
@@ -78,11 +78,11 @@ class AheadConnections:
             if not made.cancel():
                 made.add_done_callback(_close)
 
-    def _next(self) -> Future[Connection] | None:
+    def _next(self) -> Future[AnyConnection] | None:
         with self._lock:
             return self._made.popleft() if self._made else None
 
 
-def _close(made: Future[Connection]) -> None:
+def _close(made: Future[AnyConnection]) -> None:
     with suppress(SensorError):
         made.result().close()

@@ -5,18 +5,15 @@ turn: so many batches have theirs at the same time as there are connections. A t
 batch is on record, and so a crash repeats at most one batch a connection. After the first failure
 no turn is given any more; what still waits comes back unsent.
 
-A receiver that serves fewer connections at once than there are would accept some of them only when
-our end is there already. An end that it sends as soon as it has accepted then looks like a
-confirmation. So it first has to show that it serves as many.
+The receiver first has to show that it serves as many connections at once.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasks.errors import SensorError
 from tasks.load.ahead_connections import AheadConnections
@@ -51,7 +48,9 @@ class Connections:
         count: How many batches may have their turn at the same time.
     """
 
-    def __init__(self, recorded: RecordedTransport, transport: StreamTransport, count: int) -> None:
+    def __init__(
+        self, recorded: RecordedTransport, transport: StreamTransport[Any], count: int
+    ) -> None:
         self._recorded = recorded
         self._transport = transport
         self._count = count
@@ -131,21 +130,16 @@ class Connections:
             raise fault
 
     def _are_served(self) -> bool:
-        """Whether a connection is ended in order while all others are open; nothing is sent."""
-        with contextlib.ExitStack() as others:
-            try:
-                for _ in range(self._count - 1):
-                    others.callback(self._transport.connect().close)
-                last = self._transport.connect()
-                others.callback(last.close)
-                last.finish()
-            except (SensorError, OSError) as fault:
-                self._recorded.notes.append(
-                    f"destination {self._recorded.destination.name}: batches are sent one after "
-                    f"another, as the receiver does not serve {self._count} connections at the "
-                    f"same time ({fault}); lower connections=, or allow more there"
-                )
-                return False
+        """Whether the receiver serves all connections at the same time; a note says if not."""
+        try:
+            self._transport.require_served(self._count)
+        except SensorError as fault:
+            self._recorded.notes.append(
+                f"destination {self._recorded.destination.name}: batches are sent one after "
+                f"another, as the receiver does not serve {self._count} connections at the "
+                f"same time ({fault}); lower connections=, or allow more there"
+            )
+            return False
         return True
 
     def _deliver(self, batch: Batch, turns: Turns, number: int) -> Attempt | None:
@@ -180,6 +174,9 @@ class Connections:
         return outcome
 
     def _connect_ahead(self, turns: Turns) -> None:
-        """Connect for batches that wait for their turn, once those that have it are connected."""
-        if turns.taken:
+        """Connect for batches that wait for their turn, once those that have it are connected.
+
+        Where connections are kept, those batches get the ones of batches before them.
+        """
+        if turns.taken and not self._transport.keeps_connections:
             self._ahead.make(self._number - turns.taken)

@@ -9,7 +9,7 @@ again, so are others beside it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tasks.load.connections import Connections
 from tasks.load.early_end import Stopped
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ParallelSender:
-    """Delivers batches for one run; where a destination takes no connections, one by one.
+    """Delivers batches for one run; over UDP, one by one.
 
     Args:
         sender: Delivers a batch alone.
@@ -34,7 +34,7 @@ class ParallelSender:
         self._recorded = recorded = sender.transport
         self._connections = None
         if isinstance(recorded.destination, StreamDestination):
-            transport = cast("StreamTransport", recorded.transport)
+            transport = cast("StreamTransport[Any]", recorded.transport)
             self._connections = Connections(recorded, transport, recorded.destination.connections)
 
     def deliver(self, batch: Batch) -> None:

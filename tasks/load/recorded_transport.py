@@ -82,8 +82,8 @@ class Attempt:
 
     @property
     def complete(self) -> bool:
-        """Whether every event was delivered."""
-        return bool(_delivered(self.outcome).all())
+        """Whether nothing of it is to be sent again."""
+        return bool((_delivered(self.outcome) | self.blamed).all())
 
 
 @dataclass

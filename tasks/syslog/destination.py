@@ -226,6 +226,6 @@ class StreamDestination(Destination):
         "receivers that are far away. With more than one, events may arrive out of order.",
     )
 
-    def open_transport(self) -> StreamTransport:
+    def open_transport(self) -> StreamTransport[Any]:
         """See :class:`Destination`."""
         raise NotImplementedError

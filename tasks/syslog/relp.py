@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from tasks.syslog.destination import Destination
+from tasks.syslog.destination import StreamDestination
 from tasks.syslog.tcp import TcpTransport
 from tasks.syslog.tls import TlsOptions
 
 if TYPE_CHECKING:
-    from tasks.syslog.transport import Transport
+    from tasks.syslog.relp_session import RelpSession
+    from tasks.syslog.transport import StreamTransport
 
 
-class RelpDestination(Destination):
+class RelpDestination(StreamDestination):
     """One RELP listener."""
 
     default_port: ClassVar[int | None] = 2514  # that of rsyslog's documentation
@@ -26,7 +27,7 @@ class RelpDestination(Destination):
         """See :class:`Destination`."""
         return "relp"
 
-    def open_transport(self) -> Transport:
+    def open_transport(self) -> StreamTransport[RelpSession]:
         """See :class:`Destination`."""
         from tasks.syslog.relp_transport import RelpTransport
 
@@ -36,7 +37,7 @@ class RelpDestination(Destination):
 class RelpsDestination(RelpDestination, TlsOptions):
     """One RELP listener that is reached through TLS."""
 
-    def open_transport(self) -> Transport:
+    def open_transport(self) -> StreamTransport[RelpSession]:
         """See :class:`Destination`."""
         from tasks.syslog.relp_transport import RelpTransport
         from tasks.syslog.tls_transport import TlsTransport

@@ -84,10 +84,10 @@ class RelpSession:
     """A session on a connection.
 
     Args:
-        connection: Just made; it is closed by :meth:`close` or :meth:`abort`.
+        connection: Just made; it is closed by :meth:`finish`, :meth:`close` or :meth:`abort`.
 
     Raises:
-        OSError: From every method: the session is of no more use, and is to be aborted.
+        OSError: The session is of no more use, and is to be aborted.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -128,11 +128,15 @@ class RelpSession:
         software = offers.get(b"relp_software", b"").split(b",")[:2]
         self._software = foreign_text(b" ".join(software).decode(errors="replace"))
 
-    def require_open(self) -> None:
-        """Raise if the receiver has ended the session meanwhile."""
-        self._connection.take_arrived()
-        self._connection.require_not_ended()
-        self._require_not_closing()
+    def is_open(self) -> bool:
+        """See :class:`tasks.syslog.transport.StreamConnection`."""
+        try:
+            self._connection.take_arrived()
+            self._connection.require_not_ended()
+            self._require_not_closing()
+        except OSError:
+            return False
+        return True
 
     def send(
         self, buffers: list[MessageBuffer], outcomes: MessageOutcomes, rate: SendingRate
@@ -166,8 +170,8 @@ class RelpSession:
         """What is known of the receiver, for people."""
         return f"{self._connection.describe()}, RELP with {self._software or 'unnamed software'}"
 
-    def close(self) -> None:
-        """End the session and the connection in order."""
+    def finish(self) -> None:
+        """End the session and the connection in order; they are aborted where that fails."""
         try:
             self._ask("close")
             with contextlib.suppress(OSError):  # the receiver may have left already
@@ -176,6 +180,11 @@ class RelpSession:
             self._connection.abort()
             raise
         self._connection.close()
+
+    def close(self) -> None:
+        """End both, where nothing depends on how it goes."""
+        with contextlib.suppress(OSError):
+            self.finish()
 
     def abort(self) -> None:
         """Give up, once what was answered by now is counted."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from tasks.errors import SensorError
 from tasks.syslog.connection import Connection
@@ -28,7 +29,7 @@ LEAST_SHARE = 0.05  # seconds that each further address gets of the time to conn
 class TcpDestination(StreamDestination):
     """One TCP listener."""
 
-    def open_transport(self) -> StreamTransport:
+    def open_transport(self) -> StreamTransport[Connection]:
         """See :class:`Destination`."""
         return TcpTransport(self, self.connections)
 
@@ -36,6 +37,7 @@ class TcpDestination(StreamDestination):
 class TcpTransport:
     """TCP to one destination; :class:`tasks.syslog.tls_transport.TlsTransport` puts TLS inside."""
 
+    keeps_connections: ClassVar[bool] = False
     certificate_until: datetime | None = None
 
     def __init__(self, destination: Destination, connections: int = 1) -> None:
@@ -111,6 +113,18 @@ class TcpTransport:
             raise
         connection.close()
         return f"{about}, closes in order"
+
+    def require_served(self, count: int) -> None:
+        """See :class:`tasks.syslog.transport.StreamTransport`.
+
+        One connection has to end in order while all others are open. A receiver that serves fewer
+        would accept some of them only when our end is there already. An end that it sends as soon
+        as it has accepted then looks like a confirmation.
+        """
+        with contextlib.ExitStack() as others:
+            for _ in range(count - 1):
+                others.callback(self.connect().close)
+            self.check()
 
     def close(self) -> None:
         """See :class:`tasks.syslog.transport.Transport`: nothing is kept open."""

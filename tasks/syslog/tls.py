@@ -12,6 +12,7 @@ from tasks.redaction import LONGEST_PATH, foreign_text
 from tasks.syslog.destination import Destination, StreamDestination, one_of
 
 if TYPE_CHECKING:
+    from tasks.syslog.connection import Connection
     from tasks.syslog.transport import StreamTransport
 
 
@@ -74,7 +75,7 @@ class TlsOptions(Destination):
 class TlsDestination(TlsOptions, StreamDestination):
     """One TLS listener."""
 
-    def open_transport(self) -> StreamTransport:
+    def open_transport(self) -> StreamTransport[Connection]:
         """See :class:`Destination`."""
         # A run that has nothing to deliver does not pay for ssl.
         from tasks.syslog.tls_transport import TlsTransport

@@ -9,14 +9,13 @@ encoding (message) → framing → socket (udp; tcp over connection; tls_transpo
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 import pyarrow as pa
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from tasks.syslog.connection import Connection
     from tasks.syslog.destination import Destination
 
 CONFIRMED = "confirmed"
@@ -82,13 +81,31 @@ class Transport(Protocol):
         """End in order what was kept open; the transport may be used again."""
 
 
-class StreamTransport(Transport, Protocol):
+class StreamConnection(Protocol):
+    """A connection that is ready for a batch."""
+
+    def is_open(self) -> bool:
+        """Whether the receiver has not ended it, as far as that has arrived. Waits for nothing."""
+
+    def close(self) -> None:
+        """Close it without a batch."""
+
+
+AnyConnection = TypeVar("AnyConnection", bound=StreamConnection)
+
+
+class StreamTransport(Transport, Protocol[AnyConnection]):
     """The transport of a destination that several connections may lead to at once.
 
     It is safe in several threads: what they learn of the receiver, and the rate, is of all of them.
+
+    Attributes:
+        keeps_connections: Whether a connection serves batch after batch; else it ends with one.
     """
 
-    def connect(self) -> Connection:
+    keeps_connections: ClassVar[bool]
+
+    def connect(self) -> AnyConnection:
         """Connect now for a batch to come. Who does not use it closes it.
 
         Raises:
@@ -98,9 +115,16 @@ class StreamTransport(Transport, Protocol):
     def deliver(
         self,
         messages: pa.BinaryArray | pa.ChunkedArray,
-        connection: Connection | None = None,
+        connection: AnyConnection | None = None,
     ) -> Outcome:
         """See `Transport`; on a connection that was made before, where one is given."""
+
+    def require_served(self, count: int) -> None:
+        """See that the receiver serves so many connections at the same time; nothing is sent.
+
+        Raises:
+            SensorError: It does not.
+        """
 
 
 def check(destination: Destination) -> str:

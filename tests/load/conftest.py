@@ -20,6 +20,7 @@ FAULTS = {
     "test_ledger": (1, 8),
     "test_anew": (1, EIGHT_IN_SOAK),
     "test_events_at_fault": (1, EIGHT_IN_SOAK),
+    "test_relp": (1, EIGHT_IN_SOAK),
     "test_replay_cut_short": (1, EIGHT_IN_SOAK),
 }
 """The modules whose tests are run with these numbers of connections."""

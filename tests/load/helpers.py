@@ -6,6 +6,9 @@ They have as many connections as the `connections` fixture says, unless their UR
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from tasks.load.destination import load_destination
@@ -15,6 +18,8 @@ from tests.staging.staged_data import read
 from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tasks.load.result import LoadResult
     from tasks.staging.deliveries.pending import Only
     from tasks.staging.store import Store
@@ -23,6 +28,10 @@ if TYPE_CHECKING:
 
 NO_PAUSES = (0.0, 0.0)
 CONNECTIONS = [1]
+_LOAD = (
+    "import sys; from tasks.staging.store import open_store; from tests.load.helpers import load; "
+    "load(open_store(sys.argv[1]), sys.argv[2])"
+)
 
 
 def _sensor(url: str) -> Destination:
@@ -54,6 +63,16 @@ def rows(store: Store, name: str = "rejecting", account: str = "alpha") -> list[
     table = read(store, "deliveries", account, name)
     found = table.to_pylist() if "attempt" in table.column_names else []
     return sorted(found, key=lambda row: (row["attempted_at"], row["event_id"]))
+
+
+def kill_load(store: Store, url: str, when: Callable[[], bool]) -> None:
+    """Load in a process of its own, and kill it as soon as something holds."""
+    child = subprocess.Popen([sys.executable, "-c", _LOAD, str(store), url])
+    until = time.monotonic() + 60
+    while not when() and child.poll() is None and time.monotonic() < until:
+        time.sleep(0.002)
+    child.kill()
+    assert child.wait() < 0, "it ended by itself, too early or too late"
 
 
 def closed_port() -> int:

@@ -2,57 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from tasks.staging.deliveries.last_attempts import FAILED_ALONE, FAILED_BETWEEN
 from tests.load.helpers import closed_port, load, rows
-from tests.staging.rejecting_receiver import ids_in
+from tests.load.relay import REFUSED, Relay
 from tests.staging.staged_data import normalized
-from tests.syslog.helpers import ScriptedReceiver
-from tests.syslog.relp_peer import RelpPeer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tasks.staging.store import Store
-
-REFUSED = b"500 not this one"
-
-
-class Relay(ScriptedReceiver):
-    """A RELP receiver that answers each event as it is told: with what, or not and hangs up.
-
-    Attributes:
-        received: The ids of the events that it took, in order.
-        offered: The ids of those that it read.
-    """
-
-    def __init__(self, answer: Callable[[str], bytes | None]) -> None:
-        super().__init__(self._behave)
-        self.answer = answer
-        self.received: list[str] = []
-        self.offered: list[str] = []
-
-    def _behave(self, connection: socket.socket) -> None:
-        peer = RelpPeer(connection)
-        peer.open()
-        while (message := peer.read()).command == b"syslog":
-            [event] = ids_in(message.data)
-            self.offered.append(event)
-            answer = self.answer(event)
-            if answer is None:
-                connection.shutdown(socket.SHUT_RDWR)
-                return
-            if answer.startswith(b"200"):
-                self.received.append(event)
-            peer.say(message.number, answer)
-        peer.say(message.number, b"")
-
-    def url(self, **options: object) -> str:
-        """Its sensor URL."""
-        return super().url(name="rejecting", **options).replace("tcp://", "relp://")
 
 
 def blamed(store: Store) -> dict[str, set[str]]:
@@ -70,7 +29,7 @@ def test_acknowledged_one_by_one(store: Store) -> None:
     with Relay(lambda _: b"200 OK") as relay:
         assert load(store, relay.url(batch=10)).delivered == 30
         assert load(store, relay.url(batch=10)).batches == 0
-        assert relay.received == events
+        assert Counter(relay.received) == Counter(events)
     found = rows(store)
     assert {(row["status"], row["transport"]) for row in found} == {("confirmed", "relp")}
     assert all(row["bytes"] > 100 for row in found)

@@ -78,6 +78,7 @@ def test_interrupt_within_a_batch(store: Store, monkeypatch: pytest.MonkeyPatch)
     normalized(store, 5)
 
     class Interrupted:
+        keeps_connections = False
         certificate_until = None
 
         def deliver(self, _messages: Any, _connection: Any = None) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -130,6 +129,5 @@ def kill(daemon: SyslogDaemon, listener: str, size: int, times: int) -> None:
     if isinstance(daemon, RSyslog):
         in_hand, losses = (RSYSLOG_READS // BYTES if size * BYTES > RSYSLOG_READS else 0), times
     else:
-        busy = os.getloadavg()[0] > 2 * (os.cpu_count() or 1)
-        in_hand, losses = syslog_ng.WINDOW, 1 + times // 50 if busy else 0
+        in_hand, losses = syslog_ng.WINDOW, times // 100
     kill_while_reading(daemon, listener, size, times, daemon.kill, in_hand=in_hand, losses=losses)
