@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LEASE_SECONDS = 6
-_SHORT_LEASES = f"from tasks.staging import lease\nlease.SECONDS = {LEASE_SECONDS}\n"
+_SHORT_LEASES = f"from tasks.staging.storage import lease\nlease.SECONDS = {LEASE_SECONDS}\n"
 
 
 class DaskCluster:

@@ -56,16 +56,18 @@ class Killer:
     owner: str = ""
     end: Callable[[int], None] = lambda process: os.kill(process, signal.SIGKILL)
     killed: list[int] = field(default_factory=list)
+    _counting: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, method: str, path: str) -> bool:
-        """What the proxy asks of each request; none is refused."""
+        """What the proxy asks of each request, in threads; none is refused."""
         found = re.search(rf"/{self.tree}/.*?(account(?:=|%3D)[^/]+)/.*\.parquet", path)
-        if method == "PUT" and found and not self.killed:
-            self.after -= 1
-            if self.after < 0:
-                owner = self.owner or found[1].replace("%3D", "=")
-                self.killed.append(holder(self.s3, path.split("/")[2], owner)["process"])
-                self.end(self.killed[0])
+        if method == "PUT" and found:
+            with self._counting:
+                self.after -= 1
+                if self.after < 0 and not self.killed:
+                    owner = self.owner or found[1].replace("%3D", "=")
+                    self.killed.append(holder(self.s3, path.split("/")[2], owner)["process"])
+                    self.end(self.killed[0])
         return False
 
 
