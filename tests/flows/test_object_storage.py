@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 WITH_SHORT_LEASES = (
     "-c",
-    "from tasks.staging.storage import lease; lease.SECONDS = 6; from flows.__main__ import main; main()",
+    (
+        "from tasks.staging.storage import lease; lease.SECONDS = 6; "
+        "from flows.__main__ import main; main()"
+    ),
 )
 WITHOUT_THE_EXTRA = (
     "-c",
