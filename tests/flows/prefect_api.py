@@ -62,7 +62,7 @@ def wait_for(question: Callable[[], T], seconds: float = 120) -> T:
     until = time.monotonic() + seconds
     while not (answer := question()):
         assert time.monotonic() < until
-        time.sleep(0.2)
+        time.sleep(0.5)  # what the server computes for an answer, other tests wait for
     return answer
 
 

@@ -78,12 +78,12 @@ def halo_usm(
     remove_deployments(server)
 
 
-def runs_of(server: dict[str, str], name: str, state: str) -> list[dict[str, Any]]:
-    """The runs of a deployment that are in a state of this type."""
+def runs_of(server: dict[str, str], state: str, *names: str) -> list[dict[str, Any]]:
+    """The runs of some deployments that are in a state of this type."""
     return ask(
         server,
         "flow_runs",
-        deployments={"name": {"any_": [name]}},
+        deployments={"name": {"any_": [*names]}},
         flow_runs={"state": {"type": {"any_": [state]}}},
     )
 
@@ -112,12 +112,8 @@ def test_schedules_make_runs_that_a_worker_completes(
 ) -> None:
     """By the README's commands. What is created by hand is refused, or fails with a message."""
     readme = (ROOT / "README.md").read_text().splitlines()
-    page = (ROOT / "docs" / "prefect.md").read_text().splitlines()
     steps = [line.strip() for line in readme if "bin/prefect " in line]
-    steps += [line for line in page if "bin/prefect block register" in line]
-    make_pool, deploy, work, register = (
-        step.replace(".venv/bin/prefect", "$PREFECT") for step in steps
-    )
+    make_pool, deploy, work = (step.replace(".venv/bin/prefect", "$PREFECT") for step in steps)
 
     def popen(command: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -136,20 +132,19 @@ def test_schedules_make_runs_that_a_worker_completes(
         assert process.returncode == 0, said
 
     def all_completed() -> list[dict[str, Any]]:
-        runs = [runs_of(server, name, "COMPLETED") for name in SCHEDULED]
-        return [run for each in runs for run in each] if all(runs) else []
+        runs = runs_of(server, "COMPLETED", *SCHEDULED)
+        return runs if len({run["deployment_id"] for run in runs}) == len(SCHEDULED) else []
 
     def ended() -> list[dict[str, Any]]:
         runs = ask(server, "flow_runs", flow_runs={"id": {"any_": [*made]}})
         return runs if all(run["state_type"] in {"COMPLETED", "FAILED"} for run in runs) else []
 
     run(make_pool)
-    run(register)
     run(deploy)
     deployments = {row["name"]: row["id"] for row in ask(server, "deployments")}
     assert set(deployments) == {*SCHEDULED, "replay"}
     for name, when in SCHEDULED.items():
-        for planned in wait_for(partial(runs_of, server, name, "SCHEDULED")):
+        for planned in wait_for(partial(runs_of, server, "SCHEDULED", name)):
             assert re.search(when, planned["expected_start_time"])
 
     assert "for the workers of the work pool halo-usm" in halo_usm("serve", code=2).stderr
@@ -210,7 +205,7 @@ def test_served_schedules_make_runs_that_complete(
     deployments = {row["name"]: row["id"] for row in ask(server, "deployments")}
     assert set(deployments) == {*SCHEDULED, "replay"}
     schedule_soon(server, deployments["sync"])
-    [run, *_] = wait_for(lambda: runs_of(server, "sync", "COMPLETED"))
+    [run, *_] = wait_for(lambda: runs_of(server, "COMPLETED", "sync"))
     assert run["auto_scheduled"]
     assert len(receiver.messages("tcp")) == EVENTS
 
