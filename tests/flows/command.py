@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 EVENTS = 90  # of the stand-in that tests share
-_FLOWS = ("-m", "flows")
 _PROGRESS = re.compile(r"\w+ \w+: \d+ of \d+")
 
 
@@ -39,7 +38,7 @@ class Command:
 
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
-    program: tuple[str, ...] = _FLOWS
+    program: tuple[str, ...] = ("-m", "flows")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -68,7 +67,7 @@ class Command:
     def __call__(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command that is to exit with `code`."""
         if self._may_fork:
-            ended, out, err = run_forked(arguments, self.folder, self.environment)
+            ended, out, err = run_forked([*self.program, *arguments], self.folder, self.environment)
         else:
             process = self.popen(*arguments)
             out, err = process.communicate(timeout=100)
@@ -83,7 +82,7 @@ class Command:
         Of Prefect's, those of the server that tests share are the same for many commands.
         """
         early = [name for name in self.settings if name.startswith(("PREFECT_", "PYTHON"))]
-        return self.program == _FLOWS and (not early or "PREFECT_HOME" in early)
+        return self.program[0] != "-c" and (not early or "PREFECT_HOME" in early)
 
     def status(self) -> dict[str, Any]:
         """What `status --json` says."""

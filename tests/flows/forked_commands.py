@@ -44,12 +44,12 @@ class _Forker:
     folder: TemporaryDirectory[str]
 
     def run(
-        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
+        self, command: Sequence[str], folder: Path, environment: Mapping[str, str]
     ) -> tuple[int, str, str]:
         """The exit code, standard output and error of a command."""
         assert self.process.stdin
         assert self.process.stdout
-        job = {"arguments": arguments, "folder": str(folder), "environment": environment}
+        job = {"command": command, "folder": str(folder), "environment": environment}
         out, err = (Path(self.folder.name) / name for name in ("out", "err"))
         print(json.dumps(job | {"out": str(out), "err": str(err)}), file=self.process.stdin)
         self.process.stdin.flush()
@@ -64,18 +64,22 @@ class _Forker:
 
 
 _IDLE: dict[str, list[_Forker]] = {}
-"""By what Prefect reads as it is imported."""
+"""By the variables of Prefect."""
 
 
 def run_forked(
-    arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
+    command: Sequence[str], folder: Path, environment: Mapping[str, str]
 ) -> tuple[int, str, str]:
-    """Run a command to its end; its exit code, standard output and error."""
+    """Run a module (`-m NAME …`) or a script to its end; its exit code, standard output and error.
+
+    The environment's variables of Prefect are those that it reads as it is imported: a command
+    with others is forked from another process.
+    """
     of_prefect = {n: value for n, value in sorted(environment.items()) if n.startswith("PREFECT_")}
     idle = _IDLE.setdefault(json.dumps(of_prefect), [])
     forker = idle.pop() if idle else _start(environment)
     try:
-        ended = forker.run(arguments, folder, environment)
+        ended = forker.run(command, folder, environment)
     except BaseException:
         forker.end()
         raise
@@ -103,8 +107,8 @@ def _start(environment: Mapping[str, str]) -> _Forker:
     return _Forker(process, TemporaryDirectory())
 
 
-def _become(job: dict[str, Any]) -> None:
-    """Let this process be as if it had been started for the job."""
+def _run(job: dict[str, Any]) -> None:
+    """Do a job as if this process had been started for it."""
     os.environ.clear()
     os.environ.update(job["environment"])
     time.tzset()
@@ -114,7 +118,14 @@ def _become(job: dict[str, Any]) -> None:
         file = os.open(path, flags)
         os.dup2(file, number)
         os.close(file)
-    sys.argv[1:] = job["arguments"]
+    first, *others = job["command"]
+    if first == "-m":
+        sys.argv[1:] = others[1:]
+        runpy.run_module(others[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv[:] = job["command"]
+        runpy.run_path(first, run_name="__main__")
+    sys.exit()
 
 
 def main() -> None:
@@ -130,8 +141,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             answers.close()
-            _become(json.loads(line))
-            runpy.run_module("flows", run_name="__main__", alter_sys=True)
+            _run(json.loads(line))
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), file=answers, flush=True)
 
