@@ -17,6 +17,7 @@ from xdist.scheduler import LoadGroupScheduling
 from tasks.settings import Settings
 from tasks.staging.store import Store, open_store
 from tasks.syslog.end_delay import DOUBTED_SECONDS
+from tests.flows.forked_commands import end_forkers
 from tests.processes import SUITE, left_of
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ os.environ.setdefault(SUITE, uuid.uuid4().hex)
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """The suite fails where it leaves a process behind, and ends it."""
+    end_forkers()
     if is_xdist_worker(session):
         return
     # multiprocessing has two helpers, which else end only after the process that started them

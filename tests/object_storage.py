@@ -45,7 +45,7 @@ def s3_server() -> Iterator[str]:
         while True:
             assert process.poll() is None, "the S3 server has ended"
             try:
-                httpx.put(f"{url}/{BUCKET}").raise_for_status()
+                httpx.put(f"{url}/{BUCKET}", verify=False).raise_for_status()
                 break
             except httpx.ConnectError:
                 time.sleep(0.1)

@@ -73,7 +73,7 @@ def test_memory_does_not_grow_with_the_text_of_a_window(tmp_path: Path) -> None:
         check(halo_usm, receiver, 2000)
     growth = {name: (after[name] - before[name]) // MIB for name in COMMANDS}
     assert 1600 * 60 * KIB > 90 * MIB
-    assert max(growth.values()) < 45, growth
+    assert max(growth.values()) < 60, growth
 
 
 @pytest.mark.soak

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.dataset as ds
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox import odd_events
@@ -61,6 +61,7 @@ def _unescaped(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+@settings(max_examples=30)
 @given(st.data())
 def test_any_such_event_is_raw_once_and_normalized_and_costs_no_neighbour(data: Any) -> None:
     """Raw controls and any depth: the text is kept to the byte, and becomes one normalized row."""

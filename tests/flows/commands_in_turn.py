@@ -1,6 +1,6 @@
 """Runs several commands in one process, as the command line would: Python's start-up costs most.
 
-python -m tests.flows.commands_in_turn < COMMANDS. Standard input is a JSON list of argument lists,
+python -m tests.flows.commands_in_turn COMMANDS. The argument is a JSON list of argument lists,
 standard output the exit code and the output of each, as JSON.
 """
 
@@ -18,7 +18,7 @@ from flows.cli.app import run
 def main() -> None:
     """Run the commands."""
     answers = []
-    for arguments in json.load(sys.stdin):
+    for arguments in json.loads(sys.argv[1]):
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:

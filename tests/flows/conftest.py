@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    """A Prefect server of these tests' own.
+    """A Prefect server of these tests' own; it ends when they do, for it computes while it waits.
 
     What uses it is among `SHARING_SERVERS`, so that one process runs it all.
     """

@@ -86,7 +86,9 @@ def look(
     sign: str,
     scheme: Any = "light",
 ) -> Page:
-    """The page of an artifact once a text of it is there."""
+    """The page of an artifact once a text of it is there; the one before is closed."""
+    for context in chromium.contexts:
+        context.close()  # else it goes on asking the server for news
     page = chromium.new_page(color_scheme=scheme, viewport={"width": 1600, "height": 1000})
     # where the old UI keeps what its Settings page says
     page.add_init_script(f"localStorage.setItem('color-scheme', '\"{scheme}\"')")

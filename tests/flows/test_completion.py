@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def script(folder: Path, shell: str) -> Path:
     """The script of a shell, in a file."""
     path = folder / f"completion.{shell}"
-    path.write_text(Command(folder)("completion", shell).stdout)
+    process = Command(folder).popen("completion", shell, stdout=path)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 0, err
     return path
 
 

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 def test_the_demo_shows_what_came_and_leaves_nothing_running(tmp_path: Path) -> None:
     """Exit code 0, a table, CEF lines, the Parquet that it names; none of its processes stays."""
     mark = uuid.uuid4().hex
-    result = Command(tmp_path, {TEST: mark})("demo")
-    assert "3,000 messages reached the receiver" in result.stdout
-    assert result.stdout.count("CEF:0|CloudPassage|CPHalo|1.0|") == 3
+    process = Command(tmp_path, {TEST: mark}).popen("demo")
+    out, err = process.communicate(timeout=110)
+    assert process.returncode == 0, err
+    assert "3,000 messages reached the receiver" in out
+    assert out.count("CEF:0|CloudPassage|CPHalo|1.0|") == 3
     assert len(pd.read_parquet(tmp_path / "data" / "demo" / "normalized")) == 3_000
     assert not started_with(TEST, mark)
 

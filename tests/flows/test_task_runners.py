@@ -24,20 +24,25 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(300)  # each worker process imports Prefect
 
 PROGRAM = """
-import sys
 from prefect.task_runners import ProcessPoolTaskRunner
-from flows.{flow} import {flow}
+from flows.replay import replay
+from flows.sync import sync
 
-in_processes = {flow}.with_options(task_runner=ProcessPoolTaskRunner(max_workers=2))
-state = in_processes(**{parameters}, return_state=True)
-print(state.name, state.message, sep="\\n")
+for flow, parameters in {flows}:
+    in_processes = flow.with_options(task_runner=ProcessPoolTaskRunner(max_workers=2))
+    state = in_processes(**parameters, return_state=True)
+    print(state.name, state.message, sep="\\n", end="\\n\\n")
 """
 
 
-def in_processes(halo_usm: Command, flow: str, **parameters: str) -> Command:
-    """A program that runs a flow with a process runner, where a command would be run."""
-    program = PROGRAM.format(flow=flow, parameters=parameters)
-    return Command(halo_usm.folder, halo_usm.settings, ("-c", program))
+def in_processes(halo_usm: Command, flows: str) -> Command:
+    """A program that runs flows with a process runner, where a command would be run.
+
+    Args:
+        halo_usm: The command.
+        flows: Pairs of a flow and its parameters, as Python.
+    """
+    return Command(halo_usm.folder, halo_usm.settings, ("-c", PROGRAM.format(flows=flows)))
 
 
 def test_every_task_runs_in_a_process_of_its_own(
@@ -51,20 +56,18 @@ def test_every_task_runs_in_a_process_of_its_own(
     halo_usm.settings |= server
     auth = tmp_path / "haloEvents.auth"
     auth.write_text(auth.read_text() + "none|none|none\n")
-    name, *message = in_processes(halo_usm, "sync")().stdout.splitlines()
+    since = (datetime.now(UTC) - timedelta(days=3)).isoformat()
+    flows = f"((sync, {{}}), (replay, {{'since': {since!r}, 'only': 'all'}}))"
+    synced, replayed = in_processes(halo_usm, flows)().stdout.removesuffix("\n\n").split("\n\n")
+    name, message, *others = synced.splitlines()
     assert name == "Failed", message
-    assert "none" in message[0]
-    assert f"loaded sensor: {EVENTS} delivered" in "\n".join(message)
-    assert len(receiver.messages("tcp")) == EVENTS
+    assert "none" in message
+    assert f"loaded sensor: {EVENTS} delivered" in "\n".join(others)
+    assert replayed.startswith("Completed\n"), replayed
+    assert len(receiver.messages("tcp")) == 2 * EVENTS
     for stage in "raw", "normalized":
         ids = pd.read_parquet(tmp_path / "staging" / stage, columns=["event_id"])["event_id"]
         assert ids.nunique() == len(ids) == EVENTS
-
-    since = (datetime.now(UTC) - timedelta(days=3)).isoformat()
-    again = in_processes(halo_usm, "replay", since=since, only="all")
-    name, *message = again().stdout.splitlines()
-    assert name == "Completed", message
-    assert len(receiver.messages("tcp")) == 2 * EVENTS
 
 
 def test_a_pickled_run_holds_no_secret_and_is_the_same_run(
@@ -98,7 +101,7 @@ def test_a_signal_ends_the_step_of_a_process_in_order(
         halo_usm = command_for(tmp_path, halo, receiver.url("tcp"), days=31)
         mark = uuid.uuid4().hex
         halo_usm.settings |= server | {"HALO_CONCURRENCY": "2", TEST: mark}
-        process = in_processes(halo_usm, "sync").popen()
+        process = in_processes(halo_usm, "((sync, {}),)").popen()
         raw = tmp_path / "staging" / "raw"
         wait_until(lambda: sum(1 for _ in raw.rglob("*.parquet")) > 3, process)
         for number, command in started_with(TEST, mark).items():

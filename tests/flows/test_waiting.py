@@ -77,10 +77,10 @@ def test_a_range_that_waited_in_vain_fails(
 ) -> None:
     """Exit code 1, and a line that says who holds what."""
     with hold(store, kind, name):  # type: ignore[arg-type]
-        result = halo_usm(*command, "--wait", "0.005", code=1)
+        result = halo_usm(*command, "--wait", "0.02", code=1)
     held = f"{kind} {name} is held by another run"
     assert f"waiting: {held}" in result.stderr
-    assert re.search(f"error: .*{held}, and was for the 0.005 minutes", result.stderr)
+    assert re.search(f"error: .*{held}, and was for the 0.02 minutes", result.stderr)
 
 
 def test_a_replay_waits_for_its_turn(

@@ -177,5 +177,5 @@ class Sums(RuleBasedStateMachine):
                 assert counted == sum(delivered for _, _, delivered in found)
 
 
-Sums.TestCase.settings = settings(max_examples=150, stateful_step_count=15)
+Sums.TestCase.settings = settings(max_examples=60, stateful_step_count=15)
 TestSums = Sums.TestCase
