@@ -254,6 +254,7 @@ def test_what_a_receiver_says_is_read() -> None:
         assert statuses(deliver(rude.url(timeout=5), BIG, SIZE)) == {"confirmed"}
 
 
+@pytest.mark.full_close_grace
 def test_check_of_a_receiver_that_confirms_nothing() -> None:
     """A check finds out a receiver under which every batch would stay unconfirmed."""
     with (
