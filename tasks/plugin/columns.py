@@ -8,12 +8,16 @@ not fit (a value of another type, an invalid address, a field never seen before)
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from itertools import starmap
 from keyword import iskeyword
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec.structs import astuple
 
 from tasks.plugin.addresses import is_address
@@ -47,6 +51,8 @@ _OTHERS = (
 )
 _LEARNABLE = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _MOST_OTHERS = 64
+# How many events tell in which order fields come.
+_FIRST_EVENTS = 32
 _NAMES = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # Bytes of the shortest JSON that `decode` finds nested too deeply.
 _DEEP = 2 * 254
@@ -56,14 +62,16 @@ class _Reader(NamedTuple):
     """Reads events whose fields are mapped ones or among `others`."""
 
     others: frozenset[str]
+    order: tuple[str, ...]
     decode: Callable[[bytes], Any]
     blank: Any
-    extras: Callable[[list[Any]], list[bytes]]
+    extras: Callable[[list[Any]], Any]
 
     @classmethod
-    def knowing(cls, others: frozenset[str]) -> _Reader:
+    def knowing(cls, others: frozenset[str], order: tuple[str, ...]) -> _Reader:
         left = sorted(others | _FALLBACKS)
-        mapped = [name for name in _MAPPED if name not in _FALLBACKS]
+        # msgspec finds a field soonest where the type has it in the same order as the text.
+        mapped = sorted(_MAPPED.keys() - _FALLBACKS, key=(*order, *_MAPPED).index)
         event_type = msgspec.defstruct(
             "Event",
             # What is left for extras comes last, in the order in which it is written.
@@ -74,15 +82,22 @@ class _Reader(NamedTuple):
         rest_type = msgspec.defstruct(
             "Rest", [(name, Any, None) for name in left], omit_defaults=True, gc=False
         )
-        encode = msgspec.json.Encoder(order="deterministic").encode
+        encode_lines = msgspec.json.Encoder(order="deterministic").encode_lines
         rest_of = itemgetter(slice(len(mapped), None))
 
-        def extras(events: list[Any]) -> list[bytes]:
-            return list(map(encode, starmap(rest_type, map(rest_of, map(astuple, events)))))
+        def extras(events: list[Any]) -> Any:
+            # All lines are one buffer, the values of an Arrow array: no object is made of each.
+            lines = encode_lines(starmap(rest_type, map(rest_of, map(astuple, events))))
+            offsets = np.zeros(len(events) + 1, np.int32)
+            offsets[1:] = np.flatnonzero(np.frombuffer(lines, np.uint8) == ord("\n")) + 1
+            texts = pc.ascii_rtrim_whitespace(
+                pa.StringArray.from_buffers(len(events), pa.py_buffer(offsets), pa.py_buffer(lines))
+            )
+            return pc.if_else(pc.equal(texts, "{}"), pa.scalar(None, pa.string()), texts)
 
         # A float is kept as its text: no digit changes.
         decode = msgspec.json.Decoder(event_type, float_hook=msgspec.Raw).decode
-        return cls(others, decode, event_type(), extras)
+        return cls(others, order, decode, event_type(), extras)
 
     def learning(self, names: Iterable[str]) -> _Reader:
         """A reader that knows these names, too, unless they are malformed or too many."""
@@ -91,22 +106,20 @@ class _Reader(NamedTuple):
             for name in set(names) - self.others - _MAPPED.keys()
             if _LEARNABLE.fullmatch(name) and not iskeyword(name)
         )[: _MOST_OTHERS - len(self.others)]
-        return _Reader.knowing(self.others | set(new)) if new else self
+        return _Reader.knowing(self.others | set(new), self.order) if new else self
 
 
 class ColumnReader:
     """Reads many events into columns.
 
-    It learns field names from the events it reads. Its results depend on the events alone; its
-    speed depends on the names that it has learned.
+    It learns field names and their order from the events it reads. Its results depend on the
+    events alone; its speed depends on what it has learned.
     """
 
     def __init__(self) -> None:
-        self._reader = _Reader.knowing(_OTHERS)
+        self._reader: _Reader | None = None
 
-    def read(
-        self, texts: list[bytes], ids: list[str]
-    ) -> tuple[dict[str, list[Any]], dict[int, str]]:
+    def read(self, texts: list[bytes], ids: list[str]) -> tuple[dict[str, Any], dict[int, str]]:
         """Take the columns out of events.
 
         Args:
@@ -114,17 +127,20 @@ class ColumnReader:
             ids: the id each was staged under.
 
         Returns:
-            The columns of `sources.row_of`, a value an event; and the reason for each position
-            whose event cannot be decoded (what the columns hold there means nothing).
+            The columns of `sources.row_of`, each a `pa.Array` with a value an event; and the reason
+            for each position whose event cannot be decoded (what is there means nothing).
         """
-        reader = self._reader
-        events, odd = [], set()
-        for position, text in enumerate(texts):
+        reader = self._reader or _Reader.knowing(_OTHERS, _order(texts[:_FIRST_EVENTS]))
+        events: list[Any] = []
+        odd: set[int] = set()
+        decoded = map(reader.decode, texts)
+        while len(events) < len(texts):
             try:
-                events.append(reader.decode(text))
+                # What is decoded before an error stays, and `decoded` goes on behind the error.
+                events.extend(decoded)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                odd.add(len(events))
                 events.append(reader.blank)
-                odd.add(position)
         columns = _text_columns(events)
         for source in ADDRESS_SOURCES:
             columns[source] = list(map(attrgetter(source), events))
@@ -140,20 +156,36 @@ class ColumnReader:
             extras = reader.extras(events)
         except RecursionError:
             # An event is nested too deeply to be written: none is taken from here.
-            extras, odd = [b"{}"] * len(events), set(range(len(events)))
+            extras, odd = pa.nulls(len(events), pa.string()), set(range(len(events)))
         odd.update(
             position
-            for position, rest in enumerate(extras)
-            if len(rest) > _DEEP and has_many_brackets(rest)
+            for position in pc.indices_nonzero(
+                pc.greater(pc.binary_length(extras), _DEEP)
+            ).to_pylist()
+            if has_many_brackets(extras[position].as_py().encode())
         )
-        columns["extras"] = [None if rest == b"{}" else rest for rest in extras]
         rows, refused = _rows_of(odd, texts, ids)
+        if rows:
+            columns["extras"] = extras.to_pylist()
         for position, row in rows.items():
             for name, value in row.items():
                 columns[name][position] = value
         names = [_NAMES.decode(row["extras"]) for row in rows.values() if row["extras"]]
         self._reader = reader.learning(name for each in names for name in each)
-        return columns, refused
+        arrays = {
+            name: pa.array(values, pa.bool_() if name == "critical" else pa.string())
+            for name, values in columns.items()
+        }
+        return {"extras": extras, **arrays}, refused
+
+
+def _order(texts: list[bytes]) -> tuple[str, ...]:
+    """The names of mapped fields in the order in which the events have them."""
+    names: dict[str, None] = {}
+    for text in texts:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            names |= dict.fromkeys(filter(_MAPPED.__contains__, _NAMES.decode(text)))
+    return tuple(names)
 
 
 def _rows_of(
@@ -173,17 +205,13 @@ def _text_columns(events: list[Any]) -> dict[str, list[Any]]:
     for field in TEXT_FIELDS:
         values = list(map(attrgetter(field.source[0]), events))
         for other in field.source[1:]:
-            first, second = values, map(attrgetter(other), events)
-            values = [one or another for one, another in zip(first, second, strict=True)]
-            if other in _FALLBACKS:
-                for event, value in zip(events, first, strict=True):
-                    if not value:
-                        setattr(event, other, None)
+            for position, value in enumerate(values):
+                if not value:
+                    values[position] = getattr(events[position], other)
+                    if other in _FALLBACKS:
+                        setattr(events[position], other, None)
         if field.html:
-            values = [
-                text_of(value) if value and ("<" in value or "&" in value) else value
-                for value in values
-            ]
+            values = [text_of(value) if value else value for value in values]
         columns[field.name] = values
     return columns
 

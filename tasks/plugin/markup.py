@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import re
+from functools import lru_cache
 
 # Elements of the HTML Living Standard, its obsolete ones, and the SVG and MathML roots.
 _ELEMENTS = frozenset(
@@ -43,17 +44,15 @@ def text_of(message: str) -> str:
     An entity that names no character stays as it is.
     """
     if "<" in message:
-        message = _without_tags(message)
+        # Most messages have no other tags. In this order, removing one cannot make another.
+        plain = message.replace("</strong>", "<strong>").replace("<strong>", "")
+        message = _without_tags(message) if "<" in plain else plain
     if "&" in message and ";" in message:
         message = _ENTITY.sub(_decoded, message)
     return message
 
 
 def _without_tags(message: str) -> str:
-    # Most messages have no other tags. In this order, removing one cannot make another.
-    plain = message.replace("</strong>", "<strong>").replace("<strong>", "")
-    if "<" not in plain:
-        return plain
     first, *pieces = message.split("<")
     kept = [first]
     for piece in pieces:
@@ -80,4 +79,9 @@ def _unless_element(tag: re.Match[str]) -> str:
 
 
 def _decoded(entity: re.Match[str]) -> str:
-    return html.unescape(entity.group()) or entity.group()
+    return _character(entity.group())
+
+
+@lru_cache(maxsize=1024)
+def _character(entity: str) -> str:
+    return html.unescape(entity) or entity

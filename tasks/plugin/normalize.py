@@ -32,11 +32,10 @@ _RAW_COLUMNS = ["event_id", "created_at", "event"]
 
 # Rows whose Python values live at the same time: few enough for the processor's cache, enough to
 # make a call of Arrow's worth its overhead.
-_DECODED_ROWS = 512
+_DECODED_ROWS = 1024
 _CHUNK_ROWS = 32 * _DECODED_ROWS
 
 _READER = ColumnReader()
-_TYPES = {"critical": pa.bool_()}
 
 _PERSON_OR_KEY, _HALO = 0, 1
 
@@ -80,13 +79,12 @@ def normalize(raw: Any, device_address: str) -> Normalized:
 def _decoded(batch: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The columns of those rows that can be decoded, and the others with their reason."""
     ids = batch["event_id"].to_pylist()
-    texts = batch["event"].cast(pa.binary()).to_pylist()
-    values, refused = _READER.read([text or b"" for text in texts], ids)
+    texts = batch["event"].cast(pa.binary()).fill_null(b"").to_pylist()
+    columns, refused = _READER.read(texts, ids)
     for name in _RAW_COLUMNS:
         if batch[name].null_count:
             missing = pc.indices_nonzero(batch[name].is_null()).to_pylist()
             refused |= dict.fromkeys(missing, f"no {name}")
-    columns = {name: pa.array(values[name], _TYPES.get(name, pa.string())) for name in values}
     columns["event_id"] = batch["event_id"]
     columns["created_at"] = batch["created_at"]
     if not refused:
@@ -99,7 +97,9 @@ def _decoded(batch: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
             "event_id": ids[position],
             "created_at": batch["created_at"][position].as_py(),
             "reason": refused[position],
-            "event": None if texts[position] is None else texts[position].decode(errors="replace"),
+            "event": texts[position].decode(errors="replace")
+            if batch["event"][position].is_valid
+            else None,
         }
         for position in sorted(refused)
     ]

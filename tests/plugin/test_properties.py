@@ -151,12 +151,8 @@ def test_many_at_a_time_is_one_at_a_time(seed: int) -> None:
                 row_of(text, ID)
         else:
             row = {name: value or None for name, value in row_of(text, ID).items()}
-            assert {name: _text(values[position]) for name, values in first.items()} == row
-            assert {name: _text(values[position]) for name, values in again.items()} == row
-
-
-def _text(value: Any) -> Any:
-    return (value.decode() if isinstance(value, bytes) else value) or None
+            assert {name: found[position].as_py() or None for name, found in first.items()} == row
+            assert {name: found[position].as_py() or None for name, found in again.items()} == row
 
 
 def test_pure() -> None:

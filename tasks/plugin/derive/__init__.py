@@ -75,7 +75,9 @@ def _read_xml(marked: dict[int, str], family: Family, told: dict[str, Texts]) ->
 def _read_lines(marked: dict[int, str], family: Family, told: dict[str, Texts]) -> Iterable[int]:
     """Add what the first pattern that matches tells of each row; return the rows that one does."""
     unread = dict(marked)
-    for pattern in family.patterns if unread else ():
+    for pattern in family.patterns:
+        if not unread:
+            break
         rows, found = _match(unread, pattern)
         for column, texts in found.items():
             told[column] |= zip(rows, texts, strict=True)
