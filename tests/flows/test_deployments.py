@@ -88,15 +88,22 @@ def runs_of(server: dict[str, str], state: str, *names: str) -> list[dict[str, A
     )
 
 
+def all_logged(server: dict[str, str], runs: list[dict[str, Any]], texts: dict[str, str]) -> bool:
+    """Whether the log of each run has its text; it may come later than the run's state."""
+    return all(any(texts[run["id"]] in text for _, text in log_lines(server, run)) for run in runs)
+
+
 def schedule_soon(server: dict[str, str], deployment: str) -> None:
     """Add a schedule by which a deployment runs in some seconds: the declared ones are too rare.
 
-    Again every 90 seconds, for the server plans now and then, and may be too late for the first.
+    The server plans the runs of a deployment that was changed just now at once, of others each
+    minute. A new schedule does not count as a change.
     """
-    soon = datetime.now(UTC) + timedelta(seconds=8)
+    soon = datetime.now(UTC) + timedelta(seconds=10)
     schedule = {"interval": 90, "anchor_date": soon.isoformat()}
-    path = f"deployments/{deployment}/schedules"
-    post(server, path, [{"active": True, "schedule": schedule, "slug": "soon"}])
+    path = f"deployments/{deployment}"
+    post(server, f"{path}/schedules", [{"active": True, "schedule": schedule, "slug": "soon"}])
+    assert answer_of(server, "PATCH", path, {"paused": False}).is_success
 
 
 @pytest.mark.parametrize(
@@ -174,6 +181,7 @@ def test_schedules_make_runs_that_a_worker_completes(
                 for name, given, fault in map(BY_HAND.__getitem__, by_hand)
             }
             by_then = wait_for(ended, 240)
+            wait_for(partial(all_logged, server, by_then, made))
         finally:
             worker.send_signal(signal.SIGINT)
             worker.communicate(timeout=200)  # it waits for a run that has begun
