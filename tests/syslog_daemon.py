@@ -131,10 +131,13 @@ class SyslogDaemon(ABC):
                 self.kill()
                 said = (self._folder / "stderr").read_text(errors="replace")[-2000:]
                 raise RuntimeError(f"{self.name} did not start: {said}")
+            # No connection: one that ends before a TLS handshake makes rsyslog close a descriptor
+            # twice, which may be a file's by then.
             try:
-                socket.create_connection((self._host, self._ports[waiting[0]]), 1).close()
-                waiting.pop(0)
+                _bound(self._host, waiting[0], self._ports[waiting[0]]).close()
             except OSError:
+                waiting.pop(0)
+            else:
                 time.sleep(_POLL_SECONDS)
 
     def stop(self) -> None:

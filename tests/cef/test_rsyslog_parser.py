@@ -27,6 +27,7 @@ from tests.syslog.helpers import destination
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 HEADER = {
     "DeviceVendor": "vendor",
@@ -84,11 +85,14 @@ def generated_rows() -> list[Row]:
     return rows
 
 
-@pytest.fixture(scope="module")
-def sensor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RSyslog]:
-    """A real rsyslog that parses CEF."""
+@pytest.fixture
+def sensor(tmp_path: Path) -> Iterator[RSyslog]:
+    """A real rsyslog that parses CEF.
+
+    Each listener has its own: after TLS, rsyslog 8.2302 may cut off or hang on plain connections.
+    """
     require()
-    with RSyslog(tmp_path_factory.mktemp("rsyslog"), parses_cef=True) as running:
+    with RSyslog(tmp_path, parses_cef=True) as running:
         yield running
 
 
