@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 LISTENERS = ("udp", "tcp", "tls")
 _READ = 256 * 1024
 _DATAGRAM = 65_536
-_DATAGRAM_BUFFER = 4 * 1024 * 1024
+_DATAGRAM_BUFFER = 4 * 1024 * 1024  # a burst waits here while the machine is busy
 _IDLE_SECONDS = 300.0  # a peer that says nothing for so long has gone
 
 
@@ -113,7 +113,6 @@ class Receiver:
                 address = (self._host, self._first_port and self._first_port + at)
                 if name == "udp":
                     sock = exits.enter_context(socket.socket(family, socket.SOCK_DGRAM))
-                    # a burst is to wait here while this machine is busy, as far as it allows
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _DATAGRAM_BUFFER)
                     sock.bind(address)
                 else:
@@ -139,8 +138,7 @@ class Receiver:
 
     def port(self, name: str) -> int:
         """Where a listener listens."""
-        port: int = self._sockets[name].getsockname()[1]
-        return port
+        return int(self._sockets[name].getsockname()[1])
 
     def url(self, name: str, /, **options: object) -> str:
         """The sensor URL of a listener, with options; TLS comes with its ``ca``."""
@@ -153,9 +151,8 @@ class Receiver:
     def messages(self, name: str | None = None) -> list[bytes]:
         """What one listener has read so far, in order; without a name what all have."""
         with self._changed:
-            if name is not None:
-                return list(self._messages[name])
-            return [message for read in self._messages.values() for message in read]
+            names = self._names if name is None else (name,)
+            return [message for one in names for message in self._messages[one]]
 
     def counts(self) -> dict[str, int]:
         """Messages read so far, by listener."""
